@@ -1,0 +1,234 @@
+"""DynamoDB as `memory` uses it: a handful of operations on one table, and its failures translated.
+
+Rules
+- Items are plain dicts of texts and whole numbers; nothing else is stored.
+- Every read is strongly consistent: a turn saved a moment ago is part of the conversation.
+- A condition that does not hold is an answer, not an exception. Whatever else fails leaves as one
+  `ChatError`, from `_translated`.
+
+Knows keys `pk` and `sk` and nothing of what is kept under them.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from frames import ChatError
+from settings import MAX_BATCH_WRITE
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+Item = Mapping[str, Any]
+
+# DynamoDB answers within milliseconds. A second try of a write is harmless here: it says the same
+# again or, in a transaction, carries the idempotency token that botocore adds.
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 3.0
+ATTEMPTS = 3
+
+# Two transactions that meet on one item cancel with TransactionConflict; one more try tells who was
+# first. The pauses are short because the other's transaction takes milliseconds.
+CONFLICT_PAUSES = (0.02, 0.05, 0.1, 0.2)
+
+# How often what BatchWriteItem left undone is sent again, and how long to wait before.
+UNPROCESSED_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+def client_config() -> Config:
+    """How the DynamoDB client is to be made."""
+    return Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        tcp_keepalive=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Writes `item` where `condition` holds of what stands there."""
+
+    item: Item
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Applies `expression` to the item at `key` where `condition` holds. `values` fill both."""
+
+    key: Item
+    expression: str
+    condition: str
+    values: Item
+
+
+class Table:
+    """One table.
+
+    Raises, in every method:
+        ChatError: `throttled` or `internal`, DynamoDB's failure.
+    """
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, key: Item) -> Item | None:
+        """The item at `key`, if there is one."""
+        with _translated():
+            found = self._client.get_item(
+                TableName=self._name, Key=_written(key), ConsistentRead=True
+            )
+        return _read(found["Item"]) if "Item" in found else None
+
+    def put(self, item: Item) -> None:
+        """Writes the item, whatever stood there."""
+        with _translated():
+            self._client.put_item(TableName=self._name, Item=_written(item))
+
+    def delete(self, key: Item) -> None:
+        """Deletes the item at `key`, if there is one."""
+        with _translated():
+            self._client.delete_item(TableName=self._name, Key=_written(key))
+
+    def last(self, pk: str, sk_prefix: str, limit: int) -> list[Item]:
+        """The last `limit` items, last first, in one round trip (so at most 1 MB, a page)."""
+        with _translated():
+            page = self._client.query(
+                TableName=self._name,
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+                ExpressionAttributeValues=_written({":pk": pk, ":sk": sk_prefix}),
+                ScanIndexForward=False,
+                Limit=limit,
+                ConsistentRead=True,
+            )
+        return [_read(item) for item in page["Items"]]
+
+    def delete_all(self, pk: str, sk_prefix: str) -> int:
+        """Deletes every item with that beginning, and says how many there were."""
+        with _translated():
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._name,
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+                ExpressionAttributeValues=_written({":pk": pk, ":sk": sk_prefix}),
+                ProjectionExpression="pk, sk",
+                ConsistentRead=True,
+            )
+            keys = [key for page in pages for key in page["Items"]]
+            for start in range(0, len(keys), MAX_BATCH_WRITE):
+                self._delete_batch(keys[start : start + MAX_BATCH_WRITE])
+        return len(keys)
+
+    def _delete_batch(self, keys: list[Any]) -> None:
+        left: Any = {self._name: [{"DeleteRequest": {"Key": key}} for key in keys]}
+        for pause in (*UNPROCESSED_PAUSES, None):
+            left = self._client.batch_write_item(RequestItems=left).get("UnprocessedItems")
+            if not left:
+                return
+            if pause is not None:
+                time.sleep(pause)
+        raise ChatError("throttled", "Not everything could be forgotten yet; please ask again.")
+
+    def transact(self, *writes: Put | Update) -> list[Item | None] | None:
+        """Does all the writes or none, in one round trip.
+
+        None: they went through. Else one entry for each write: the item that stood against its
+        condition (empty where there was no item), or None where its condition held.
+        """
+        items: Any = [self._write(write) for write in writes]
+        for pause in (*CONFLICT_PAUSES, None):
+            try:
+                with _translated():
+                    self._client.transact_write_items(TransactItems=items)
+            except _CancelledError as cancelled:
+                if "ConditionalCheckFailed" in cancelled.codes:
+                    return cancelled.standing
+                if cancelled.codes != {"TransactionConflict"}:
+                    cause = f"dynamodb {' '.join(sorted(cancelled.codes))}"
+                    raise ChatError("throttled", _BUSY, cause=cause) from None
+            else:
+                return None
+            if pause is not None:
+                time.sleep(pause)
+        raise ChatError("throttled", _BUSY, cause="dynamodb TransactionConflict")
+
+    def _write(self, write: Put | Update) -> dict[str, Any]:
+        common = {
+            "TableName": self._name,
+            "ConditionExpression": write.condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        match write:
+            case Put():
+                return {"Put": {**common, "Item": _written(write.item)}}
+            case Update():
+                update = {
+                    **common,
+                    "Key": _written(write.key),
+                    "UpdateExpression": write.expression,
+                    "ExpressionAttributeValues": _written(write.values),
+                }
+                return {"Update": update}
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+_BUSY = "The memory is busy; please try again."
+_UNREACHABLE = "The memory cannot be reached."
+
+# DynamoDB Developer Guide, "Error messages and codes": those that ask to be called less often.
+_THROTTLED = {
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+}
+
+
+class _CancelledError(Exception):
+    """A transaction was cancelled, for the reason that DynamoDB gives for each of its entries."""
+
+    def __init__(self, reasons: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.codes = {reason["Code"] for reason in reasons} - {"None"}
+        self.standing: list[Item | None] = [
+            _read(reason.get("Item", {})) if reason["Code"] == "ConditionalCheckFailed" else None
+            for reason in reasons
+        ]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        response: Any = error.response
+        code = response["Error"]["Code"]
+        if code == "TransactionCanceledException":
+            raise _CancelledError(response["CancellationReasons"]) from error
+        if code in _THROTTLED:
+            raise ChatError("throttled", _BUSY, cause=f"dynamodb {code}") from error
+        raise ChatError("internal", _UNREACHABLE, cause=f"dynamodb {code}") from error
+    except BotoCoreError as error:
+        cause = f"dynamodb {type(error).__name__}"
+        raise ChatError("internal", _UNREACHABLE, cause=cause) from error
+
+
+# -- items -----------------------------------------------------------------------------------------
+
+
+def _written(item: Item) -> dict[str, Any]:
+    return {
+        name: {"S": value} if isinstance(value, str) else {"N": str(value)}
+        for name, value in item.items()
+    }
+
+
+def _read(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value["S"] if "S" in value else int(value["N"]) for name, value in item.items()}

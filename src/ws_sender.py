@@ -1,0 +1,111 @@
+"""The one place that posts to a connection.
+
+Rules
+- One post at a time, in order: API Gateway promises no order between two.
+- What is sent in one call leaves in as few frames as it fits: deltas are joined, long ones split.
+- A request has one terminal frame, and nothing after it.
+- A client that is gone is a fact (`gone`), not an exception. After it nothing more is posted.
+- Back-pressure (429) and passing failures are waited out, within a bound. A post that is repeated
+  may arrive twice: clients drop by `seq`.
+
+Does not know what is being said, or by whom.
+"""
+
+import random
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from formats import Encoder, coalesce
+from frames import Done, Failed, Item
+
+if TYPE_CHECKING:
+    from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
+
+# A post takes some ten milliseconds within a Region.
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 5.0
+
+# How long one frame is tried before its client counts as gone, and the pause before the nth try.
+PATIENCE_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+
+# API Gateway, "@connections": 410 the client is gone, 403 we may not post to it, 413 the frame is
+# over 32 KB. None gets better by trying again.
+_FINAL_STATUS = {400: "refused", 403: "forbidden", 410: "gone", 413: "too large"}
+
+
+def client_config() -> Config:
+    """How the client is to be made. One attempt: the pauses here know how long there is to wait."""
+    return Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        tcp_keepalive=True,
+    )
+
+
+class Sender:
+    """Posts one request's frames to one connection.
+
+    `delivery` is "ok" until it fails for good, and then says why. `posts` counts the calls made.
+    `ended` says whether the terminal frame was sent; after it, `send` refuses.
+    """
+
+    def __init__(
+        self, client: "ApiGatewayManagementApiClient", connection_id: str, encoder: Encoder
+    ) -> None:
+        self._client = client
+        self._connection_id = connection_id
+        self._encoder = encoder
+        self.delivery = "ok"
+        self.posts = 0
+        self.ended = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody listens any more."""
+        return self.delivery != "ok"
+
+    def send(self, items: Iterable[Item]) -> None:
+        """Encodes the items and posts the frames; returns when the last was taken."""
+        for item in coalesce(items):
+            if self.ended:
+                raise RuntimeError("a frame after the terminal frame")
+            self.ended = isinstance(item, Done | Failed)
+            for frame in self._encoder.encode(item):
+                self.post(frame)
+
+    def post(self, frame: str) -> None:
+        """Posts one frame as it is."""
+        patience = time.monotonic() + PATIENCE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        while not self.gone:
+            trouble = self._try(frame)
+            if trouble is None:
+                return
+            if time.monotonic() + pause > patience:
+                self.delivery = trouble
+                return
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _try(self, frame: str) -> str | None:
+        """One attempt: None where it went, or in a word the trouble that may pass."""
+        self.posts += 1
+        try:
+            self._client.post_to_connection(ConnectionId=self._connection_id, Data=frame.encode())
+        except ClientError as error:
+            # Messages are often empty, and an unmodelled error has no name: the status tells.
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status in _FINAL_STATUS:
+                self.delivery = _FINAL_STATUS[status]
+                return None
+            return f"status {status}"
+        except BotoCoreError as error:
+            return type(error).__name__
+        return None
