@@ -177,6 +177,11 @@ def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "", (), [])}
 
 
+def _text(parent: Mapping[str, Any], name: str) -> str:
+    child = parent.get(name)
+    return child if isinstance(child, str) else ""
+
+
 def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     child = parent.get(name)
     return child if isinstance(child, Mapping) else {}
@@ -204,15 +209,15 @@ def _claude_events(chunk: Mapping[str, Any]) -> Iterator[Event]:
     delta = _object(chunk, "delta")
     match chunk.get("type"):
         case "content_block_delta":
-            if text := delta.get("text"):
+            if text := _text(delta, "text"):
                 yield TextDelta(text)
-            elif thinking := delta.get("thinking"):
+            elif thinking := _text(delta, "thinking"):
                 yield ReasoningDelta(thinking)
         case "message_start":
             yield _claude_usage(_object(chunk, "message"))
         case "message_delta":
             yield _claude_usage(chunk)
-            if reason := delta.get("stop_reason"):
+            if reason := _text(delta, "stop_reason"):
                 yield _stopped(reason)
 
 
@@ -248,9 +253,9 @@ def _nova_request(prompt: Prompt) -> dict[str, Any]:
 
 def _nova_events(chunk: Mapping[str, Any]) -> Iterator[Event]:
     delta = _object(_object(chunk, "contentBlockDelta"), "delta")
-    if text := delta.get("text"):
+    if text := _text(delta, "text"):
         yield TextDelta(text)
-    if thinking := _object(delta, "reasoningContent").get("text"):
+    if thinking := _text(_object(delta, "reasoningContent"), "text"):
         yield ReasoningDelta(thinking)
     if usage := _object(_object(chunk, "metadata"), "usage"):
         yield Usage(
@@ -259,7 +264,7 @@ def _nova_events(chunk: Mapping[str, Any]) -> Iterator[Event]:
             cache_read_tokens=_count(usage.get("cacheReadInputTokenCount")),
             cache_write_tokens=_count(usage.get("cacheWriteInputTokenCount")),
         )
-    if reason := _object(chunk, "messageStop").get("stopReason"):
+    if reason := _text(_object(chunk, "messageStop"), "stopReason"):
         yield _stopped(reason)
 
 

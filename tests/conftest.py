@@ -1,0 +1,52 @@
+"""What every test shares: an environment with no AWS account in it."""
+
+import os
+from collections.abc import Iterator
+
+import boto3
+import hypothesis
+import pytest
+from moto import mock_aws
+
+from table import Table, client_config
+
+# No wall-time assertions: a slow machine is no defect.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
+
+# The handler reads its settings when it is imported, as it does in Lambda.
+AWS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+os.environ.update({**AWS, "TABLE_NAME": "chat"})
+for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_REGION"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def _no_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    """An empty table in moto, in this process."""
+    with mock_aws():
+        client = boto3.client("dynamodb", config=client_config())
+        client.create_table(
+            TableName="chat",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+        )
+        yield Table(client, "chat")

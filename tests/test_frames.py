@@ -1,0 +1,194 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frames import (
+    CODES,
+    MAX_HISTORY_LIMIT,
+    Chat,
+    ChatError,
+    Clear,
+    History,
+    Ping,
+    parse,
+    request_id_in,
+    valid_id,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello",
+        "  hello\n",
+        "5",
+        "true",
+        '"quoted"',
+        "[draft] please read",
+        "a { b",
+        "null",
+        "\x00",
+        "é 🙂 \u2028",
+        "/script {}",
+    ],
+)
+def test_plain_text_is_chat(text: str) -> None:
+    """What a person types into a terminal is a message, whatever it looks like."""
+    assert Chat(body=text) == parse(text)
+
+
+@pytest.mark.parametrize(
+    ("frame", "request_"),
+    [
+        ({"body": "hi"}, Chat(body="hi")),
+        ({"action": "chat", "body": "hi"}, Chat(body="hi")),
+        (
+            {"action": "chat", "body": "hi", "request_id": "r-1", "session_id": "s_1"},
+            Chat(body="hi", request_id="r-1", session_id="s_1"),
+        ),
+        (
+            {"user_id": "u", "request_id": "r", "type": "text", "body": "x", "convType": "n"},
+            Chat(body="x", request_id="r"),
+        ),
+        ({"action": "history"}, History(limit=20)),
+        (
+            {"action": "history", "limit": 100, "session_id": "s"},
+            History(limit=100, session_id="s"),
+        ),
+        ({"action": "clear", "request_id": None}, Clear()),
+        ({"action": "ping", "request_id": "L0SM9cOFvHcCIhw="}, Ping(request_id="L0SM9cOFvHcCIhw=")),
+    ],
+)
+def test_json_is_routed_by_action(frame: dict[str, object], request_: object) -> None:
+    """Every action's fields are read, and the seed's own message is a chat."""
+    assert request_ == parse(json.dumps(frame))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (None, "not text"),
+        ("", "empty"),
+        (" \n", "empty"),
+        ('{"action":"chat"}', "body is missing"),
+        ('{"action":"chat","body":5}', "body must be text"),
+        ('{"action":"chat","body":""}', "body is empty"),
+        ('{"body":null}', "body must be text"),
+        ('{"body":["a"]}', "body must be text"),
+        ('{"body":"  \\n"}', "body is empty"),
+        ('{"body":"\\ud800"}', "surrogate"),
+        ("\ud800", "surrogate"),
+        ('{"action":"nope","body":"x"}', "action must be one of chat, history, clear, ping"),
+        ('{"action":5}', "action must be"),
+        ('{"action":null,"body":"x"}', "action must be"),
+        ('{"action":["chat"],"body":"x"}', "action must be"),
+        ("[]", "array"),
+        ("[1, 2]", "array"),
+        ('{"body": "x"', "must be a JSON object"),
+        ("{" * 100_000, "must be a JSON object"),
+        ('{"a":' * 100_000, "must be a JSON object"),
+        ('{"a":' + "9" * 5000 + "}", "must be a JSON object"),
+        ('{"action":"history","limit":"many"}', "limit must be"),
+        ('{"action":"history","limit":0}', "limit must be"),
+        ('{"action":"history","limit":101}', "limit must be"),
+        ('{"action":"history","limit":true}', "limit must be"),
+        ('{"action":"history","limit":2.0}', "limit must be"),
+        ('{"action":"chat","body":"x","request_id":{"a":1}}', "request_id must be"),
+        ('{"action":"chat","body":"x","request_id":""}', "request_id must be"),
+        ('{"action":"chat","body":"x","request_id":"' + "r" * 129 + '"}', "request_id must be"),
+        ('{"action":"chat","body":"x","session_id":"../../etc"}', "session_id must be"),
+        ('{"action":"chat","body":"x","session_id":"a\\nb"}', "session_id must be"),
+        ('{"action":"chat","body":"x","session_id":"a\\n"}', "session_id must be"),
+    ],
+)
+def test_bad_frames(raw: str | None, words: str) -> None:
+    """Each is refused with one code and a sentence that says what is wrong."""
+    with pytest.raises(ChatError, match=words) as refused:
+        parse(raw)
+
+    assert ("invalid_request", False) == (refused.value.code, refused.value.retryable)
+
+
+def test_brackets_too_deep_for_an_array_are_text() -> None:
+    """Depth does not crash the parser: what is not JSON and begins with [ is text."""
+    assert Chat(body="[" * 100_000) == parse("[" * 100_000)
+
+
+@given(st.text(max_size=300) | st.text(alphabet='{}[]",:\\ua0eE-.', max_size=60))
+def test_any_text_is_a_request_or_refused(raw: str) -> None:
+    """No text makes `parse` raise anything but its one error."""
+    try:
+        said: object = parse(raw)
+    except ChatError as error:
+        said = error.code
+
+    assert said == "invalid_request" or isinstance(said, Chat | History | Clear | Ping)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "action": json_values | st.sampled_from(["chat", "history", "clear", "ping"]),
+            "body": json_values,
+            "limit": json_values,
+            "request_id": json_values,
+            "session_id": json_values,
+        },
+    )
+)
+def test_any_fields_are_a_request_or_refused(fields: dict[str, object]) -> None:
+    """Fields of any type and value: a request whose parts are valid, or the one error."""
+    try:
+        request = parse(json.dumps(fields))
+    except ChatError:
+        return
+
+    assert request.request_id is None or valid_id(request.request_id)
+    assert request.session_id is None or valid_id(request.session_id)
+    if isinstance(request, Chat):
+        assert request.body.strip()
+    if isinstance(request, History):
+        assert 1 <= request.limit <= MAX_HISTORY_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("raw", "request_id"),
+    [
+        ('{"action":"nope","request_id":"r-1"}', "r-1"),
+        ('{"body":5,"request_id":"r-1"}', "r-1"),
+        ('{"body":"x","request_id":5}', None),
+        ('{"body":"x","request_id":"' + "r" * 5000 + '"}', None),
+        ("plain", None),
+        ("{broken", None),
+        ("[]", None),
+        (None, None),
+    ],
+)
+def test_request_id_of_a_bad_frame(raw: str | None, request_id: str | None) -> None:
+    """An error can be told under the client's own id even where the rest was refused."""
+    assert request_id == request_id_in(raw)
+
+
+def test_codes_say_whether_to_retry() -> None:
+    """An error is retryable as its code says, unless it says otherwise itself."""
+    for code, retryable in CODES.items():
+        assert retryable is ChatError(code, "words").retryable
+        assert (not retryable) is ChatError(code, "words", retryable=not retryable).retryable
+
+
+def test_unknown_code() -> None:
+    """Only documented codes can be told."""
+    with pytest.raises(KeyError):
+        ChatError("whatever", "words")
