@@ -255,7 +255,9 @@ def _nova_events(chunk: Mapping[str, Any]) -> Iterator[Event]:
     delta = _object(_object(chunk, "contentBlockDelta"), "delta")
     if text := _text(delta, "text"):
         yield TextDelta(text)
-    if thinking := _text(_object(delta, "reasoningContent"), "text"):
+    # Nova 2 puts the text one level deeper than the Converse API's delta does; both are taken.
+    reasoning = _object(delta, "reasoningContent")
+    if thinking := _text(_object(reasoning, "reasoningText") or reasoning, "text"):
         yield ReasoningDelta(thinking)
     if usage := _object(_object(chunk, "metadata"), "usage"):
         yield Usage(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import boto3
+import endpoints
 import hypothesis
 import pytest
 from moto import mock_aws
@@ -50,3 +51,17 @@ def table() -> Iterator[Table]:
             ],
         )
         yield Table(client, "chat")
+
+
+@pytest.fixture
+def connections() -> Iterator[endpoints.Connections]:
+    """Where posts to connections go."""
+    with endpoints.connections() as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session")
+def bedrock() -> Iterator[str]:
+    """The URL of a scripted Bedrock endpoint."""
+    with endpoints.bedrock() as url:
+        yield url

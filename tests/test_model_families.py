@@ -180,7 +180,8 @@ def test_nova_stream() -> None:
     usage = {"inputTokens": 12, "outputTokens": 4, "cacheReadInputTokenCount": 0}
 
     assert [
-        ReasoningDelta("hm"),
+        ReasoningDelta("h"),
+        ReasoningDelta("m"),
         TextDelta("hi"),
         Stopped("max_tokens"),
         Usage(input_tokens=12, output_tokens=4, cache_read_tokens=0),
@@ -188,7 +189,8 @@ def test_nova_stream() -> None:
     ] == events(
         "nova",
         {"messageStart": {"role": "assistant"}},
-        {"contentBlockDelta": {"delta": {"reasoningContent": {"text": "hm"}}}},
+        {"contentBlockDelta": {"delta": {"reasoningContent": {"text": "h"}}}},
+        {"contentBlockDelta": {"delta": {"reasoningContent": {"reasoningText": {"text": "m"}}}}},
         {"contentBlockDelta": {"delta": {"text": "hi"}, "contentBlockIndex": 0}},
         {"contentBlockStop": {"contentBlockIndex": 0}},
         {"messageStop": {"stopReason": "max_tokens"}},

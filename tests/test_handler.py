@@ -1,0 +1,649 @@
+import base64
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from endpoints import Connections
+
+import handler
+import ws_sender
+from bedrock_stream import Model, client_config
+from frames import ChatError
+from memory import Memory, Turn
+from model_families import UnknownModelError, family_of
+from services import Services, connect
+from settings import SettingsError, load
+from table import Table
+
+
+@dataclass
+class Clock:
+    """Lambda's context, with so many milliseconds left."""
+
+    left: int = 60_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.left
+
+
+@dataclass
+class Chatting:
+    """Events as API Gateway sends them, for a function whose services are real but for AWS."""
+
+    app: Services
+    posted: Connections
+    count: int = 0
+    clock: Clock = field(default_factory=Clock)
+
+    def send(self, event_type: str, connection_id: str = "c=", **event: Any) -> dict[str, Any]:
+        self.count += 1
+        meta = {
+            "eventType": event_type,
+            "connectionId": connection_id,
+            "requestId": f"event-{self.count}",
+            "domainName": "example.com",
+            "stage": "prod",
+            **event.pop("meta", {}),
+        }
+        return handler.handle(self.app, {"requestContext": meta, **event}, self.clock)
+
+    def connect(
+        self, connection_id: str = "c=", principal: str = "", **query: str
+    ) -> dict[str, Any]:
+        meta = {"authorizer": {"principalId": principal}} if principal else {}
+        return self.send("CONNECT", connection_id, queryStringParameters=query or None, meta=meta)
+
+    def say(self, body: Any, connection_id: str = "c=", **meta: str) -> list[dict[str, Any]]:
+        """Sends a message and gives the frames that were posted because of it."""
+        before = len(self.posted.frames)
+        text = body if isinstance(body, str) else json.dumps(body)
+        assert handler.OK == self.send("MESSAGE", connection_id, body=text, meta=meta)
+        return [json.loads(frame) for frame in self.posted.frames[before:]]
+
+    def script(self, **order: Any) -> list[dict[str, Any]]:
+        return self.say("/script " + json.dumps(order))
+
+    def change(self, **settings: Any) -> None:
+        self.app = replace(self.app, settings=replace(self.app.settings, **settings))
+
+    def turns(self, session_id: str = "s") -> tuple[Turn, ...]:
+        return self.app.memory.history(session_id, "anonymous", 100)
+
+
+@pytest.fixture
+def chatting(table: Table, bedrock: str, connections: Connections) -> Chatting:
+    client = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
+    settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url})
+    poster = boto3.client(
+        "apigatewaymanagementapi", endpoint_url=connections.url, config=ws_sender.client_config()
+    )
+    app = Services(
+        settings=settings,
+        model=Model(client, settings.model_id, family_of(settings.model_id)),
+        memory=Memory(table, 30),
+        connections_at=lambda _: poster,
+    )
+    chatting = Chatting(app, connections)
+    chatting.connect(session_id="s")
+    return chatting
+
+
+def text(frames: list[dict[str, Any]]) -> str:
+    return "".join(frame["text"] for frame in frames if frame["type"] == "delta")
+
+
+def well_formed(frames: list[dict[str, Any]]) -> None:
+    assert 1 == len({frame["request_id"] for frame in frames})
+    assert list(range(len(frames))) == [frame["seq"] for frame in frames]
+    ends = [frame["type"] in ("done", "error") for frame in frames]
+    assert [False] * (len(frames) - 1) + [True] == ends
+
+
+@contextmanager
+def failing(table: Table, operation: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def fail(*_: object, **__: object) -> Any:
+        raise ChatError("internal", "The memory cannot be reached.", cause="test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, operation, fail)
+        yield
+
+
+# $connect and $disconnect
+
+
+def test_connect_settles_session_and_format(chatting: Chatting) -> None:
+    """What the query string asked for holds for every message that follows."""
+    assert handler.OK == chatting.connect("c1=", session_id="mine", format="text")
+
+    kept = chatting.app.memory.connection("c1=")
+    assert ("mine", "text", "anonymous") == (kept.session_id, kept.format, kept.principal)
+
+
+def test_connect_makes_an_unguessable_session(chatting: Chatting) -> None:
+    """Without a session_id each connection gets one of its own, of 192 random bits."""
+    ids = set()
+    for n in range(20):
+        chatting.connect(f"c{n}=")
+        ids.add(chatting.app.memory.connection(f"c{n}=").session_id)
+
+    assert 20 == len(ids)
+    assert all(len(session_id) == 32 for session_id in ids)
+
+
+@pytest.mark.parametrize("query", [{"format": "xml"}, {"session_id": "../../etc"}])
+def test_connect_refuses_what_it_does_not_know(chatting: Chatting, query: dict[str, str]) -> None:
+    """A bad query string is refused before the upgrade."""
+    assert 400 == chatting.connect("new=", **query)["statusCode"]
+    with pytest.raises(ChatError):
+        chatting.app.memory.connection("new=")
+
+
+def test_disconnect(chatting: Chatting) -> None:
+    """The connection is forgotten, and what comes after is refused in a frame."""
+    assert handler.OK == chatting.send("DISCONNECT")
+    (frame,) = chatting.say("hello?")
+    assert ("error", "unauthorized", False) == (frame["type"], frame["code"], frame["retryable"])
+
+
+def test_a_failure_at_connect_is_a_status(
+    chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No exception: API Gateway refuses the upgrade with the status."""
+    with failing(table, "put", monkeypatch):
+        assert 500 == chatting.connect("new=")["statusCode"]
+
+
+# one turn
+
+
+def test_a_turn(chatting: Chatting) -> None:
+    """start, deltas, done; and the turn is saved with what Bedrock counted."""
+    frames = chatting.say({"body": "my name is Zanzibar", "request_id": "r-1"})
+
+    well_formed(frames)
+    assert {
+        "type": "start",
+        "request_id": "r-1",
+        "seq": 0,
+        "session_id": "s",
+        "model": "global.anthropic.claude-sonnet-4-6",
+    } == frames[0]
+    assert "You said: my name is Zanzibar" == text(frames)
+    done = frames[-1]
+    assert ("done", "end_turn") == (done["type"], done["stop_reason"])
+    assert done["usage"]["output_tokens"] > 0
+    assert done["latency_ms"]["total"] >= done["latency_ms"]["first_token"] >= 0
+    (turn,) = chatting.turns()
+    assert (1, "r-1", "complete") == (turn.number, turn.request_id, turn.state)
+    assert ("my name is Zanzibar", "You said: my name is Zanzibar") == (turn.user, turn.assistant)
+    assert turn.tokens == done["usage"]["input_tokens"] + done["usage"]["output_tokens"]
+
+
+def test_the_event_stands_in_for_a_request_id(chatting: Chatting) -> None:
+    """Where the client names no request, API Gateway's id of the event does."""
+    frames = chatting.say("hello")
+
+    assert f"event-{chatting.count}" == frames[0]["request_id"]
+
+
+def test_the_model_sees_the_conversation(chatting: Chatting) -> None:
+    """Bedrock gets the system prompt, what was said before, and the question, in order."""
+    chatting.say("one")
+    chatting.say("two")
+    body = json.loads(text(chatting.script(echo=True)))
+
+    assert "You are a helpful assistant." == body["system"]
+    assert ["one", "You said: one", "two", "You said: two", '/script {"echo": true}'] == [
+        message["content"] for message in body["messages"]
+    ]
+    assert 4096 == body["max_tokens"]
+
+
+def test_the_window_is_bounded(chatting: Chatting) -> None:
+    """The model sees as many turns and tokens as the settings allow, the newest."""
+    for word in ("one", "two", "three"):
+        chatting.say(word)
+    chatting.change(history_turns=1)
+    assert "three" in (echo := text(chatting.script(echo=True)))
+    assert "two" not in echo
+    chatting.change(history_turns=50, history_tokens=0)
+    assert 1 == len(json.loads(text(chatting.script(echo=True)))["messages"])
+
+
+def test_a_base64_body(chatting: Chatting) -> None:
+    """The event of the asynchronous integration carries the same message in base64."""
+    body = base64.b64encode("é 🙂".encode()).decode()
+    chatting.send("MESSAGE", body=body, isBase64Encoded=True)
+
+    assert "You said: é 🙂" == text([json.loads(frame) for frame in chatting.posted.frames])
+
+
+def test_reasoning_is_shown_only_if_asked_for(chatting: Chatting) -> None:
+    """Reasoning is never saved, and sent only where the deployment shows it."""
+    hidden = chatting.script(chunks=1, text="a", reasoning=2)
+    chatting.change(show_reasoning=True)
+    shown = chatting.script(chunks=1, text="a", reasoning=2)
+
+    assert {"start", "delta", "done"} == {frame["type"] for frame in hidden}
+    assert {"start", "reasoning", "delta", "done"} == {frame["type"] for frame in shown}
+    assert ["a", "a"] == [turn.assistant for turn in chatting.turns()]
+
+
+def test_posts_do_not_slow_the_reading(chatting: Chatting) -> None:
+    """What gathers during a slow post leaves as one frame: far fewer posts than chunks."""
+    chatting.posted.delay = 0.05
+    frames = chatting.script(chunks=200, rate=400, text="ab ")
+
+    well_formed(frames)
+    assert "ab " * 200 == text(frames)
+    assert len(frames) < 40
+
+
+def test_two_people_in_one_environment(chatting: Chatting) -> None:
+    """Two connections share the function and see nothing of each other."""
+    chatting.connect("one=")
+    chatting.connect("two=")
+    secret = chatting.say("the word is Zanzibar", "one=")
+    echo = chatting.say('/script {"echo": true}', "two=")
+
+    assert "Zanzibar" not in text(echo)
+    assert secret[0]["session_id"] != echo[0]["session_id"]
+    assert "Zanzibar" in text(chatting.say('/script {"echo": true}', "one="))
+
+
+def test_a_session_of_another_principal(chatting: Chatting) -> None:
+    """Nobody continues, reads or clears a session that is not theirs, by any way of naming it."""
+    chatting.connect("mine=", principal="me", session_id="private")
+    chatting.connect("yours=", principal="you", session_id="private")
+    chatting.connect("other=", principal="you")
+    chatting.say("Zanzibar", "mine=")
+
+    for connection_id in ("yours=", "other="):
+        for action in ("chat", "history", "clear"):
+            asked = {"action": action, "body": '/script {"echo": true}', "session_id": "private"}
+            (frame,) = chatting.say(asked, connection_id)
+            assert ("error", "unauthorized") == (frame["type"], frame["code"])
+    assert 1 == len(chatting.app.memory.history("private", "me", 5))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"before": "ThrottlingException"},
+        {"before": "AccessDeniedException"},
+        {"at": 0, "type": "cut"},
+        {"at": 5, "type": "modelStreamErrorException"},
+        {"at": 5, "type": "cut"},
+        {"at": 5, "type": "truncate"},
+        {"at": 5, "type": "bad_crc"},
+    ],
+    ids=str,
+)
+def test_a_fault_ends_in_one_error(chatting: Chatting, fault: dict[str, Any]) -> None:
+    """One terminal frame, what was said is kept and marked, and the next turn works."""
+    frames = chatting.script(chunks=9, text="ab", fault=fault)
+
+    well_formed(frames)
+    assert "error" == frames[-1]["type"]
+    said = "ab" * fault.get("at", 0)
+    assert said == text(frames)
+    assert [(said, "error")] == [(turn.assistant, turn.state) for turn in chatting.turns()]
+    assert "You said: still here" == text(chatting.say("still here"))
+    roles = [m["role"] for m in json.loads(text(chatting.script(echo=True)))["messages"]]
+    assert roles == [("user", "assistant")[n % 2] for n in range(len(roles))]
+
+
+def test_deadline(chatting: Chatting) -> None:
+    """A stream that would outlive the Lambda is ended before it, saved and told."""
+    chatting.change(deadline_seconds=59.5)  # of 60
+    frames = chatting.script(chunks=1000, rate=50, text="ab")
+
+    well_formed(frames)
+    assert ("done", "deadline") == (frames[-1]["type"], frames[-1]["stop_reason"])
+    (turn,) = chatting.turns()
+    assert ("deadline", text(frames)) == (turn.state, turn.assistant)
+
+
+def test_deadline_before_a_word(chatting: Chatting) -> None:
+    """A model that says nothing in time is an error, not an empty answer."""
+    chatting.change(deadline_seconds=59.7)
+    frames = chatting.script(chunks=9, fault={"at": 0, "type": "stall"})
+
+    well_formed(frames)
+    assert ("error", "deadline") == (frames[-1]["type"], frames[-1]["code"])
+
+
+def test_no_time_left(chatting: Chatting) -> None:
+    """Where there is no time to answer, nothing is claimed and Bedrock is not called."""
+    chatting.clock.left = 5_000
+    (frame,) = chatting.say({"body": "hi", "request_id": "r"})
+    chatting.clock.left = 60_000
+
+    assert ("error", "deadline") == (frame["type"], frame["code"])
+    assert "You said: hi" == text(chatting.say({"body": "hi", "request_id": "r"}))
+
+
+# who may not
+
+
+def test_too_large(chatting: Chatting) -> None:
+    """A message over the limit is refused before anything is paid for."""
+    chatting.change(max_input_bytes=10)
+    (frame,) = chatting.say("é" * 6)
+
+    assert ("error", "too_large", False) == (frame["type"], frame["code"], frame["retryable"])
+    assert "You said" in text(chatting.say("é" * 5))
+
+
+def test_busy_and_duplicate(chatting: Chatting) -> None:
+    """While one answer runs, another request is told so; the same one again is never answered."""
+    slow = {"body": '/script {"chunks": 40, "rate": 40, "text": "ab"}', "request_id": "r-1"}
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(chatting.send, "MESSAGE", body=json.dumps(slow))
+        while not chatting.posted.frames:
+            assert not running.done()
+        chatting.send("MESSAGE", body="me too")
+        chatting.send("MESSAGE", body=json.dumps(slow))
+        running.result(30)
+    frames = [json.loads(frame) for frame in chatting.posted.frames]
+
+    errors = [frame["code"] for frame in frames if frame["type"] == "error"]
+    assert ["busy", "duplicate"] == errors
+    well_formed([f for f in frames if f["request_id"] == "r-1" and f.get("code") != "duplicate"])
+    assert "duplicate" == chatting.say(slow)[0]["code"]
+    assert 1 == len(chatting.turns())
+
+
+def test_a_redelivered_event_is_silent(chatting: Chatting) -> None:
+    """The same event twice, as asynchronous invocation may: one answer, and no second end."""
+    first = chatting.say("hi", requestId="event-x")
+    second = chatting.say("hi", requestId="event-x")
+
+    well_formed(first)
+    assert [] == second
+    assert 1 == len(chatting.turns())
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ('{"action":"chat"}', "invalid_request"),
+        ('{"action":"nope","request_id":"r-1"}', "invalid_request"),
+        ("{broken", "invalid_request"),
+        ("   ", "invalid_request"),
+        ('{"body":"\\ud800"}', "invalid_request"),
+    ],
+)
+def test_bad_frames(chatting: Chatting, body: str, code: str) -> None:
+    """One clear error under the client's id or API Gateway's, and the conversation unharmed."""
+    chatting.say("anchor")
+    frames = chatting.say(body)
+
+    well_formed(frames)
+    assert ("error", code) == (frames[0]["type"], frames[0]["code"])
+    expected = "r-1" if "r-1" in body else f"event-{chatting.count}"
+    assert expected == frames[0]["request_id"]
+    assert "anchor" in text(chatting.script(echo=True))
+
+
+@pytest.mark.parametrize("event", [{"isBase64Encoded": True, "body": "/w=="}, {"body": 5}, {}])
+def test_bodies_that_are_no_text(chatting: Chatting, event: dict[str, Any]) -> None:
+    """A binary, missing or odd body is an error frame too."""
+    chatting.send("MESSAGE", **event)
+
+    assert "invalid_request" == json.loads(chatting.posted.frames[-1])["code"]
+
+
+@pytest.mark.parametrize(
+    "event", [None, {}, {"requestContext": {"eventType": "MESSAGE"}}, {"Records": []}]
+)
+def test_events_of_something_else(
+    chatting: Chatting, event: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no event of a WebSocket API is logged and refused, never raised."""
+    assert 400 == handler.handle(chatting.app, event, Clock())["statusCode"]
+    assert "event.not_understood" in capsys.readouterr().out
+
+
+def test_an_unknown_event_type(chatting: Chatting) -> None:
+    """Only the three types of a WebSocket API have a route."""
+    assert 400 == chatting.send("AUTHORIZE")["statusCode"]
+
+
+# when nobody listens
+
+
+@pytest.mark.parametrize(
+    ("on_disconnect", "state", "chunks"),
+    [("finish", "complete", 40), ("cancel", "disconnected", 0)],
+)
+def test_gone(chatting: Chatting, on_disconnect: str, state: str, chunks: int) -> None:
+    """The client leaves: the answer is finished and saved, or cancelled and what was said kept."""
+    chatting.change(on_disconnect=on_disconnect)
+    chatting.posted.answers = [200, 200, 410]
+    chatting.script(chunks=40, rate=80, text="ab")
+
+    (turn,) = chatting.turns()
+    assert state == turn.state
+    if chunks:
+        assert "ab" * chunks == turn.assistant
+    else:
+        assert 0 < len(turn.assistant) < 80
+    assert 2 == len(chatting.posted.frames)
+    assert "You said: back" == text(chatting.say("back"))
+
+
+# when the memory fails
+
+
+@pytest.mark.parametrize("operation", ["get", "transact", "last"])
+def test_memory_fails_before_the_model(
+    chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """One error frame, and the session is free again once the memory is back."""
+    with failing(table, operation, monkeypatch):
+        frames = chatting.say("hi")
+
+    well_formed(frames)
+    assert ("error", "internal", True) == (
+        frames[-1]["type"],
+        frames[-1]["code"],
+        frames[-1]["retryable"],
+    )
+    assert "You said: again" == text(chatting.say("again"))
+
+
+def test_memory_fails_at_the_save(
+    chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that could not be saved ends in an error, for the next turn will not know it."""
+    real: Callable[..., Any] = table.transact
+    calls: list[int] = []
+
+    def second_fails(*writes: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ChatError("throttled", "The memory is busy.", cause="test")
+        return real(*writes)
+
+    monkeypatch.setattr(table, "transact", second_fails)
+    frames = chatting.say("hi")
+
+    well_formed(frames)
+    assert ("error", "throttled") == (frames[-1]["type"], frames[-1]["code"])
+    assert "You said: again" == text(chatting.say("again"))
+
+
+def test_a_fault_of_our_own(
+    chatting: Chatting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug is told as `internal`, logged by kind and line, and gives nothing away."""
+    monkeypatch.setattr(handler, "window", lambda *_: 1 / 0)
+    frames = chatting.say("Zanzibar")
+    logged = capsys.readouterr().out
+
+    well_formed(frames)
+    assert "internal" == frames[-1]["code"]
+    assert "ZeroDivisionError at test_handler.py:" in logged
+    assert "Zanzibar" not in logged
+
+
+def test_a_fault_of_our_own_outside_a_message(
+    chatting: Chatting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No exception leaves the function at $connect either."""
+    monkeypatch.setattr(handler, "valid_id", lambda *_: 1 / 0)
+
+    assert 500 == chatting.connect("new=")["statusCode"]
+
+
+# history, clear, ping
+
+
+def test_history(chatting: Chatting) -> None:
+    """The newest turns, oldest first, then done."""
+    for word in ("one", "two", "three"):
+        chatting.say(word)
+    frames = chatting.say({"action": "history", "limit": 2, "request_id": "h"})
+
+    well_formed(frames)
+    told = [turn for frame in frames for turn in frame.get("turns", [])]
+    assert [(2, "two", "You said: two"), (3, "three", "You said: three")] == [
+        (turn["turn"], turn["user"], turn["assistant"]) for turn in told
+    ]
+    assert {"type": "done", "request_id": "h", "seq": 1} == frames[-1]
+
+
+def test_clear(chatting: Chatting) -> None:
+    """What was said is forgotten, for the model and for history, and the session goes on."""
+    chatting.say("Zanzibar")
+    frames = chatting.say({"action": "clear"})
+
+    well_formed(frames)
+    assert 1 == frames[-1]["cleared"]
+    assert [] == chatting.say({"action": "history"})[0]["turns"]
+    assert "Zanzibar" not in text(chatting.script(echo=True))
+
+
+def test_clear_of_nothing(chatting: Chatting) -> None:
+    """Clearing a session in which nothing was said is no error."""
+    assert 0 == chatting.say({"action": "clear"})[-1]["cleared"]
+
+
+def test_ping(chatting: Chatting) -> None:
+    """A ping that reaches the function is answered as API Gateway would."""
+    assert [{"type": "pong"}] == chatting.say({"action": "ping"})
+
+
+def test_seed_client(chatting: Chatting) -> None:
+    """The seed's client is served in its own words."""
+    chatting.connect("seed=", format="seed")
+    assert handler.OK == chatting.send("MESSAGE", "seed=", body="__ping__")
+    assert "__pong__" == chatting.posted.frames[-1]
+    frames = chatting.say({"body": "hi", "request_id": "r", "convType": "normal"}, "seed=")
+
+    assert {"request_id": "r", "msg": "You said: hi", "status": "completed"} == frames[-1]
+    assert {"proceeding"} == {frame["status"] for frame in frames[:-1]}
+    assert "__ping__" in text(chatting.say("__ping__"))  # elsewhere these are only words
+
+
+# the log
+
+
+def test_the_log_tells_counts_and_no_words(
+    chatting: Chatting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One JSON line a turn, with no prompt, no answer and no session id in it."""
+    chatting.connect("c2=", session_id="session-Zanzibar")
+    chatting.say({"body": "secret-question", "request_id": "r-1"}, "c2=")
+    chatting.say("{broken secret-question", "c2=")
+    chatting.script(fault={"before": "ThrottlingException", "message": "secret-question"})
+    out = capsys.readouterr().out
+    lines = [json.loads(line) for line in out.splitlines()]
+
+    assert ["turn", "request.failed", "turn"] == [line["event"] for line in lines]
+    turn = lines[0]
+    assert ("r-1", "complete", "end_turn") == (
+        turn["request_id"],
+        turn["state"],
+        turn["stop_reason"],
+    )
+    assert turn["posts"] >= 3
+    assert turn["output_tokens"] > 0
+    assert turn["total_ms"] >= turn["first_token_ms"]
+    assert ("throttled", "bedrock ThrottlingException") == (lines[2]["code"], lines[2]["cause"])
+    assert "secret-question" not in out
+    assert "session-Zanzibar" not in out
+    assert "You said" not in out
+
+
+# the entry point
+
+
+@pytest.mark.parametrize(
+    ("environment", "error"),
+    [
+        ({}, SettingsError),
+        ({"TABLE_NAME": "t", "MODEL_ID": "nobody.knows-this-v1:0"}, UnknownModelError),
+    ],
+)
+def test_start_refuses_bad_settings(environment: dict[str, str], error: type[Exception]) -> None:
+    """A deployment that cannot work fails at start, by the name of the setting."""
+    with pytest.raises(error, match=r"TABLE_NAME|MODEL_ID"):
+        connect(environment)
+
+
+def test_clients_for_connections_are_kept() -> None:
+    """One client for each endpoint, made once; the configured one at start."""
+    app = connect({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/prod"})
+
+    assert app.connections_at("https://a.example/prod") is app.connections_at(
+        "https://a.example/prod"
+    )
+    assert (
+        "https://b.example/prod" == app.connections_at("https://b.example/prod").meta.endpoint_url
+    )
+
+
+def test_lambda_handler() -> None:
+    """Lambda's own entry point answers, with the clients that were made at import."""
+    assert 400 == handler.lambda_handler({}, Clock())["statusCode"]
+    assert handler.lambda_handler.__module__ == "handler"
+
+
+def test_no_thread_is_left(chatting: Chatting) -> None:
+    """After a turn nothing reads on: a frozen environment would thaw into it."""
+    before = set(threading.enumerate())
+    chatting.say("hi")
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "bedrock":
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_nothing_heavy_is_imported() -> None:
+    """Imports are cold start: the function loads boto3 and the standard library, no more."""
+    source = Path(handler.__file__).parent
+    code = (
+        "import sys, os; os.environ.update(TABLE_NAME='t', AWS_DEFAULT_REGION='us-east-1'); "
+        f"sys.path.insert(0, {str(source)!r}); import handler; "
+        "print(*sorted({name.split('.')[0] for name, module in sys.modules.items() "
+        "if 'site-packages' in (getattr(module, '__file__', None) or '')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # What the tests' own environment puts into every process.
+    loaded = {name for name in done.stdout.split() if not name.startswith(("_", "a1_", "coverage"))}
+
+    boto3_and_its_own = {"boto3", "s3transfer", "jmespath", "dateutil", "six"}
+    botocore_and_its_own = {"botocore", "urllib3", "certifi", "awscrt"}
+    assert loaded <= boto3_and_its_own | botocore_and_its_own

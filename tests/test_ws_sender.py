@@ -1,0 +1,154 @@
+import json
+import time
+from typing import Any
+
+import boto3
+import pytest
+from endpoints import Connections
+
+import ws_sender
+from formats import EventsEncoder, TextEncoder
+from frames import ChatError, Done, Failed, Start
+from model_families import TextDelta
+from ws_sender import Sender, client_config
+
+
+@pytest.fixture
+def sender(connections: Connections) -> Sender:
+    client = boto3.client(
+        "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
+    )
+    return Sender(client, "abc=", EventsEncoder("r"))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the pauses short; how many there are stays the same."""
+    for name in ("PATIENCE_SECONDS", "FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(ws_sender, name, getattr(ws_sender, name) / 100)
+
+
+def kinds(connections: Connections) -> list[tuple[str, int]]:
+    return [(frame["type"], frame["seq"]) for frame in map(json.loads, connections.frames)]
+
+
+def test_frames_arrive_in_order(sender: Sender, connections: Connections) -> None:
+    """Each call posts its frames in turn, to the connection whose id it bears."""
+    sender.send([Start("s", "m")])
+    sender.send([TextDelta("a"), TextDelta("b")])
+    sender.send([])
+    sender.send([TextDelta("c"), Done("end_turn")])
+
+    assert [("start", 0), ("delta", 1), ("delta", 2), ("done", 3)] == kinds(connections)
+    assert "ab" == json.loads(connections.frames[1])["text"]
+    assert {"/prod/@connections/abc="} == set(connections.paths)
+    assert (4, "ok", False) == (sender.posts, sender.delivery, sender.gone)
+
+
+def test_long_text_is_split(sender: Sender, connections: Connections) -> None:
+    """What is too long for one frame takes several posts."""
+    sender.send([TextDelta("x" * 70_000)])
+
+    assert 3 == sender.posts
+    assert 70_000 == sum(len(json.loads(frame)["text"]) for frame in connections.frames)
+
+
+@pytest.mark.parametrize("end", [Done("end_turn"), Failed(ChatError("internal", "Sorry."))])
+def test_nothing_follows_the_terminal_frame(
+    sender: Sender, connections: Connections, end: Done | Failed
+) -> None:
+    """A second end, or a delta after the end, is a fault in the caller and is not posted."""
+    sender.send([end])
+
+    assert sender.ended
+    with pytest.raises(RuntimeError):
+        sender.send([TextDelta("late")])
+    with pytest.raises(RuntimeError):
+        sender.send([end])
+    assert 1 == len(connections.frames)
+
+
+@pytest.mark.parametrize(
+    ("status", "delivery"),
+    [(410, "gone"), (403, "forbidden"), (413, "too large"), (400, "refused")],
+)
+def test_final_refusals(
+    sender: Sender, connections: Connections, status: int, delivery: str
+) -> None:
+    """What no retry can mend is tried once, is no exception, and ends the posting."""
+    connections.answers = [200, status]
+    sender.send([Start("s", "m")])
+    sender.send([TextDelta("a"), Done("end_turn")])
+
+    assert (delivery, True) == (sender.delivery, sender.gone)
+    assert 2 == sender.posts
+    assert [("start", 0)] == kinds(connections)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 0])
+def test_passing_trouble(sender: Sender, connections: Connections, status: int) -> None:
+    """Back-pressure and passing failures are waited out; the frame goes again, in its place."""
+    connections.answers = [200, status, status, 200]
+    sender.send([Start("s", "m")])
+    sender.send([TextDelta("a"), Done("end_turn")])
+
+    assert [("start", 0), ("delta", 1), ("done", 2)] == kinds(connections)
+    assert (5, "ok") == (sender.posts, sender.delivery)
+
+
+@pytest.mark.usefixtures("quick")
+def test_patience_ends(sender: Sender, connections: Connections) -> None:
+    """A client that takes nothing for too long counts as gone, and nobody waits for it again."""
+    connections.answers = [429] * 1000
+    sender.send([TextDelta("a")])
+    tries = sender.posts
+    sender.send([Done("end_turn")])
+
+    assert ("status 429", True) == (sender.delivery, sender.gone)
+    assert 5 < tries < 30
+    assert tries == sender.posts
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_endpoint() -> None:
+    """An endpoint that cannot be reached is no exception either."""
+    client = boto3.client(
+        "apigatewaymanagementapi", endpoint_url="http://127.0.0.1:9", config=client_config()
+    )
+    unreached = Sender(client, "abc=", TextEncoder("r"))
+    unreached.post("a")
+
+    assert ("EndpointConnectionError", True) == (unreached.delivery, unreached.gone)
+
+
+def test_pauses_grow(
+    sender: Sender, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pauses double with jitter, up to a bound, and stay within the patience."""
+    pauses: list[float] = []
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    connections.answers = [429] * 1000
+    sender.post("a")
+
+    expected = [0.05, 0.1, 0.2, 0.4, 0.8, 1.0]
+    assert all(0.5 * e <= p <= e for e, p in zip(expected, pauses, strict=False))
+    assert max(pauses) <= 1.0
+    assert 3.0 < sum(pauses) <= 5.0
+
+
+def test_one_attempt_by_botocore() -> None:
+    """The pauses are ours: botocore neither repeats a post nor waits for long."""
+    config: Any = boto3.client(
+        "apigatewaymanagementapi", endpoint_url="http://127.0.0.1:9", config=client_config()
+    ).meta.config
+
+    assert 1 == config.retries["total_max_attempts"]
+    assert (2.0, 5.0) == (config.connect_timeout, config.read_timeout)
