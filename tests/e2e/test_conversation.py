@@ -1,0 +1,254 @@
+"""Conversations over the whole local stack, as any client has them."""
+
+import contextlib
+import json
+import re
+import secrets
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from people import Person, person, script, text
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+
+def test_an_answer_streams(person: Person) -> None:
+    """The first delta is there before the model has made its last chunk, at a steady pace."""
+    person.send(script(chunks=60, rate=40, text="w "))
+    arrivals: list[float] = []
+    frames = [person.receive()]
+    while frames[-1]["type"] not in ("done", "error"):
+        frames.append(person.receive())
+        arrivals.append(time.monotonic())
+
+    assert "w " * 60 == text(frames)
+    # The model takes 60/40 s. Held back and sent at the end, all would come in an instant.
+    assert arrivals[-1] - arrivals[0] > 1.0
+    assert len(frames) > 20
+
+
+def test_a_turn_tells_usage_and_times(person: Person) -> None:
+    """Start names the session and the model, done the reason, the tokens and the times."""
+    frames = person.say({"body": "hello", "request_id": "mine-1"})
+
+    assert "You said: hello" == text(frames)
+    assert "mine-1" == frames[0]["request_id"]
+    assert "global.anthropic.claude-sonnet-4-6" == frames[0]["model"] == frames[-1]["model"]
+    assert "end_turn" == frames[-1]["stop_reason"]
+    assert frames[-1]["usage"]["output_tokens"] > 0
+    assert {"first_token", "total"} == set(frames[-1]["latency_ms"])
+
+
+def test_the_conversation_is_remembered(stack: str) -> None:
+    """By the connection, and by whoever joins its session on another one."""
+    with person(stack) as one:
+        session_id = one.say("my name is Zanzibar")[0]["session_id"]
+        assert "Zanzibar" in text(one.script(echo=True))
+    with person(stack, session_id=session_id) as again:
+        assert "Zanzibar" in text(again.script(echo=True))
+    with person(stack) as other:
+        echo = {"body": script(echo=True), "session_id": session_id}
+        assert "Zanzibar" in text(other.say(echo))
+
+
+def test_two_people_never_see_each_other(stack: str) -> None:
+    """They share one function, warm, and their words stay apart."""
+    with person(stack) as one, person(stack) as two:
+        one.say("the word is Zanzibar")
+        assert [] == two.say({"action": "history"})[0]["turns"]
+        assert "Zanzibar" not in text(two.script(echo=True))
+        assert "Zanzibar" in text(one.script(echo=True))
+
+
+def test_history_and_clear(person: Person) -> None:
+    """The turns are told oldest first, and gone after clear."""
+    for word in ("one", "two", "three"):
+        person.say(word)
+    frames = person.say({"action": "history", "limit": 2})
+    told = [(turn["user"], turn["assistant"]) for turn in frames[0]["turns"]]
+
+    assert [("two", "You said: two"), ("three", "You said: three")] == told
+    assert 3 == person.say({"action": "clear"})[-1]["cleared"]
+    assert [] == person.say({"action": "history"})[0]["turns"]
+    assert "three" not in text(person.script(echo=True))
+
+
+def test_long_turns_come_back_whole(person: Person) -> None:
+    """Answers and histories far longer than a frame are split and lose nothing."""
+    answer = person.script(chunks=200, text="é🙂" * 100)
+    frames = person.say({"action": "history"})
+
+    assert "é🙂" * 20_000 == text(answer)
+    entries = [turn for frame in frames for turn in frame.get("turns", [])]
+    assert "é🙂" * 20_000 == "".join(turn["assistant"] for turn in entries)
+
+
+def test_a_question_in_several_frames(person: Person) -> None:
+    """A message over 32 KB, in frames that each are under it, is one question."""
+    question = "Zanzi" + "x" * 100_000 + "bar"
+    person.socket.send([question[i : i + 30_000] for i in range(0, len(question), 30_000)])
+
+    assert f"You said: {question}" == text(person.answer())
+
+
+def test_ping_needs_no_function(person: Person) -> None:
+    """The pong is API Gateway's own, and comes while an answer streams."""
+    person.say("short")
+    person.send({"action": "ping"})
+    assert {"type": "pong"} == person.receive()
+    person.send(script(chunks=20, rate=40))
+    person.send({"action": "ping"})
+    seen = [person.receive()["type"] for _ in range(3)]
+    while "done" not in seen:
+        seen.append(person.receive()["type"])
+    assert "pong" in seen[:3]
+
+
+def test_text_format(stack: str) -> None:
+    """A terminal gets the bare text, and in brackets what else there is to know."""
+    with person(stack, "text") as reader:
+        reader.send("hello")
+        said = str(reader.socket.recv(timeout=10))
+        while said != "You said: hello":
+            assert "You said: hello".startswith(said)
+            said += str(reader.socket.recv(timeout=10))
+        reader.send('{"action":"nope"}')
+        assert str(reader.socket.recv(timeout=10)).startswith("[error invalid_request: action must")
+
+
+def test_seed_format(stack: str) -> None:
+    """The seed's own messages get the seed's own frames: all the text so far in each."""
+    asked = {
+        "user_id": "u",
+        "request_id": "r-1",
+        "request_time": "2026-01-01 00:00:00",
+        "type": "text",
+        "body": script(chunks=30, rate=60, text="ab "),
+        "convType": "normal",
+    }
+    with person(stack, "seed") as seed:
+        seed.send("__ping__")
+        assert "__pong__" == seed.socket.recv(timeout=10)
+        seed.send(asked)
+        frames = [seed.receive()]
+        while frames[-1]["status"] == "proceeding":
+            frames.append(seed.receive())
+
+    assert {"r-1"} == {frame["request_id"] for frame in frames}
+    assert ("completed", "ab " * 30) == (frames[-1]["status"], frames[-1]["msg"])
+    assert len(frames) > 5
+    for before, after in pairwise(frames):
+        assert after["msg"].startswith(before["msg"])
+
+
+@pytest.mark.parametrize("query", ["format=xml", "session_id=../etc"])
+def test_a_bad_query_is_refused_at_connect(stack: str, query: str) -> None:
+    """The upgrade itself fails, with a status."""
+    with pytest.raises(InvalidStatus) as refused, connect(f"{stack}?{query}"):
+        pytest.fail("connected")
+    assert 400 == refused.value.response.status_code
+
+
+BEFORE = [
+    "AccessDeniedException",
+    "ResourceNotFoundException",
+    "ThrottlingException",
+    "ModelTimeoutException",
+    "InternalServerException",
+    "ServiceUnavailableException",
+    "ModelStreamErrorException",
+    "ValidationException",
+    "ServiceQuotaExceededException",
+    "ModelNotReadyException",
+    "ModelErrorException",
+    "ExpiredTokenException",
+    "UnrecognizedClientException",
+]
+INSIDE = [
+    "throttlingException",
+    "modelStreamErrorException",
+    "internalServerException",
+    "validationException",
+    "modelTimeoutException",
+    "serviceUnavailableException",
+    "cut",
+    "truncate",
+    "bad_crc",
+    "error",
+]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"before": name} for name in BEFORE),
+        *({"at": 5, "type": name} for name in INSIDE),
+        {"at": 5, "type": "throttlingException", "event": True},
+    ],
+    ids=lambda fault: "-".join(map(str, fault.values())),
+)
+def test_every_fault_of_bedrock_ends_once(person: Person, fault: dict[str, Any]) -> None:
+    """One error frame with a code and no secret; what was said is kept; the next turn works."""
+    frames = person.script(chunks=20, rate=400, text="w ", fault=fault)
+
+    assert "error" == frames[-1]["type"]
+    assert not re.search(r"arn:|Traceback|Exception", json.dumps(frames))
+    said = "w " * fault.get("at", 0)
+    assert said == text(frames)
+    (turn,) = person.say({"action": "history"})[0]["turns"]
+    assert ("error", said) == (turn["state"], turn["assistant"])
+    assert "You said: still here" == text(person.say("still here"))
+
+
+def test_two_tabs_at_once(stack: str) -> None:
+    """One session, two connections, one answer: the other is told that the session is busy."""
+    with person(stack, session_id=secrets.token_hex(8)) as one:
+        session_id = one.say("hello")[0]["session_id"]
+        with person(stack, session_id=session_id) as two:
+            one.send(script(chunks=40, rate=40))
+            assert "start" == one.receive()["type"]
+            (refused,) = two.say("me too")
+            assert ("busy", True) == (refused["code"], refused["retryable"])
+            while one.receive()["type"] != "done":
+                pass
+            assert "You said: now" == text(two.say("now"))
+
+
+def test_many_tabs_in_the_same_moment(stack: str) -> None:
+    """However many ask at once, exactly one is answered."""
+    session_id = secrets.token_hex(8)
+    with contextlib.ExitStack() as tabs:
+        people = [tabs.enter_context(person(stack, session_id=session_id)) for _ in range(6)]
+        for one in people:
+            one.send(script(chunks=30, rate=30))
+        ends = [one.answer()[-1] for one in people]
+
+    assert ["busy"] * 5 + ["done"] == sorted(end.get("code", "done") for end in ends)
+
+
+def test_a_request_is_answered_once(person: Person) -> None:
+    """The same request_id again is told to be a duplicate, and costs no second call."""
+    asked: dict[str, Any] = {"body": "hello", "request_id": "once"}
+    person.say(asked)
+    (again,) = person.say(asked)
+
+    assert ("duplicate", False) == (again["code"], again["retryable"])
+    assert 1 == len(person.say({"action": "history"})[0]["turns"])
+
+
+def test_who_leaves_finds_the_answer_saved(stack: str) -> None:
+    """The client goes in the middle; the answer is finished and waits in the session."""
+    session_id = secrets.token_hex(8)
+    with person(stack, session_id=session_id) as one:
+        one.send(script(chunks=60, rate=60, text="w "))
+        while one.receive()["type"] != "delta":
+            pass
+    with person(stack, session_id=session_id) as back:
+        deadline = time.monotonic() + 15
+        while not (turns := back.say({"action": "history"})[0]["turns"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    assert [("complete", "w " * 60)] == [(turn["state"], turn["assistant"]) for turn in turns]
