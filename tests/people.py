@@ -14,7 +14,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from websockets.sync.client import ClientConnection, connect
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "docs" / "protocol.schema.json").read_text())
 WSCAT = ROOT / "tests" / "e2e" / "node_modules" / ".bin" / "wscat"
 PATIENCE = 30.0  # seconds until something that never comes counts as missing

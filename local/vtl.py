@@ -1,0 +1,85 @@
+"""API Gateway's mapping templates: Velocity by a library, plus the variables that AWS adds.
+
+A template sees `$context` (a request context), `$input.body` (the frame as text) and, of `$util`,
+the functions below: those that make sense where a body may be any text.
+Values are written as they are and never read as Velocity again, so `$` and `#` in a body stay
+what they are. What a template names and nobody defined becomes the empty string, as on AWS
+(but the library takes it for true in an `#if`: do not rely on either).
+This module does not know what a template is for, nor that its output should be JSON.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import airspeed
+
+_SHORT_ESCAPES = {
+    "'": r"\'",  # AWS documents this one, and that JSON does not accept it
+    '"': r"\"",
+    "\\": r"\\",
+    "/": r"\/",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+}
+_TO_ESCAPE = re.compile(r"""['"\\/]|[^\x20-\x7f]""")
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match[0]
+    if short := _SHORT_ESCAPES.get(char):
+        return short
+    # Java's strings are UTF-16: a character outside the first plane is two escapes.
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{units[i]:02X}{units[i + 1]:02X}" for i in range(0, len(units), 2))
+
+
+def escape_javascript(text: str) -> str:
+    r"""Escape for a JavaScript string, as `$util.escapeJavaScript` does: `'` becomes `\'`."""
+    return _TO_ESCAPE.sub(_escape, text)
+
+
+def base64_encode(text: str) -> str:
+    """Encode the text's UTF-8 bytes."""
+    return base64.b64encode(text.encode()).decode("ascii")
+
+
+def base64_decode(text: str) -> str:
+    """Decode base64 that holds UTF-8 text."""
+    return base64.b64decode(text).decode()
+
+
+_UTIL: Mapping[str, Callable[[str], str]] = {
+    "base64Encode": base64_encode,
+    "base64Decode": base64_decode,
+    "escapeJavaScript": escape_javascript,
+}
+
+
+class Template:
+    """One mapping template, parsed once. Raises ValueError if it is not Velocity."""
+
+    __slots__ = ("_template",)
+
+    def __init__(self, source: str) -> None:
+        self._template = airspeed.Template(source)
+        try:
+            self._template.ensure_compiled()
+        except airspeed.TemplateError as error:
+            raise ValueError(f"mapping template: {error}") from error
+
+    def render(self, context: Mapping[str, Any], body: str) -> str:
+        """Write the template out for one frame: `context` as `$context`, its text as `body`.
+
+        Raises ValueError where evaluating fails, e.g. `base64Decode` of what is no base64.
+        """
+        names = {"context": context, "input": {"body": body}, "util": _UTIL}
+        try:
+            text: str = self._template.merge(names)
+        except airspeed.TemplateError as error:
+            raise ValueError(f"mapping template: {error}") from error
+        return text
