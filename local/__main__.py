@@ -1,0 +1,75 @@
+"""`python -m local run` and `python -m local invoke`: the local stack for a person at a terminal.
+
+Exit status: 0 after Ctrl-C or SIGTERM, which are how it is meant to end; 1 with one sentence on
+standard error when it cannot start or when a part of it dies. It knows nothing of how the parts
+work.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+from local.invoke import invoke
+from local.stack import Stack, StackError
+
+
+def say(line: str) -> None:
+    """Prints at once, also into a pipe. Nobody reading any more is no reason to fall over."""
+    with contextlib.suppress(BrokenPipeError):
+        print(line, flush=True)
+
+
+async def run(port: int, model: str, model_id: str, concurrency: int) -> int:
+    """Serves until it is told to stop, or a part dies."""
+    async with Stack(port, model, model_id, concurrency=concurrency, say=say, log=say) as stack:
+        say(f"ready: {stack.url}")
+        say(f"talk to it: npx wscat -c '{stack.url}?format=text'")
+        raise StackError(await stack.died())
+
+
+async def until_told(work: asyncio.Task[int]) -> int:
+    """The work's exit status; Ctrl-C and SIGTERM cancel it, so that it cleans up, and give 0."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        say("stopped")
+        return 0
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("run", help="serve the chatbot on a WebSocket")
+    serve.add_argument("--port", type=int, default=3001)
+    serve.add_argument("--model", default="smollm2", help="smollm2, scripted, or a URL")
+    serve.add_argument("--model-id", default="", help="the Bedrock model that is asked for")
+    serve.add_argument("--concurrency", type=int, default=10, help="events handled at once")
+    once = commands.add_parser("invoke", help="run the handler on one sample event")
+    once.add_argument("event", type=Path)
+    once.add_argument("--timeout", type=int, default=30, help="seconds")
+    return parser.parse_args()
+
+
+async def main() -> int:
+    """Runs the command. Returns the exit status."""
+    given = arguments()
+    if given.command == "run":
+        work = run(given.port, given.model, given.model_id, given.concurrency)
+    else:
+        work = invoke(given.event, seconds=given.timeout, say=say)
+    try:
+        return await until_told(asyncio.ensure_future(work))
+    except StackError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
