@@ -243,7 +243,7 @@ async def serve(model: Model, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if not sys.stdin.isatty():
-        pass
+        on_end_of_input(lambda: loop.call_soon_threadsafe(stop.set))
     await model.start()
     runner = web.AppRunner(
         Endpoint(model).application(),

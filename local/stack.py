@@ -23,7 +23,7 @@ from typing import Literal, Self
 from local.api import Api
 from local.aws import NO_CONFIGURATION
 from local.gateway import Gateway
-from local.lambda_runtime import CONCURRENCY, Function, InitFailedError
+from local.lambda_runtime import CONCURRENCY, TIMEOUT_SECONDS, Function, InitFailedError
 from local.limits import AWS_QUOTAS, Limits
 from local.processes import lines, stop
 
@@ -176,6 +176,7 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = AWS_QUOTAS
     chat_integration: Literal["async", "proxy"] = "async"
+    function_timeout: float = TIMEOUT_SECONDS
     concurrency: int = CONCURRENCY
     code: Path = ROOT / "src"
     handler: str = "handler.lambda_handler"
@@ -200,6 +201,7 @@ class Stack:
                 self.handler,
                 self.code,
                 {**variables, **self.environment},
+                timeout=self.function_timeout,
                 concurrency=self.concurrency,
                 log=self.log,
             )

@@ -116,6 +116,27 @@ def text(frames: list[Frame]) -> str:
     return "".join(frame["text"] for frame in frames if frame["type"] == "delta")
 
 
+def wscat(url: str, *messages: str, wait: float = 2) -> list[str]:
+    """What wscat prints while somebody types these lines, without its marks, a line each.
+
+    It ends when its input does, so the input stays open; its exit status says nothing.
+    """
+    with subprocess.Popen(
+        [str(WSCAT), "--no-color", "-c", url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as terminal:
+        assert terminal.stdin is not None
+        for message in messages:
+            time.sleep(1)  # to connect, or to read the answer before
+            terminal.stdin.write(message + "\n")
+            terminal.stdin.flush()
+        time.sleep(wait)
+        out, _ = terminal.communicate(timeout=PATIENCE)
+    return [line.removeprefix("> ").removeprefix("< ") for line in out.splitlines()]
+
+
 def alive(group: int) -> list[str]:
     """Command lines of a `make run` and all that came of it, while any of it runs."""
     table = subprocess.run(

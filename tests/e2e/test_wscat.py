@@ -1,44 +1,21 @@
 """The real wscat from npm, as people use it in a terminal."""
 
 import json
-import subprocess
-import time
 
 import pytest
-from people import SERVER, WSCAT, script
-
-
-def wscat(url: str, *messages: str, wait: int = 2) -> list[str]:
-    """What wscat prints for these messages, a line each; it is given time to read the answers.
-
-    wscat ends when its input does, so the input stays open. Its exit status says nothing.
-    """
-    with subprocess.Popen(
-        [str(WSCAT), "--no-color", "-c", url, "-x", messages[0], "-w", str(wait + 1)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as terminal:
-        assert terminal.stdin is not None
-        for message in messages[1:]:
-            time.sleep(0.3)
-            terminal.stdin.write(message + "\n")
-            terminal.stdin.flush()
-        time.sleep(wait)
-        out, _ = terminal.communicate(timeout=20)
-    return out.splitlines()
+from people import SERVER, script, wscat
 
 
 def test_plain_words(stack: str) -> None:
     """Somebody types words and reads words."""
     lines = wscat(f"{stack}?format=text", "hello from wscat")
 
-    assert "You said: hello from wscat" in "".join(lines).replace("< ", "")
+    assert "You said: hello from wscat" in "".join(lines)
 
 
 def test_events(stack: str) -> None:
     """Without a format each line is a frame of the protocol."""
-    frames = [json.loads(line.removeprefix("< ")) for line in wscat(stack, "hi") if "{" in line]
+    frames = [json.loads(line) for line in wscat(stack, "hi") if "{" in line]
 
     assert "start" == frames[0]["type"]
     assert "done" == frames[-1]["type"]
@@ -49,7 +26,7 @@ def test_events(stack: str) -> None:
 def test_the_text_grows_on_the_screen(stack: str) -> None:
     """A paced answer appears piece by piece."""
     lines = wscat(f"{stack}?format=text", script(chunks=20, rate=40, text="ab"))
-    pieces = [line.removeprefix("< ") for line in lines if "ab" in line]
+    pieces = [line for line in lines if "ab" in line]
 
     assert "ab" * 20 == "".join(pieces)
     assert len(pieces) > 5

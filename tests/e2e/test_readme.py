@@ -1,0 +1,128 @@
+"""Every command in the README is run, and what it shows is what comes."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from people import PATIENCE, ROOT, SCHEMA, SERVER, person, running, wscat
+
+from frames import CODES
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def run(command: str) -> str:
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=6 * PATIENCE,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return done.stdout
+
+
+def serves(command: str, tmp_path: Path) -> None:
+    """Starts what the README says, on a port of its own, and talks to it."""
+    model = re.search(r"MODEL=(\S+)", command)
+    stack = running(tmp_path / "log", model=model[1] if model else "smollm2")
+    with stack as (url, _), person(url) as one:
+        assert "done" == one.say("hello")[-1]["type"]
+
+
+def talks(command: str, tmp_path: Path) -> None:
+    """The wscat line is the very one that `make run` prints."""
+    with running(tmp_path / "log") as (url, _):
+        printed = (tmp_path / "log").read_text().replace(url, "ws://127.0.0.1:3001")
+        assert f"talk to it: {command}\n" in printed
+        assert "You said: hello" in "".join(wscat(f"{url}?format=text", "hello"))
+
+
+def is_what_ci_runs(command: str, _: Path) -> None:
+    """These run this very test, or run beside it: what can be held is that CI runs them."""
+    script = (ROOT / ".ci" / "run").read_text()
+    target = command.removeprefix("make ")
+    assert re.search(rf"for target in [a-z ]*\b{target}\b", script), script
+    assert 'make "$target"' in script
+
+
+def invokes(command: str, _: Path) -> None:
+    """The sample's frames are printed."""
+    assert '"type":"done"' in run(command)
+
+
+def explains(command: str, _: Path) -> None:
+    """`make` alone lists every target with a sentence."""
+    listed = run(command)
+    for target in ("run", "test", "check", "invoke", "wscat"):
+        assert re.search(rf"^  {target} +\S", listed, re.MULTILINE), listed
+
+
+HOW: dict[str, Callable[[str, Path], None]] = {
+    "make run": serves,
+    "make run MODEL=scripted": serves,
+    "npx wscat -c 'ws://127.0.0.1:3001?format=text'": talks,
+    "make test": is_what_ci_runs,
+    "make check": is_what_ci_runs,
+    "make invoke EVENT=events/chat.json": invokes,
+    "make": explains,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands(command: str, tmp_path: Path) -> None:
+    """A command that stands in the README works; one that nobody tries may not stand there."""
+    HOW[command](command, tmp_path)
+
+
+def test_there_are_commands() -> None:
+    """The parser finds what it should."""
+    assert set(COMMANDS) == set(HOW)
+
+
+def test_the_session_shown(tmp_path: Path) -> None:
+    """The wscat session in the README is what wscat shows, but for ids, counts and times."""
+    (shown,) = re.findall(r"```console\n\$ npx wscat -c \S+\n(.*?)```", README, re.DOTALL)
+    typed = [line.removeprefix("> ") for line in shown.splitlines() if line.startswith("> ")]
+    expected = [line.removeprefix("< ") for line in shown.splitlines() if line.startswith("< ")]
+    with running(tmp_path / "log") as (url, _):
+        lines = wscat(url, *typed)
+    seen = [line for line in lines if line]
+
+    def shape(frame: str) -> str:
+        frame = re.sub(r'"(request_id|session_id)":"[^"]*"', r'"\1":"…"', frame)
+        return re.sub(r'"([a-z_]*(?:tokens|first_token|total))":\d+', r'"\1":0', frame)
+
+    for line in seen:
+        SERVER.validate(json.loads(line))
+    assert [shape(line) for line in expected] == [shape(line) for line in seen]
+
+
+def test_codes_are_documented() -> None:
+    """The README, the schema and the code name the same error codes."""
+    table = README.partition("| `code` | meaning |")[2].partition("\n\n")[0]
+    schema = [row["const"] for row in SCHEMA["$defs"]["error"]["properties"]["code"]["oneOf"]]
+
+    assert list(CODES) == re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    assert list(CODES) == schema
+
+
+def test_links_lead_somewhere() -> None:
+    """Every path that the README links to exists."""
+    paths = [path for path in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in path]
+
+    assert paths
+    assert [] == [path for path in paths if not (ROOT / path).exists()]
