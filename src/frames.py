@@ -156,9 +156,10 @@ def _chat(fields: Mapping[str, Any], **ids: str | None) -> Chat:
 
 def _history(fields: Mapping[str, Any], **ids: str | None) -> History:
     limit = fields.get("limit", DEFAULT_HISTORY_LIMIT)
-    if type(limit) is not int or not 1 <= limit <= MAX_HISTORY_LIMIT:  # a bool is an int
+    # In Python True is 1; in JSON it is not, but 2.0 is 2.
+    if isinstance(limit, bool) or limit not in range(1, MAX_HISTORY_LIMIT + 1):
         raise _invalid(f"limit must be a whole number from 1 to {MAX_HISTORY_LIMIT}")
-    return History(limit=limit, **ids)
+    return History(limit=int(limit), **ids)
 
 
 _ACTIONS: Mapping[str, Callable[..., Request]] = {

@@ -179,7 +179,10 @@ def chat(app: Services, asked: Asked, request: Chat) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of a call to the model. `end` is the frame that says so."""
+    """What came of a call to the model. `end` is the frame that says so.
+
+    `latency_ms` has `total` and, where anything was said, `first_token`, since the event arrived.
+    """
 
     text: str
     state: str
@@ -194,7 +197,6 @@ def relay(app: Services, asked: Asked, prompt: Prompt, start: Start) -> Answer:
     While one post is under way the next deltas gather, and leave together. `start` is posted while
     Bedrock is already being called.
     """
-    began = time.monotonic()
     said: list[str] = []
     usage = Usage()
     latency: dict[str, int] = {}
@@ -209,7 +211,7 @@ def relay(app: Services, asked: Asked, prompt: Prompt, start: Start) -> Answer:
                         case TextDelta():
                             said.append(event.text)
                             shown.append(event)
-                            latency.setdefault("first_token", _ms_since(began))
+                            latency.setdefault("first_token", _ms_since(asked))
                         case ReasoningDelta() if app.settings.show_reasoning:
                             shown.append(event)
                         case Usage():
@@ -224,7 +226,7 @@ def relay(app: Services, asked: Asked, prompt: Prompt, start: Start) -> Answer:
         failure = error
     if stop_reason == "deadline" and not said:
         failure = ChatError("deadline", "The model did not answer in time.")
-    latency["total"] = _ms_since(began)
+    latency["total"] = _ms_since(asked)
     return Answer(
         text="".join(said),
         state="error" if failure else STATES.get(stop_reason, "complete"),
@@ -338,8 +340,8 @@ def _status(status: int, message: str) -> Response:
     return {"statusCode": status, "body": message}
 
 
-def _ms_since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)
+def _ms_since(asked: Asked) -> int:
+    return round((time.monotonic() - asked.incoming.began_at) * 1000)
 
 
 def _where(error: Exception) -> str:

@@ -30,7 +30,8 @@ class Incoming:
 
     `event_type` is CONNECT, MESSAGE or DISCONNECT. `event_id` is the same in every delivery of this
     event. `body` is the frame's text, "" where there is none, and None where it is no text.
-    `ends_at`, of `time.monotonic`, is when Lambda stops this invocation.
+    `began_at` and `ends_at`, of `time.monotonic`, are when this invocation began and when Lambda
+    stops it.
     """
 
     event_type: str
@@ -40,12 +41,14 @@ class Incoming:
     principal: str
     query: Mapping[str, str]
     body: str | None
+    began_at: float
     ends_at: float
 
     @classmethod
     def of(cls, event: Any, context: Context) -> "Incoming":
         """Raises KeyError, TypeError or AttributeError for what is no WebSocket event."""
         meta = event["requestContext"]
+        now = time.monotonic()
         return cls(
             event_type=meta["eventType"],
             connection_id=meta["connectionId"],
@@ -54,7 +57,8 @@ class Incoming:
             principal=_principal(meta),
             query=event.get("queryStringParameters") or {},
             body=_text(event.get("body"), is_base64=event.get("isBase64Encoded") is True),
-            ends_at=time.monotonic() + context.get_remaining_time_in_millis() / 1000,
+            began_at=now,
+            ends_at=now + context.get_remaining_time_in_millis() / 1000,
         )
 
     @property

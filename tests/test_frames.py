@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from frames import (
     CODES,
@@ -57,6 +59,7 @@ def test_plain_text_is_chat(text: str) -> None:
             {"action": "history", "limit": 100, "session_id": "s"},
             History(limit=100, session_id="s"),
         ),
+        ({"action": "history", "limit": 2.0}, History(limit=2)),
         ({"action": "clear", "request_id": None}, Clear()),
         ({"action": "ping", "request_id": "L0SM9cOFvHcCIhw="}, Ping(request_id="L0SM9cOFvHcCIhw=")),
     ],
@@ -94,7 +97,9 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
         ('{"action":"history","limit":0}', "limit must be"),
         ('{"action":"history","limit":101}', "limit must be"),
         ('{"action":"history","limit":true}', "limit must be"),
-        ('{"action":"history","limit":2.0}', "limit must be"),
+        ('{"action":"history","limit":2.5}', "limit must be"),
+        ('{"action":"history","limit":[1]}', "limit must be"),
+        ('{"action":"history","limit":NaN}', "limit must be"),
         ('{"action":"chat","body":"x","request_id":{"a":1}}', "request_id must be"),
         ('{"action":"chat","body":"x","request_id":""}', "request_id must be"),
         ('{"action":"chat","body":"x","request_id":"' + "r" * 129 + '"}', "request_id must be"),
@@ -127,8 +132,14 @@ def test_any_text_is_a_request_or_refused(raw: str) -> None:
     assert said == "invalid_request" or isinstance(said, Chat | History | Clear | Ping)
 
 
+SCHEMA = json.loads(
+    (Path(__file__).parents[1] / "docs" / "protocol.schema.json").read_text("utf-8")
+)
+CLIENT = Draft202012Validator({"$ref": "#/$defs/client", "$defs": SCHEMA["$defs"]})
+
+ids = st.text(alphabet="aZ0_.:=@+-/ \n", max_size=6)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers(-1, 120) | st.floats() | ids | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
     ),
@@ -136,6 +147,9 @@ json_values = st.recursive(
 )
 
 
+@example({"action": "history", "limit": 2.0})
+@example({"action": "history", "limit": True})
+@example({"body": "x", "request_id": "a\n"})
 @given(
     st.fixed_dictionaries(
         {},
@@ -149,12 +163,15 @@ json_values = st.recursive(
     )
 )
 def test_any_fields_are_a_request_or_refused(fields: dict[str, object]) -> None:
-    """Fields of any type and value: a request whose parts are valid, or the one error."""
+    """Fields of any type and value: what the schema allows is a request, all else the one error."""
+    allowed = CLIENT.is_valid(fields)
     try:
         request = parse(json.dumps(fields))
     except ChatError:
+        assert not allowed
         return
 
+    assert allowed
     assert request.request_id is None or valid_id(request.request_id)
     assert request.session_id is None or valid_id(request.session_id)
     if isinstance(request, Chat):

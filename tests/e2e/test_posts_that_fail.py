@@ -1,0 +1,127 @@
+"""What becomes of a turn when posting fails, and when the model falls silent: the whole stack."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from people import PATIENCE, Frame, Person, person, script, text
+
+from local.connections import (
+    FORBIDDEN,
+    GONE,
+    INTERNAL,
+    LIMIT_EXCEEDED,
+    PAYLOAD_TOO_LARGE,
+    ApiError,
+)
+from local.stack import Stack
+
+CHUNKS = 30
+ORDER = script(chunks=CHUNKS, rate=200, text="ab ")
+WHOLE = "ab " * CHUNKS
+
+
+@pytest.fixture(scope="module")
+def hooked() -> Iterator[Stack]:
+    """A stack in this process, whose gateway can be told to refuse posts."""
+    stack = Stack(environment={"STALL_SECONDS": "1"}, say=lambda _: None, log=lambda _: None)
+    ready, done = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with stack:
+            ready.set()
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert ready.wait(4 * PATIENCE)
+    yield stack
+    done.set()
+    thread.join()
+
+
+@pytest.fixture
+def one(hooked: Stack) -> Iterator[Person]:
+    with person(hooked.url) as somebody:
+        yield somebody
+        hooked.gateway.connections.post_faults = lambda _: None
+
+
+def refuse(after: int, count: int, error: ApiError) -> Callable[[str], ApiError | None]:
+    """Refuses `count` posts, after so many that went through."""
+    seen = iter(range(10**9))
+
+    def fault(_: str) -> ApiError | None:
+        return error if after <= next(seen) < after + count else None
+
+    return fault
+
+
+def saved(one: Person) -> list[tuple[str, str]]:
+    """The turns of the session, once its answer is saved."""
+    deadline = time.monotonic() + PATIENCE
+    while not (turns := one.say({"action": "history"})[0]["turns"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return [(turn["state"], turn["assistant"]) for turn in turns]
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize(
+    "error", [GONE, FORBIDDEN, PAYLOAD_TOO_LARGE], ids=lambda error: error.type
+)
+def test_final_refusals(hooked: Stack, one: Person, error: ApiError, after: int) -> None:
+    """One refusal that no retry can mend: nothing more is posted, and the answer is saved whole."""
+    posts: list[str] = []
+    once = refuse(after, 1, error)
+
+    def count(connection_id: str) -> ApiError | None:
+        posts.append(connection_id)
+        return once(connection_id)
+
+    hooked.gateway.connections.post_faults = count
+    one.send(ORDER)
+    frames: list[Frame] = [one.receive() for _ in range(after)]
+    time.sleep(0.5)  # the answer takes 0.15 s
+    tried = len(posts)
+
+    assert after + 1 == tried
+    assert [("complete", WHOLE)] == saved(one)
+    assert all(frame["type"] in ("start", "delta") for frame in frames)
+    assert "You said: back" == text(one.say("back"))
+
+
+@pytest.mark.parametrize("error", [LIMIT_EXCEEDED, INTERNAL], ids=lambda error: error.type)
+def test_passing_refusals(hooked: Stack, one: Person, error: ApiError) -> None:
+    """Back-pressure and passing failures cost time and nothing else."""
+    hooked.gateway.connections.post_faults = refuse(1, 3, error)
+    frames = one.say(ORDER)
+
+    assert WHOLE == text(frames)
+    assert "done" == frames[-1]["type"]
+    assert [("complete", WHOLE)] == saved(one)
+
+
+def test_a_refusal_without_end(hooked: Stack, one: Person) -> None:
+    """A client that takes nothing for seconds counts as gone; the answer waits in the session."""
+    hooked.gateway.connections.post_faults = refuse(1, 10**9, LIMIT_EXCEEDED)
+    one.send(ORDER)
+    assert "start" == one.receive()["type"]
+    time.sleep(8)  # the patience is 5 s
+    hooked.gateway.connections.post_faults = lambda _: None
+
+    assert [("complete", WHOLE)] == saved(one)
+
+
+def test_a_model_that_falls_silent(one: Person) -> None:
+    """Silence longer than STALL_SECONDS is an error; what was said is kept; the next turn works."""
+    frames = one.say(script(chunks=9, text="ab ", fault={"at": 4, "type": "stall"}))
+
+    assert ("error", "model_error", True) == tuple(
+        frames[-1][name] for name in ("type", "code", "retryable")
+    )
+    assert "ab " * 4 == text(frames)
+    assert [("error", "ab " * 4)] == saved(one)
+    assert "You said: still here" == text(one.say("still here"))
