@@ -19,7 +19,7 @@ T is the lowerCamel name of an exception (`"event": true` sends it as an event m
 until the client hangs up), `truncate` (a clean end without the family's last chunk), or `bad_crc`.
 A fault may have a `message`. An order that makes no sense is answered with the reason why.
 
-Anything else is answered with `You said: <text>`, a word a chunk.
+Anything else is answered with `You said: <text>`: the first two words at once, then a word a chunk.
 
 Rules: `plan` is pure; only `Scripted.answer` knows the time. Output tokens are the chunks of text
 and of reasoning. `max_tokens` and stop sequences are kept as a model would.
@@ -41,7 +41,7 @@ ECHO_CHUNK_CHARACTERS = 64  # ours: small enough that an ordinary request makes 
 BREAKS = ("bad_crc", "cut", "error", "stall", "truncate")
 """The faults that are not exceptions."""
 
-_WORDS = re.compile(r"\S+\s*|\s+")
+_WORDS = re.compile(r"\AYou said: |\S+\s*|\s+")
 _EXCEPTION = re.compile(r"[a-z][A-Za-z]*Exception")
 _MEMBERS: dict[str, type | tuple[type, ...]] = {
     "chunks": int,

@@ -13,7 +13,7 @@ Does not know what is being said, or by whom.
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
@@ -72,13 +72,23 @@ class Sender:
         return self.delivery != "ok"
 
     def send(self, items: Iterable[Item]) -> None:
-        """Encodes the items and posts the frames; returns when the last was taken."""
-        for item in coalesce(items):
-            if self.ended:
-                raise RuntimeError("a frame after the terminal frame")
-            self.ended = isinstance(item, Done | Failed)
-            for frame in self._encoder.encode(item):
-                self.post(frame)
+        """Encodes the items and posts the frames; returns when the last was taken.
+
+        Where the format has a pause, it is spent here: meanwhile the next deltas gather.
+        """
+        frames = [frame for item in coalesce(items) for frame in self._encoded(item)]
+        if not frames or self.gone:
+            return
+        for frame in frames:
+            self.post(frame)
+        if self._encoder.pause and not self.ended:
+            time.sleep(self._encoder.pause)
+
+    def _encoded(self, item: Item) -> Iterator[str]:
+        if self.ended:
+            raise RuntimeError("a frame after the terminal frame")
+        self.ended = isinstance(item, Done | Failed)
+        return self._encoder.encode(item)
 
     def post(self, frame: str) -> None:
         """Posts one frame as it is."""

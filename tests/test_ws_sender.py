@@ -144,6 +144,26 @@ def test_pauses_grow(
     assert 3.0 < sum(pauses) <= 5.0
 
 
+def test_a_format_for_people_has_pauses(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text leaves at once, and is given time to be read; nothing waits where nothing was posted."""
+    slept: list[float] = []
+    client = boto3.client(
+        "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
+    )
+    monkeypatch.setattr(time, "sleep", slept.append)
+    reader = Sender(client, "abc=", TextEncoder("r"))
+    reader.send([Start("s", "m")])
+    reader.send([TextDelta("a")])
+    reader.send([])
+    reader.send([TextDelta("b")])
+    reader.send([Done("end_turn")])
+
+    assert ["a", "b"] == connections.frames
+    assert [0.25, 0.25] == slept
+
+
 def test_one_attempt_by_botocore() -> None:
     """The pauses are ours: botocore neither repeats a post nor waits for long."""
     config: Any = boto3.client(

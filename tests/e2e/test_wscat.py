@@ -29,7 +29,7 @@ def test_the_text_grows_on_the_screen(stack: str) -> None:
     pieces = [line for line in lines if "ab" in line]
 
     assert "ab" * 20 == "".join(pieces)
-    assert len(pieces) > 5
+    assert len(pieces) >= 3  # half a second of text, at a pause of a quarter
 
 
 @pytest.mark.parametrize("bad", ['{"action":"nope"}', "{broken", '{"body":5}'])

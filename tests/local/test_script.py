@@ -32,14 +32,13 @@ def test_ordinary_text_comes_back_word_by_word() -> None:
     said = plan(prompt("two  words\nand 漢字 "))
 
     assert [piece.text for piece in said.pieces if isinstance(piece, Text)] == [
-        "You ",
-        "said: ",
+        "You said: ",
         "two  ",
         "words\n",
         "and ",
         "漢字 ",
     ]
-    assert last(said) == End("end", input_tokens=100, output_tokens=6)
+    assert last(said) == End("end", input_tokens=100, output_tokens=5)
 
 
 def test_an_order_says_how_many_chunks_of_what() -> None:
@@ -88,7 +87,7 @@ def test_max_tokens_cuts_the_answer() -> None:
     assert words(cut) == "w "
     assert last(cut) == End("length", 100, 4)
     assert last(ordered({"max_tokens": 4}, chunks=4)) == End("end", 100, 4)
-    assert words(plan(prompt("a b c", max_tokens=2))) == "You said: "
+    assert words(plan(prompt("a b c", max_tokens=2))) == "You said: a "
 
 
 def test_a_stop_sequence_ends_the_answer() -> None:
