@@ -37,19 +37,8 @@ def _no_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
 def table() -> Iterator[Table]:
     """An empty table in moto, in this process."""
     with mock_aws():
+        create_table("https://dynamodb.us-east-1.amazonaws.com", "chat")
         client = boto3.client("dynamodb", config=client_config())
-        client.create_table(
-            TableName="chat",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-        )
         yield Table(client, "chat")
 
 
