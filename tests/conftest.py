@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from moto import mock_aws
 
+from local.aws import create_table
 from table import Table, client_config
 
 # No wall-time assertions: a slow machine is no defect.
