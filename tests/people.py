@@ -129,7 +129,7 @@ def wscat(url: str, *messages: str, wait: float = 2) -> list[str]:
     ) as terminal:
         assert terminal.stdin is not None
         for message in messages:
-            time.sleep(1)  # to connect, or to read the answer before
+            time.sleep(1.5)  # to connect, or to read the answer before
             terminal.stdin.write(message + "\n")
             terminal.stdin.flush()
         time.sleep(wait)

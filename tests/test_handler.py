@@ -305,7 +305,7 @@ def test_a_fault_ends_in_one_error(chatting: Chatting, fault: dict[str, Any]) ->
 
 def test_deadline(chatting: Chatting) -> None:
     """A stream that would outlive the Lambda is ended before it, saved and told."""
-    chatting.change(deadline_seconds=59.5)  # of 60
+    chatting.change(deadline_seconds=58.5)  # of 60
     frames = chatting.script(chunks=1000, rate=50, text="ab")
 
     well_formed(frames)
