@@ -236,6 +236,16 @@ def test_deadline(bedrock: str) -> None:
     assert 0 < len(text([event for batch in batches for event in batch])) < 2 * 1000
 
 
+def test_deadline_while_nobody_looked(bedrock: str) -> None:
+    """The time was over during a long post: what is there is not waited for, nor given out."""
+    order = script(chunks=1000, rate=1000)
+    with answering(model_at(bedrock), order, time.monotonic() + 0.3) as batches:
+        next(batches)
+        time.sleep(0.5)
+
+        assert [Stopped("deadline")] == next(batches)
+
+
 def test_deadline_of_a_silent_model(bedrock: str) -> None:
     """The deadline does not depend on anything arriving."""
     order = script(chunks=9, fault={"at": 0, "type": "stall"})

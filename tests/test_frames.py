@@ -150,6 +150,7 @@ json_values = st.recursive(
 @example({"action": "history", "limit": 2.0})
 @example({"action": "history", "limit": True})
 @example({"body": "x", "request_id": "a\n"})
+@example({"action": "ping", "session_id": []})
 @given(
     st.fixed_dictionaries(
         {},

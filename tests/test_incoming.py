@@ -51,6 +51,7 @@ def test_proxy_event() -> None:
         ({"body": None}, ""),
         ({"body": base64.b64encode(b"\xff\xfe").decode(), "isBase64Encoded": True}, None),
         ({"body": "no base64!", "isBase64Encoded": True}, None),
+        ({"body": "!aGk=", "isBase64Encoded": True}, None),
         ({"body": 5}, None),
         ({"body": "aGk=", "isBase64Encoded": "true"}, "aGk="),
     ],
