@@ -12,8 +12,8 @@ from moto import mock_aws
 from local.aws import create_table
 from table import Table, client_config
 
-# No wall-time assertions: a slow machine is no defect. CI tries the same examples every time, so that
-# it judges the change and not its luck; elsewhere they are new ones.
+# No wall-time assertions: a slow machine is no defect. CI tries the same examples every time, so
+# that it judges the change and not its luck; elsewhere they are new ones.
 hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("here")
 
