@@ -3,6 +3,8 @@
 PORT ?= 3001
 MODEL ?= smollm2
 MODEL_ID ?=
+REMOTE_MODEL ?=
+CONCURRENCY ?= 10
 EVENT ?= events/chat.json
 PYTHON ?= python3
 ARGS ?=
@@ -26,6 +28,8 @@ help: ## this list
 	@echo 'PORT=$(PORT)'
 	@echo 'MODEL=$(MODEL)  smollm2, scripted, or the URL of an OpenAI-compatible server'
 	@echo 'MODEL_ID=$(MODEL_ID)  the Bedrock model asked for; empty: as in src/settings.py'
+	@echo 'REMOTE_MODEL=$(REMOTE_MODEL)  where MODEL is a URL: which of its models; empty: its first'
+	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke'
 	@echo 'ARGS=$(ARGS)  for test: what pytest is told'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
@@ -33,7 +37,8 @@ help: ## this list
 # `exec`, here and below: a signal to make, or to its process group, reaches the program itself.
 
 run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT until Ctrl-C
-	@exec $(BIN)/python -m local run --port '$(PORT)' --model '$(MODEL)' --model-id '$(MODEL_ID)'
+	@exec $(BIN)/python -m local run --port '$(PORT)' --model '$(MODEL)' --model-id '$(MODEL_ID)' \
+	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)'
 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'

@@ -8,12 +8,13 @@ work.
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
 
 from local.invoke import invoke
-from local.stack import Stack, StackError
+from local.stack import Stack, StackError, settings_for
 
 
 def say(line: str) -> None:
@@ -22,9 +23,18 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-async def run(port: int, model: str, model_id: str, concurrency: int) -> int:
+async def run(asked: argparse.Namespace) -> int:
     """Serves until it is told to stop, or a part dies."""
-    async with Stack(port, model, model_id, concurrency=concurrency, say=say, log=say) as stack:
+    async with Stack(
+        asked.port,
+        asked.model,
+        asked.model_id,
+        remote_model=asked.remote_model,
+        environment=settings_for(asked.model, os.environ),
+        concurrency=asked.concurrency,
+        say=say,
+        log=say,
+    ) as stack:
         say(f"ready: {stack.url}")
         say(f"talk to it: npx wscat -c '{stack.url}?format=text'")
         raise StackError(await stack.died())
@@ -50,6 +60,7 @@ def arguments() -> argparse.Namespace:
     serve.add_argument("--port", type=int, default=3001)
     serve.add_argument("--model", default="smollm2", help="smollm2, scripted, or a URL")
     serve.add_argument("--model-id", default="", help="the Bedrock model that is asked for")
+    serve.add_argument("--remote-model", default="", help="its name, where --model is a URL")
     serve.add_argument("--concurrency", type=int, default=10, help="events handled at once")
     once = commands.add_parser("invoke", help="run the handler on one sample event")
     once.add_argument("event", type=Path)
@@ -61,7 +72,7 @@ async def main() -> int:
     """Runs the command. Returns the exit status."""
     given = arguments()
     if given.command == "run":
-        work = run(given.port, given.model, given.model_id, given.concurrency)
+        work = run(given)
     else:
         work = invoke(given.event, seconds=given.timeout, say=say)
     try:

@@ -370,6 +370,7 @@ class Function:
             raise PayloadTooLargeError(f"{len(event)} bytes, limit {SYNC_EVENT_BYTES}")
         environment = self._reserve()
         if environment is None:
+            self._settings.note("WARN", "throttle", concurrency=self._concurrency)
             return Result(b'{"message":"Rate Exceeded.","Type":"User"}', "TooManyRequests")
         return await asyncio.shield(
             _spawn(self._running, self._execute(environment, _Event(event)))

@@ -116,7 +116,7 @@ class OpenAICompatible:
         except (KeyError, IndexError, TypeError):
             await self.close()
             raise ModelUnavailableError(
-                f"the server at {self._url} lists no model: load one, or pass --remote-model"
+                f"the server at {self._url} lists no model: load one, or name it: REMOTE_MODEL"
             ) from None
 
     async def close(self) -> None:

@@ -31,12 +31,37 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 TABLE = "chat"
 MODEL = "scripted"
+# The settings of the function (src/settings.py) that are taken from the environment of whoever
+# starts the stack; nothing else of it reaches the function.
+SETTINGS = (
+    "DEADLINE_SECONDS",
+    "HISTORY_TOKENS",
+    "HISTORY_TURNS",
+    "MAX_INPUT_BYTES",
+    "MAX_OUTPUT_TOKENS",
+    "MODEL_FAMILY",
+    "ON_DISCONNECT",
+    "SESSION_DAYS",
+    "SHOW_REASONING",
+    "STALL_SECONDS",
+    "SYSTEM_PROMPT",
+    "TEMPERATURE",
+    "TOP_P",
+)
+# What suits a model better than the function's defaults. SmolLM2 has a window of 8,192 tokens.
+SUITABLE = {"smollm2": {"HISTORY_TOKENS": "4000", "MAX_OUTPUT_TOKENS": "1024"}}
 # Generous: a model of a gigabyte on a slow disk. It only bounds how long a broken start can last.
 START_SECONDS = 120.0
 # Lines of a child's stderr to show when it dies: a Python traceback's end.
 TAIL_LINES = 12
 
 Say = Callable[[str], None]
+
+
+def settings_for(model: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The function's settings: what suits the model, and what the person's environment says."""
+    chosen = {name: environment[name] for name in SETTINGS if name in environment}
+    return {**SUITABLE.get(model, {}), **chosen}
 
 
 class StackError(Exception):
@@ -143,10 +168,13 @@ class Backends:
 
 
 @contextlib.asynccontextmanager
-async def backends(model: str = MODEL, *, say: Say, log: Say) -> AsyncIterator[Backends]:
+async def backends(
+    model: str = MODEL, remote_model: str = "", *, say: Say, log: Say
+) -> AsyncIterator[Backends]:
     """Runs moto and Bedrock, side by side. Raises StackError if one does not start."""
     dynamodb = Child("DynamoDB (moto)", "local.aws", "--table", TABLE, log=log)
-    bedrock = Child("Bedrock", "local.bedrock", "--model", model, log=log)
+    which = ("--model", model, "--remote-model", remote_model)
+    bedrock = Child("Bedrock", "local.bedrock", *which, log=log)
     say("starting DynamoDB (moto) ...")
     say(f"loading model {model} ...")
     try:
@@ -167,13 +195,14 @@ class Stack:
 
     `port` 0 takes any free one; `url` is where clients connect. `environment` is added to the
     function's variables. `say` gets progress for a person, `log` each line that the parts write.
-    `gateway` has hooks for tests and measurements.
+    `remote_model` is the model's name at a server by URL. `gateway` has hooks for tests.
     """
 
     port: int = 0
     model: str = MODEL
     model_id: str = ""
     _: KW_ONLY
+    remote_model: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = AWS_QUOTAS
     chat_integration: Literal["async", "proxy"] = "async"
@@ -195,7 +224,7 @@ class Stack:
         port = _claim(self.port)
         async with contextlib.AsyncExitStack() as parts:
             running = await parts.enter_async_context(
-                backends(self.model, say=self.say, log=self.log)
+                backends(self.model, self.remote_model, say=self.say, log=self.log)
             )
             self.say(f"starting the function ({self.handler}) ...")
             variables = running.environment(f"http://{HOST}:{port}/local", self.model_id)

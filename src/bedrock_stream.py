@@ -105,16 +105,19 @@ def _batches(arrived: "SimpleQueue[Event | ChatError]", until: float) -> Iterato
 
 
 def _gather(arrived: "SimpleQueue[Event | ChatError]", until: float) -> list[Event | ChatError]:
-    """Waits for one event, then takes all that there are. An end of either kind is the last."""
+    """Waits for one event, then takes all that there are. An end of either kind is the last.
+
+    What has arrived counts, also when the time is over by now: it was paid for.
+    """
     left = until - time.monotonic()
-    if left <= 0:
-        return [Stopped("deadline")]
     try:
-        batch = [arrived.get(timeout=left)]
+        batch = [arrived.get(timeout=max(0.0, left))]
     except Empty:
         return [Stopped("deadline")]
     while not arrived.empty():  # this is the only reader
         batch.append(arrived.get_nowait())
+    if left <= 0 and not isinstance(batch[-1], Stopped | ChatError):
+        batch.append(Stopped("deadline"))
     return batch
 
 
@@ -241,7 +244,7 @@ _VALIDATION: tuple[tuple[re.Pattern[str], tuple[str, str, bool]], ...] = (
         re.compile(
             r"(?i)too long|too many (input )?tokens|context (length|window)|exceeds? the max"
         ),
-        ("context_too_long", "The conversation is too long for the model.", False),
+        ("context_too_long", "The conversation is too long for the model; clear it.", False),
     ),
     (
         re.compile(r"(?i)on-demand throughput"),

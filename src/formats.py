@@ -18,12 +18,17 @@ from frames import ChatError, Done, Failed, Item, PastTurn, Start
 from model_families import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
 
+# How much text is joined: plain text of that length fits one frame, whatever the ids beside it.
+MAX_JOINED_CHARACTERS = MAX_FRAME_BYTES - 1024
+
 
 def coalesce(items: Iterable[Item]) -> Iterator[Item]:
     """The same items, neighbouring deltas joined: what gathers during one post leaves as one."""
     for kind, run in groupby(items, type):
         if kind is TextDelta or kind is ReasoningDelta:
-            yield kind("".join(item.text for item in run))  # type: ignore[union-attr]
+            text = "".join(item.text for item in run)  # type: ignore[union-attr]
+            for start in range(0, len(text), MAX_JOINED_CHARACTERS):
+                yield kind(text[start : start + MAX_JOINED_CHARACTERS])
         else:
             yield from run
 
@@ -185,7 +190,7 @@ class TextEncoder:
             case tuple():
                 self._said = bool(item)
                 for turn in item:
-                    yield from self._lines(f"> {turn.user}\n{turn.assistant}")
+                    yield from self._lines(f"you: {turn.user}\nmodel: {turn.assistant}")
             case _:
                 return
 
@@ -209,14 +214,14 @@ class SeedEncoder:
 
     def encode(self, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
         match item:
-            case TextDelta():
+            case TextDelta() if self._fits:
                 self._text += item.text
                 frame = self._frame("proceeding", self._text)
-                self._fits = self._fits and len(frame.encode()) <= MAX_FRAME_BYTES
+                self._fits = len(frame.encode()) <= MAX_FRAME_BYTES
                 if self._fits:
                     yield frame
             case tuple():
-                self._text = "\n".join(f"> {turn.user}\n{turn.assistant}" for turn in item)
+                self._text = "\n".join(f"you: {t.user}\nmodel: {t.assistant}" for t in item)
                 frame = self._frame("completed", self._text)
                 self._fits = len(frame.encode()) <= MAX_FRAME_BYTES
             case Done() if self._fits:

@@ -34,7 +34,7 @@ CODES: Mapping[str, bool] = {
     "model_unavailable": True,  # the model cannot be reached, or may not be used
     "model_error": True,  # the model failed, or its stream broke
     "context_too_long": False,  # the conversation and the question do not fit the model
-    "deadline": True,  # the time for one answer was over before it began
+    "deadline": True,  # the time for one answer was over before a word
     "over_budget": False,  # the allowance is used up
     "internal": True,  # a fault on this side
 }

@@ -27,7 +27,6 @@ from frames import (
     Done,
     Failed,
     History,
-    Item,
     PastTurn,
     Ping,
     Start,
@@ -50,6 +49,10 @@ from services import Services
 from ws_sender import Sender
 
 SESSION_ID_BYTES = 24  # 192 bits: nobody guesses it
+
+# Of the seconds before Lambda's timeout, what is kept for the save and the terminal frame. Before
+# that, what had arrived when the stream was ended may still be posted.
+SAVING_SHARE = 0.6
 
 Response = dict[str, Any]
 OK: Response = {"statusCode": 200}
@@ -149,10 +152,10 @@ def chat(app: Services, asked: Asked, request: Chat) -> None:
     session_id = request.session_id or asked.connection.session_id
     if len(request.body.encode()) > settings.max_input_bytes:
         raise ChatError("too_large", f"A message may have {settings.max_input_bytes} bytes.")
-    if _until(app, asked) <= time.monotonic():
+    if _until(app, asked.incoming) <= time.monotonic():
         raise ChatError("deadline", "There is no time left to answer.")
 
-    with app.memory.lease(_claim(asked, session_id)):
+    with app.memory.lease(_claim(asked, session_id)) as lease:
         recent = app.memory.recent(session_id, settings.history_turns)
         past = window(recent.newest_first, settings.history_tokens)
         prompt = Prompt(
@@ -172,7 +175,7 @@ def chat(app: Services, asked: Asked, request: Chat) -> None:
             tokens=tokens_of_turn(answer.usage, past, request.body, answer.text),
             created_at=int(time.time()),
         )
-        app.memory.save(session_id, turn)
+        app.memory.save(lease, turn)
     asked.reply.send([answer.end])
     _log_turn(asked, session_id, turn, answer)
 
@@ -197,46 +200,45 @@ def relay(app: Services, asked: Asked, prompt: Prompt, start: Start) -> Answer:
     While one post is under way the next deltas gather, and leave together. `start` is posted while
     Bedrock is already being called.
     """
+    shown = (TextDelta, ReasoningDelta) if app.settings.show_reasoning else (TextDelta,)
     said: list[str] = []
     usage = Usage()
     latency: dict[str, int] = {}
     stop_reason, failure = "", None
     try:
-        with bedrock_stream.answering(app.model, prompt, _until(app, asked)) as batches:
+        with bedrock_stream.answering(app.model, prompt, _until(app, asked.incoming)) as batches:
             asked.reply.send([start])
             for batch in batches:
-                shown: list[Item] = []
                 for event in batch:
                     match event:
                         case TextDelta():
                             said.append(event.text)
-                            shown.append(event)
                             latency.setdefault("first_token", _ms_since(asked))
-                        case ReasoningDelta() if app.settings.show_reasoning:
-                            shown.append(event)
                         case Usage():
                             usage = usage.updated(event)
                         case Stopped():
                             stop_reason = event.reason
-                asked.reply.send(shown)
-                if asked.reply.gone and app.settings.on_disconnect == "cancel":
+                asked.reply.send(event for event in batch if isinstance(event, shown))
+                if asked.reply.gone and app.settings.on_disconnect == "cancel" and not stop_reason:
                     stop_reason = "disconnected"
                     break
     except ChatError as error:
         failure = error
+    if asked.reply.late and not failure:
+        stop_reason = "deadline"  # the answer may be whole, but it was not all told
     if stop_reason == "deadline" and not said:
         failure = ChatError("deadline", "The model did not answer in time.")
     latency["total"] = _ms_since(asked)
     return Answer(
         text="".join(said),
-        state="error" if failure else STATES.get(stop_reason, "complete"),
+        state=STATES.get(stop_reason, "error" if failure else "complete"),
         usage=usage,
         end=Failed(failure) if failure else Done(stop_reason, usage, latency, start.model),
         latency_ms=latency,
     )
 
 
-# How a turn is marked by what ended it; every other reason is the model's own: complete.
+# How a turn is marked by what ended it; every other reason is the model's own.
 STATES: Mapping[str, str] = {"deadline": "deadline", "disconnected": "disconnected"}
 
 
@@ -250,8 +252,8 @@ def history(app: Services, asked: Asked, request: History) -> None:
 def clear(app: Services, asked: Asked, request: Clear) -> None:
     """Forgets the session's turns. The lease keeps a running answer from being saved behind it."""
     session_id = request.session_id or asked.connection.session_id
-    with app.memory.lease(_claim(asked, session_id)):
-        count = app.memory.forget(session_id, asked.request_id)
+    with app.memory.lease(_claim(asked, session_id)) as lease:
+        count = app.memory.forget(lease)
     asked.reply.send([Done(cleared=count)])
 
 
@@ -279,7 +281,9 @@ ACTIONS: Mapping[type, Callable[[Services, Asked, Any], None]] = {
 
 def _reply(app: Services, incoming: Incoming, request_id: str, wire_format: str) -> Sender:
     client = app.connections_at(app.settings.callback_url or incoming.endpoint)
-    return Sender(client, incoming.connection_id, FORMATS[wire_format](request_id))
+    encoder = FORMATS[wire_format](request_id)
+    posting_until = incoming.ends_at - SAVING_SHARE * app.settings.deadline_seconds
+    return Sender(client, incoming.connection_id, encoder, posting_until)
 
 
 def _claim(asked: Asked, session_id: str) -> Claim:
@@ -292,9 +296,9 @@ def _claim(asked: Asked, session_id: str) -> Claim:
     )
 
 
-def _until(app: Services, asked: Asked) -> float:
+def _until(app: Services, incoming: Incoming) -> float:
     """When a stream has to end, to be saved and told before Lambda stops the invocation."""
-    return asked.incoming.ends_at - app.settings.deadline_seconds
+    return incoming.ends_at - app.settings.deadline_seconds
 
 
 def _told(turn: Turn) -> PastTurn:

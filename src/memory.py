@@ -11,15 +11,16 @@ Does not know DynamoDB's calls and failures (`table`), Bedrock, frames on a wire
 ended as it did.
 
 The table: partition key `pk`, sort key `sk`, time to live `expires_at` (DynamoDB deletes up to days
-late, so readers check it too).
+late, so `recent` looks at it too).
 
     pk                 sk             holds
     connection#<id>    connection     what was settled at $connect
-    session#<id>       head           whose it is; the lease: live, lease_until (ms)
+    session#<id>       head           whose it is; the lease: live, lease_token, lease_until
     session#<id>       request#<id>   that this request was taken, and by which event
     session#<id>       turn#<number>  one question and its answer
 """
 
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -129,6 +130,14 @@ class Claim:
     lease_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A session that is held. `token` is of one attempt alone: nobody ends another's lease."""
+
+    session_id: str
+    token: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
     """The end of a conversation, and the number that its next turn bears."""
@@ -178,7 +187,7 @@ class Memory:
     # the lease
 
     @contextmanager
-    def lease(self, claim: Claim) -> Iterator[None]:
+    def lease(self, claim: Claim) -> Iterator[Lease]:
         """Holds the session while something is done that ends in `save` or `forget`.
 
         Time runs on the Lambdas' clocks, which AWS keeps within a fraction of a second:
@@ -190,26 +199,32 @@ class Memory:
             RedeliveredError: this very event was taken before.
             ChatError: `busy`, `duplicate`, or `unauthorized` for another principal's session.
         """
-        self._claim(claim)
+        lease = Lease(claim.session_id, secrets.token_hex(8))
         try:
-            yield
+            refusal = self._claim(claim, lease)
+            if refusal is None:
+                yield lease
         except BaseException:
+            # Also where the claim failed: it may have been taken, and DynamoDB's word of it lost.
             with suppress(ChatError):  # the first failure is the one to tell
-                self._release(claim.session_id, claim.request_id)
+                self._release(lease)
             raise
+        if refusal is not None:
+            raise refusal
 
-    def _claim(self, claim: Claim) -> None:
-        """Takes the session's lease and the request id, both or neither."""
+    def _claim(self, claim: Claim, lease: Lease) -> Exception | None:
+        """Takes the session's lease and the request id, both or neither; else says why not."""
         now = _now_ms()
         lease_is_free = "(attribute_not_exists(live) OR lease_until < :now)"
         session_is_mine = "(attribute_not_exists(pk) OR principal = :principal)"
         take_lease = Update(
             key=_session_key(claim.session_id, "head"),
-            expression="SET live = :request, lease_until = :until, "
+            expression="SET live = :request, lease_token = :token, lease_until = :until, "
             "principal = :principal, expires_at = :expires",
             condition=f"{session_is_mine} AND {lease_is_free}",
             values={
                 ":request": claim.request_id,
+                ":token": lease.token,
                 ":until": now + claim.lease_ms,
                 ":principal": claim.principal,
                 ":expires": self._expiry(),
@@ -226,26 +241,26 @@ class Memory:
         )
         standing = self._table.transact(take_lease, take_request)
         if standing is None:
-            return
+            return None
         head, request = standing
+        if head is not None and head["principal"] != claim.principal:
+            return _not_yours()  # before all else: what was asked here is not theirs to know
         if request is not None:
             if request["event_id"] == claim.event_id:
-                raise RedeliveredError
-            raise ChatError("duplicate", "This request_id was taken before; it is answered once.")
-        if head is not None and head["principal"] != claim.principal:
-            raise _not_yours()
-        raise ChatError("busy", "This session is answering another request.")
+                return RedeliveredError()
+            return ChatError("duplicate", "This request_id was taken before; it is answered once.")
+        return ChatError("busy", "This session is answering another request.")
 
-    def _release(self, session_id: str, request_id: str) -> None:
+    def _release(self, lease: Lease) -> None:
         """Gives the lease back without a turn. Nothing happens if it was lost meanwhile."""
-        self._table.transact(self._end_of_lease(session_id, request_id))
+        self._table.transact(self._end(lease))
 
-    def _end_of_lease(self, session_id: str, request_id: str) -> Update:
+    def _end(self, lease: Lease) -> Update:
         return Update(
-            key=_session_key(session_id, "head"),
-            expression="REMOVE live, lease_until SET expires_at = :expires",
-            condition="live = :request",
-            values={":request": request_id, ":expires": self._expiry()},
+            key=_session_key(lease.session_id, "head"),
+            expression="REMOVE live, lease_token, lease_until SET expires_at = :expires",
+            condition="lease_token = :token",
+            values={":token": lease.token, ":expires": self._expiry()},
         )
 
     # turns
@@ -258,18 +273,18 @@ class Memory:
             next_number=items[0]["number"] + 1 if items else 1,
         )
 
-    def save(self, session_id: str, turn: Turn) -> None:
+    def save(self, lease: Lease, turn: Turn) -> None:
         """Writes the turn and gives the lease back, both or neither.
 
         Raises:
             ChatError: `internal` where the lease was lost to another request meanwhile.
         """
-        key = _session_key(session_id, f"turn#{turn.number:08d}")
+        key = _session_key(lease.session_id, f"turn#{turn.number:08d}")
         write = Put(
             item={**key, **asdict(turn), "expires_at": self._expiry()},
             condition="attribute_not_exists(pk)",
         )
-        if self._table.transact(write, self._end_of_lease(session_id, turn.request_id)):
+        if self._table.transact(write, self._end(lease)):
             raise ChatError("internal", "The answer could not be saved.", cause="lease lost")
 
     def history(self, session_id: str, principal: str, limit: int) -> tuple[Turn, ...]:
@@ -285,10 +300,10 @@ class Memory:
             raise _not_yours()
         return tuple(reversed(turns))
 
-    def forget(self, session_id: str, request_id: str) -> int:
+    def forget(self, lease: Lease) -> int:
         """Deletes the session's turns, gives the lease back, and says how many there were."""
-        count = self._table.delete_all(_session(session_id), "turn#")
-        self._release(session_id, request_id)
+        count = self._table.delete_all(_session(lease.session_id), "turn#")
+        self._release(lease)
         return count
 
     def _expiry(self) -> int:

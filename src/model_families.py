@@ -12,7 +12,7 @@ Does not know how chunks arrive, in what pieces they are relayed, or what failed
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -214,7 +214,9 @@ def _claude_events(chunk: Mapping[str, Any]) -> Iterator[Event]:
             elif thinking := _text(delta, "thinking"):
                 yield ReasoningDelta(thinking)
         case "message_start":
-            yield _claude_usage(_object(chunk, "message"))
+            # Its output count is only a beginning (1): believed, it would make an answer that
+            # breaks off weigh next to nothing.
+            yield replace(_claude_usage(_object(chunk, "message")), output_tokens=None)
         case "message_delta":
             yield _claude_usage(chunk)
             if reason := _text(delta, "stop_reason"):

@@ -151,7 +151,9 @@ class Table:
                     return cancelled.standing
                 if cancelled.codes != {"TransactionConflict"}:
                     cause = f"dynamodb {' '.join(sorted(cancelled.codes))}"
-                    raise ChatError("throttled", _BUSY, cause=cause) from None
+                    if cancelled.codes <= _THROTTLED | {"TransactionConflict"}:
+                        raise ChatError("throttled", _BUSY, cause=cause) from None
+                    raise ChatError("internal", _UNREACHABLE, cause=cause) from None
             else:
                 return None
             if pause is not None:
@@ -182,11 +184,14 @@ class Table:
 _BUSY = "The memory is busy; please try again."
 _UNREACHABLE = "The memory cannot be reached."
 
-# DynamoDB Developer Guide, "Error messages and codes": those that ask to be called less often.
+# Those that ask to be called less often. DynamoDB Developer Guide, "Error messages and codes"; API
+# Reference, "TransactWriteItems".
 _THROTTLED = {
     "LimitExceededException",
+    "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    "ThrottlingError",
     "ThrottlingException",
 }
 

@@ -13,7 +13,7 @@ Does not know what is being said, or by whom.
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # A post takes some ten milliseconds within a Region.
 CONNECT_SECONDS = 2.0
-READ_SECONDS = 5.0
+READ_SECONDS = 3.0
 
 # How long one frame is tried before its client counts as gone, and the pause before the nth try.
 PATIENCE_SECONDS = 5.0
@@ -53,18 +53,26 @@ class Sender:
     """Posts one request's frames to one connection.
 
     `delivery` is "ok" until it fails for good, and then says why. `posts` counts the calls made.
-    `ended` says whether the terminal frame was sent; after it, `send` refuses.
+    `ended` says whether the terminal frame was sent; after it, `send` refuses. From `until` (of
+    `time.monotonic`) on, only a terminal frame is posted: there is a turn to be saved first. `late`
+    says that frames were left out for that; their `seq` was not given to them.
     """
 
     def __init__(
-        self, client: "ApiGatewayManagementApiClient", connection_id: str, encoder: Encoder
+        self,
+        client: "ApiGatewayManagementApiClient",
+        connection_id: str,
+        encoder: Encoder,
+        until: float,
     ) -> None:
         self._client = client
         self._connection_id = connection_id
         self._encoder = encoder
+        self._until = until
         self.delivery = "ok"
         self.posts = 0
         self.ended = False
+        self.late = False
 
     @property
     def gone(self) -> bool:
@@ -76,23 +84,24 @@ class Sender:
 
         Where the format has a pause, it is spent here: meanwhile the next deltas gather.
         """
-        frames = [frame for item in coalesce(items) for frame in self._encoded(item)]
-        if not frames or self.gone:
-            return
-        for frame in frames:
-            self.post(frame)
-        if self._encoder.pause and not self.ended:
+        posts_before = self.posts
+        for item in coalesce(items):
+            if self.ended:
+                raise RuntimeError("a frame after the terminal frame")
+            self.ended = isinstance(item, Done | Failed)
+            if not self.ended and time.monotonic() >= self._until:
+                self.late = True
+                continue
+            for frame in self._encoder.encode(item):
+                self.post(frame, None if self.ended else self._until)
+        if self._encoder.pause and self.posts > posts_before and not self.ended:
             time.sleep(self._encoder.pause)
 
-    def _encoded(self, item: Item) -> Iterator[str]:
-        if self.ended:
-            raise RuntimeError("a frame after the terminal frame")
-        self.ended = isinstance(item, Done | Failed)
-        return self._encoder.encode(item)
-
-    def post(self, frame: str) -> None:
-        """Posts one frame as it is."""
+    def post(self, frame: str, until: float | None = None) -> None:
+        """Posts one frame as it is, trying again for a while, but not beyond `until`."""
         patience = time.monotonic() + PATIENCE_SECONDS
+        if until is not None:
+            patience = min(patience, until)
         pause = FIRST_PAUSE_SECONDS
         while not self.gone:
             trouble = self._try(frame)

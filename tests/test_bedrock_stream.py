@@ -158,7 +158,7 @@ def test_breaks(bedrock: str, fault: dict[str, Any], code: str, retryable: bool,
     """What breaks inside the stream is one error, after everything that had arrived."""
     said: list[Event] = []
     order = script(chunks=9, text="ab", fault={"at": at, **fault})
-    model = model_at(bedrock, stall_seconds=0.5)
+    model = model_at(bedrock, stall_seconds=0.5 if fault["type"] == "stall" else 5.0)
     until = time.monotonic() + 30
     with answering(model, order, until) as batches, pytest.raises(ChatError) as failed:
         said.extend(event for batch in batches for event in batch)
@@ -230,20 +230,34 @@ def test_every_fault_has_a_documented_code() -> None:
 
 def test_deadline(bedrock: str) -> None:
     """At its time a stream is ended, with what had arrived given out before."""
-    batches = read(model_at(bedrock), script(chunks=1000, rate=100), 0.5)
+    batches = read(model_at(bedrock), script(chunks=1000, rate=100), 1.5)
 
     assert Stopped("deadline") == batches[-1][-1]
     assert 0 < len(text([event for batch in batches for event in batch])) < 2 * 1000
 
 
 def test_deadline_while_nobody_looked(bedrock: str) -> None:
-    """The time was over during a long post: what is there is not waited for, nor given out."""
+    """The time was over during a long post: what had arrived is given out, and then the end."""
     order = script(chunks=1000, rate=1000)
-    with answering(model_at(bedrock), order, time.monotonic() + 0.3) as batches:
-        next(batches)
-        time.sleep(0.5)
+    with answering(model_at(bedrock), order, time.monotonic() + 0.5) as batches:
+        first = next(batches)
+        time.sleep(0.7)
+        second = next(batches)
 
-        assert [Stopped("deadline")] == next(batches)
+        assert Stopped("deadline") == second[-1]
+        assert len(text(second)) > len(text(first))
+        assert [] == list(batches)
+
+
+def test_an_answer_that_was_whole_by_the_deadline(bedrock: str) -> None:
+    """An answer that ended in time is not cut because nobody looked."""
+    with answering(model_at(bedrock), script(chunks=50), time.monotonic() + 1) as batches:
+        first = next(batches)
+        time.sleep(1.2)
+        second = list(batches)
+
+    everything = first + [event for batch in second for event in batch]
+    assert ("w " * 50, Stopped("end_turn")) == (text(everything), everything[-1])
 
 
 def test_deadline_of_a_silent_model(bedrock: str) -> None:

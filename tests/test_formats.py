@@ -22,6 +22,8 @@ from model_families import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
 
 any_text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=200)
+some_text = any_text.filter(bool)
+TOLD = "you: a\nmodel: b\nyou: c\nmodel: d"
 ERROR = Failed(ChatError("throttled", "Later."))
 
 
@@ -158,7 +160,7 @@ def test_long_history_is_split_and_joined(turns: list[tuple[str, str]], stretch:
 
 @given(
     st.lists(
-        st.sampled_from([TextDelta, ReasoningDelta]).flatmap(any_text.map),
+        st.sampled_from([TextDelta, ReasoningDelta]).flatmap(some_text.map),
         max_size=20,
     )
 )
@@ -188,7 +190,7 @@ def test_coalesce_leaves_the_rest_alone() -> None:
         ([Done("end_turn")], ["[end_turn]"]),
         ([ReasoningDelta("hm"), TextDelta("x"), Done("stop_sequence")], ["x"]),
         ([TextDelta("hi"), ERROR], ["hi", "[error throttled: Later.]"]),
-        ([(past(1, "a", "b"),), Done()], ["> a\nb"]),
+        ([(past(1, "a", "b"),), Done()], ["you: a\nmodel: b"]),
         ([(), Done()], ["[done]"]),
         ([Done(cleared=0)], ["[cleared 0]"]),
     ],
@@ -212,7 +214,10 @@ def test_text(items: list[Item], shown: list[str]) -> None:
             [("a", "proceeding"), ("ab", "proceeding"), ("ab", "completed")],
         ),
         ([TextDelta("a"), ERROR], [("a", "proceeding"), ("Later.", "error")]),
-        ([(past(1, "a", "b"), past(2, "c", "d")), Done()], [("> a\nb\n> c\nd", "completed")]),
+        (
+            [(past(1, "a", "b"), past(2, "c", "d")), Done()],
+            [(TOLD, "completed")],
+        ),
         ([Done(cleared=3)], [("", "completed")]),
     ],
 )

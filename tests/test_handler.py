@@ -314,6 +314,38 @@ def test_deadline(chatting: Chatting) -> None:
     assert ("deadline", text(frames)) == (turn.state, turn.assistant)
 
 
+def test_deadline_of_slow_posts(chatting: Chatting) -> None:
+    """Posts so slow that the time is over: what was said is saved whole, and the end is told."""
+    chatting.clock.left = 4_000
+    chatting.change(deadline_seconds=3.0)
+    chatting.posted.delay = 0.6
+    frames = chatting.script(chunks=600, text="ab" * 200)
+
+    well_formed(frames)
+    assert ("done", "deadline") == (frames[-1]["type"], frames[-1]["stop_reason"])
+    (turn,) = chatting.turns()
+    assert ("deadline", "ab" * 120_000) == (turn.state, turn.assistant)
+    assert len(text(frames)) < 240_000
+
+
+def test_a_broken_answer_weighs_what_it_is_long(chatting: Chatting) -> None:
+    """What nobody counted is guessed: an answer that broke off must not slip through the budget."""
+    chatting.script(chunks=90, text="x" * 100, fault={"at": 80, "type": "cut"})
+
+    (turn,) = chatting.turns()
+    assert turn.tokens > 2000
+
+
+def test_gone_at_the_very_end(chatting: Chatting) -> None:
+    """An answer that had its end is complete, though nobody was there to hear it."""
+    chatting.change(on_disconnect="cancel")
+    chatting.posted.delay = 0.3
+    chatting.posted.answers = [200, 200, 410]
+    chatting.script(chunks=3, rate=20, text="ab")
+
+    assert [("complete", "ababab")] == [(t.state, t.assistant) for t in chatting.turns()]
+
+
 def test_deadline_before_a_word(chatting: Chatting) -> None:
     """A model that says nothing in time is an error, not an empty answer."""
     chatting.change(deadline_seconds=59.7)
@@ -321,6 +353,7 @@ def test_deadline_before_a_word(chatting: Chatting) -> None:
 
     well_formed(frames)
     assert ("error", "deadline") == (frames[-1]["type"], frames[-1]["code"])
+    assert [("deadline", "")] == [(turn.state, turn.assistant) for turn in chatting.turns()]
 
 
 def test_no_time_left(chatting: Chatting) -> None:

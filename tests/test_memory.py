@@ -11,6 +11,7 @@ from frames import ChatError
 from memory import (
     Claim,
     Connection,
+    Lease,
     Memory,
     RedeliveredError,
     Turn,
@@ -44,8 +45,8 @@ def memory(table: Table) -> Memory:
 
 
 def save(memory: Memory, number: int, **more: Any) -> None:
-    with memory.lease(claim(request_id=f"r{number}", event_id=f"e{number}")):
-        memory.save("s", turn(number, **more))
+    with memory.lease(claim(request_id=f"r{number}", event_id=f"e{number}")) as lease:
+        memory.save(lease, turn(number, **more))
 
 
 def refusal(attempt: Callable[[], object]) -> str:
@@ -146,38 +147,39 @@ def test_connection(memory: Memory) -> None:
 
 def test_one_request_at_a_time(memory: Memory) -> None:
     """While one request holds the session, another is told so; afterwards it is free."""
-    with memory.lease(claim()):
+    with memory.lease(claim()) as lease:
         assert "busy" == refusal(attempt(memory, request_id="r2", event_id="e2"))
-        memory.save("s", turn(1))
-    with memory.lease(claim(request_id="r2", event_id="e2")):
-        memory.save("s", turn(2, request_id="r2"))
+        memory.save(lease, turn(1))
+    with memory.lease(claim(request_id="r2", event_id="e2")) as lease:
+        memory.save(lease, turn(2, request_id="r2"))
 
 
 def test_a_request_is_taken_once(memory: Memory) -> None:
     """The same request_id again is a duplicate, while it runs and for good."""
-    with memory.lease(claim()):
+    with memory.lease(claim()) as lease:
         assert "duplicate" == refusal(attempt(memory, event_id="e2"))
-        memory.save("s", turn(1))
+        memory.save(lease, turn(1))
     assert "duplicate" == refusal(attempt(memory, event_id="e3"))
 
 
 def test_a_redelivered_event_is_told_apart(memory: Memory) -> None:
     """The same event again is nobody's mistake, and nothing is to be said."""
-    with memory.lease(claim()):
+    with memory.lease(claim()) as lease:
         with pytest.raises(RedeliveredError), memory.lease(claim()):
             pytest.fail("the lease was given")
-        memory.save("s", turn(1))
+        memory.save(lease, turn(1))
     with pytest.raises(RedeliveredError), memory.lease(claim()):
         pytest.fail("the lease was given")
 
 
 def test_a_session_belongs_to_its_principal(memory: Memory) -> None:
     """Nobody else continues or reads it, while it is answered and after."""
-    with memory.lease(claim()):
+    with memory.lease(claim()) as lease:
         assert "unauthorized" == refusal(attempt(memory, principal="you", request_id="r9"))
-        memory.save("s", turn(1))
+        memory.save(lease, turn(1))
 
     assert "unauthorized" == refusal(attempt(memory, principal="you", request_id="r9"))
+    assert "unauthorized" == refusal(attempt(memory, principal="you", request_id="r1"))
     assert "unauthorized" == refusal(lambda: memory.history("s", "you", 5))
     assert (turn(1),) == memory.history("s", "me", 5)
 
@@ -185,33 +187,51 @@ def test_a_session_belongs_to_its_principal(memory: Memory) -> None:
 def test_a_lease_ends_with_its_time(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Lambda that died holds the session until it would have been stopped, and no longer."""
     now = memory_module._now_ms()
-    memory._claim(claim(lease_ms=5_000))  # and the Lambda is gone
+    memory._claim(claim(lease_ms=5_000), Lease("s", "lost"))  # and the Lambda is gone
 
     monkeypatch.setattr(memory_module, "_now_ms", lambda: now + 4_000)
     assert "busy" == refusal(attempt(memory, request_id="r2"))
     monkeypatch.setattr(memory_module, "_now_ms", lambda: now + 6_000)
-    with memory.lease(claim(request_id="r2", event_id="e2")):
-        memory.save("s", turn(1, request_id="r2"))
+    with memory.lease(claim(request_id="r2", event_id="e2")) as lease:
+        memory.save(lease, turn(1, request_id="r2"))
 
 
 def test_a_failure_gives_the_lease_back(memory: Memory) -> None:
     """What fails in between does not leave the session busy; the request stays taken."""
     with pytest.raises(ZeroDivisionError), memory.lease(claim()):
         raise ZeroDivisionError
-    with memory.lease(claim(request_id="r2", event_id="e2")):
-        memory.save("s", turn(1, request_id="r2"))
+    with memory.lease(claim(request_id="r2", event_id="e2")) as lease:
+        memory.save(lease, turn(1, request_id="r2"))
     assert "duplicate" == refusal(attempt(memory, event_id="e9"))
 
 
 def test_a_lost_lease_overwrites_nothing(memory: Memory) -> None:
     """Who lost the lease meanwhile cannot save over the other's turn, nor end its lease."""
-    memory._claim(claim(lease_ms=-1))
-    with memory.lease(claim(request_id="r2", event_id="e2")):
-        assert "internal" == refusal(lambda: memory.save("s", turn(1, assistant="late")))
+    lost = Lease("s", "lost")
+    memory._claim(claim(lease_ms=-1), lost)
+    with memory.lease(claim(request_id="r2", event_id="e2")) as lease:
+        assert "internal" == refusal(lambda: memory.save(lost, turn(1, assistant="late")))
         assert "busy" == refusal(attempt(memory, request_id="r3"))
-        memory.save("s", turn(1, request_id="r2"))
+        memory.save(lease, turn(1, request_id="r2"))
 
     assert (turn(1, request_id="r2"),) == memory.history("s", "me", 5)
+
+
+def test_a_claim_whose_answer_was_lost(
+    memory: Memory, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB took the claim and its word of it never came: the session does not stay busy."""
+    transact = table.transact
+
+    def lose_the_answer(*writes: Any) -> Any:
+        transact(*writes)
+        monkeypatch.undo()
+        raise ChatError("internal", "The memory cannot be reached.")
+
+    monkeypatch.setattr(table, "transact", lose_the_answer)
+    assert "internal" == refusal(attempt(memory))
+    with memory.lease(claim(request_id="r2", event_id="e2")) as lease:
+        memory.save(lease, turn(1, request_id="r2"))
 
 
 # turns
@@ -262,11 +282,11 @@ def test_forget(memory: Memory) -> None:
     """The turns are gone and the session is free, but its owner and its requests are remembered."""
     for number in range(1, 4):
         save(memory, number)
-    with memory.lease(claim(request_id="r9", event_id="e9")):
-        assert 3 == memory.forget("s", "r9")
+    with memory.lease(claim(request_id="r9", event_id="e9")) as lease:
+        assert 3 == memory.forget(lease)
 
     assert () == memory.history("s", "me", 5)
     assert "unauthorized" == refusal(attempt(memory, principal="you", request_id="r10"))
     assert "duplicate" == refusal(attempt(memory, request_id="r1", event_id="e10"))
-    with memory.lease(claim(request_id="r11", event_id="e11")):
-        memory.save("s", replace(turn(1), request_id="r11"))
+    with memory.lease(claim(request_id="r11", event_id="e11")) as lease:
+        memory.save(lease, replace(turn(1), request_id="r11"))

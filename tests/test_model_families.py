@@ -150,7 +150,7 @@ def test_claude_stream() -> None:
     block: dict[str, Any] = {"type": "content_block_delta", "index": 0}
 
     assert [
-        Usage(input_tokens=12, output_tokens=1, cache_read_tokens=7),
+        Usage(input_tokens=12, cache_read_tokens=7),
         ReasoningDelta("hm"),
         TextDelta("hi"),
         Usage(output_tokens=4),

@@ -128,6 +128,7 @@ def test_transact_again_after_a_conflict(table: Table, monkeypatch: pytest.Monke
         (client_error("ResourceNotFoundException"), "internal"),
         (EndpointConnectionError(endpoint_url="https://dynamodb"), "internal"),
         (client_error("TransactionCanceledException", "ThrottlingError"), "throttled"),
+        (client_error("TransactionCanceledException", "ValidationError", "None"), "internal"),
     ],
 )
 def test_failures(

@@ -18,7 +18,7 @@ def sender(connections: Connections) -> Sender:
     client = boto3.client(
         "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
     )
-    return Sender(client, "abc=", EventsEncoder("r"))
+    return Sender(client, "abc=", EventsEncoder("r"), time.monotonic() + 60)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_no_endpoint() -> None:
     client = boto3.client(
         "apigatewaymanagementapi", endpoint_url="http://127.0.0.1:9", config=client_config()
     )
-    unreached = Sender(client, "abc=", TextEncoder("r"))
+    unreached = Sender(client, "abc=", TextEncoder("r"), time.monotonic() + 60)
     unreached.post("a")
 
     assert ("EndpointConnectionError", True) == (unreached.delivery, unreached.gone)
@@ -153,7 +153,7 @@ def test_a_format_for_people_has_pauses(
         "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
     )
     monkeypatch.setattr(time, "sleep", slept.append)
-    reader = Sender(client, "abc=", TextEncoder("r"))
+    reader = Sender(client, "abc=", TextEncoder("r"), time.monotonic() + 60)
     reader.send([Start("s", "m")])
     reader.send([TextDelta("a")])
     reader.send([])
@@ -164,6 +164,36 @@ def test_a_format_for_people_has_pauses(
     assert [0.25, 0.25] == slept
 
 
+def test_when_the_time_is_over_only_the_end_is_told(
+    sender: Sender, connections: Connections
+) -> None:
+    """Posts that are too slow cost deltas, not the terminal frame, and leave no gap in `seq`."""
+    connections.delay = 0.2
+    sender._until = time.monotonic() + 0.3
+    sender.send([Start("s", "m")])
+    sender.send([TextDelta("a" * 40_000)])
+    assert sender.late
+    posts = sender.posts
+    sender.send([TextDelta("b")])
+    assert posts == sender.posts
+    sender.send([Done("deadline")])
+
+    assert "ok" == sender.delivery
+    assert "done" == json.loads(connections.frames[-1])["type"]
+    assert list(range(posts + 1)) == [seq for _, seq in kinds(connections)]
+    assert sum(len(json.loads(f).get("text", "")) for f in connections.frames) < 40_000
+
+
+def test_tries_do_not_outlast_the_time(sender: Sender, connections: Connections) -> None:
+    """Waiting out back-pressure ends when the turn has to be saved."""
+    connections.answers = [429] * 1000
+    sender._until = time.monotonic() + 0.2
+    sender.send([TextDelta("a")])
+
+    assert "status 429" == sender.delivery
+    assert sender.posts < 6
+
+
 def test_one_attempt_by_botocore() -> None:
     """The pauses are ours: botocore neither repeats a post nor waits for long."""
     config: Any = boto3.client(
@@ -171,4 +201,4 @@ def test_one_attempt_by_botocore() -> None:
     ).meta.config
 
     assert 1 == config.retries["total_max_attempts"]
-    assert (2.0, 5.0) == (config.connect_timeout, config.read_timeout)
+    assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout)

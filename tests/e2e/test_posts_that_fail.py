@@ -1,6 +1,7 @@
 """What becomes of a turn when posting fails, and when the model falls silent: the whole stack."""
 
 import asyncio
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,25 +73,29 @@ def saved(one: Person) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     "error", [GONE, FORBIDDEN, PAYLOAD_TOO_LARGE], ids=lambda error: error.type
 )
-def test_final_refusals(hooked: Stack, one: Person, error: ApiError, after: int) -> None:
+def test_final_refusals(hooked: Stack, error: ApiError, after: int) -> None:
     """One refusal that no retry can mend: nothing more is posted, and the answer is saved whole."""
     posts: list[str] = []
     once = refuse(after, 1, error)
 
-    def count(connection_id: str) -> ApiError | None:
+    def fault(connection_id: str) -> ApiError | None:
         posts.append(connection_id)
         return once(connection_id)
 
-    hooked.gateway.connections.post_faults = count
-    one.send(ORDER)
-    frames: list[Frame] = [one.receive() for _ in range(after)]
-    time.sleep(1.5)  # three times what the answer takes
-    tried = len(posts)
+    session_id = secrets.token_hex(8)
+    hooked.gateway.connections.post_faults = fault
+    with person(hooked.url, session_id=session_id) as one:
+        one.send(ORDER)
+        frames: list[Frame] = [one.receive() for _ in range(after)]
+        while len(posts) <= after:
+            time.sleep(0.01)
+        with person(hooked.url, session_id=session_id) as other:
+            assert [("complete", WHOLE)] == saved(other)
 
-    assert after + 1 == tried
-    assert [("complete", WHOLE)] == saved(one)
-    assert all(frame["type"] in ("start", "delta") for frame in frames)
-    assert "You said: back" == text(one.say("back"))
+        assert after + 1 == posts.count(posts[0])
+        assert all(frame["type"] in ("start", "delta") for frame in frames)
+        assert "You said: back" == text(one.say("back"))
+    hooked.gateway.connections.post_faults = lambda _: None
 
 
 @pytest.mark.parametrize("error", [LIMIT_EXCEEDED, INTERNAL], ids=lambda error: error.type)

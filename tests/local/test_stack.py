@@ -5,12 +5,14 @@ import json
 import os
 import signal
 import socket
+from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
 
+import settings
 from local import stack as stack_module
 from local.stack import Child, Stack, StackError
 
@@ -178,3 +180,21 @@ def test_parts_do_not_see_the_developers_aws_settings(
             assert "pong" in str(await asyncio.wait_for(client.recv(), 10))
 
     asyncio.run(main())
+
+
+def test_the_settings_that_are_passed_on_are_the_functions() -> None:
+    """Every setting can be tried locally, but for those that the stack itself decides."""
+    environment = {f.metadata["env"] for f in fields(settings.Settings)}
+    decided = {"TABLE_NAME", "MODEL_ID", "CALLBACK_URL"}
+
+    assert set(stack_module.SETTINGS) == environment - decided
+
+
+def test_settings_come_from_the_person_and_suit_the_model() -> None:
+    """What the person says goes before what suits the model; all else of theirs stays out."""
+    asked = {"HISTORY_TOKENS": "9", "PATH": "/bin", "TABLE_NAME": "mine"}
+
+    assert {"HISTORY_TOKENS": "9"} == stack_module.settings_for("scripted", asked)
+    suitable = stack_module.settings_for("smollm2", {"TOP_P": "0.5"})
+    assert int(suitable["HISTORY_TOKENS"]) + int(suitable["MAX_OUTPUT_TOKENS"]) < 8192
+    assert "0.5" == suitable["TOP_P"]
