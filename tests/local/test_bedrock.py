@@ -416,7 +416,7 @@ def test_a_stall_lasts_until_the_client_hangs_up(endpoint: Endpoint) -> None:
 def test_what_the_service_refuses_is_refused(endpoint: Endpoint) -> None:
     """An unknown model, a model that needs a profile, a body with a fault, one without end."""
     refusals = {
-        "model identifier is invalid": endpoint.ask("hi", "amazon.titan-text-express-v1"),
+        "model identifier is invalid": endpoint.ask("hi", "amazon.titan-embed-text-v2:0"),
         "on-demand throughput": endpoint.ask("hi", HAIKU.removeprefix("us.")),
         "must be non-empty": endpoint.ask(""),
         "too long for requested model": endpoint.ask("x" * 25_000_000),
