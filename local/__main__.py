@@ -22,9 +22,17 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-async def run(port: int, model: str, model_id: str, concurrency: int) -> int:
+async def run(given: argparse.Namespace) -> int:
     """Serves until it is told to stop, or a part dies."""
-    async with Stack(port, model, model_id, concurrency=concurrency, say=say, log=say) as stack:
+    async with Stack(
+        given.port,
+        given.model,
+        given.model_id,
+        environment={"MODEL_FAMILY": given.model_family},
+        concurrency=given.concurrency,
+        say=say,
+        log=say,
+    ) as stack:
         say(f"ready: {stack.url}")
         say(f"talk to it: npx wscat -c '{stack.url}?format=text'")
         raise StackError(await stack.died())
@@ -50,6 +58,7 @@ def arguments() -> argparse.Namespace:
     serve.add_argument("--port", type=int, default=3001)
     serve.add_argument("--model", default="smollm2", help="smollm2, scripted, or a URL")
     serve.add_argument("--model-id", default="", help="the Bedrock model that is asked for")
+    serve.add_argument("--model-family", default="", help="its family, if its ARN does not tell")
     serve.add_argument("--concurrency", type=int, default=10, help="events handled at once")
     once = commands.add_parser("invoke", help="run the handler on one sample event")
     once.add_argument("event", type=Path)
@@ -61,7 +70,7 @@ async def main() -> int:
     """Runs the command. Returns the exit status."""
     given = arguments()
     if given.command == "run":
-        work = run(given.port, given.model, given.model_id, given.concurrency)
+        work = run(given)
     else:
         work = invoke(given.event, seconds=given.timeout, say=say)
     try:

@@ -84,7 +84,8 @@ FAMILIES = (
     Family(
         name="mistral-text",
         ids=re.compile(
-            r"mistral\.(mistral-7b-instruct|mixtral-8x7b-instruct|mistral-small-2402)[a-z0-9.:-]*"
+            r"mistral\.(mistral-7b-instruct|mixtral-8x7b-instruct|mistral-(small|large)-2402)"
+            r"[a-z0-9.:-]*"
         ),
         profile_only=_NONE,
         read=templated.read_mistral,
@@ -92,7 +93,7 @@ FAMILIES = (
     ),
     Family(
         name="mistral-chat",
-        ids=re.compile(r"mistral\.(mistral-large-240[27]|pixtral-large-2502)[a-z0-9.:-]*"),
+        ids=re.compile(r"mistral\.(mistral-large-2407|pixtral-large-2502)[a-z0-9.:-]*"),
         profile_only=re.compile(r"mistral\.pixtral-"),
         read=chat.read_mistral,
         speak=chat.speak_mistral,

@@ -143,10 +143,16 @@ class Backends:
 
 
 @contextlib.asynccontextmanager
-async def backends(model: str = MODEL, *, say: Say, log: Say) -> AsyncIterator[Backends]:
-    """Runs moto and Bedrock, side by side. Raises StackError if one does not start."""
+async def backends(
+    model: str = MODEL, family: str = "", *, say: Say, log: Say
+) -> AsyncIterator[Backends]:
+    """Runs moto and Bedrock, side by side. Raises StackError if one does not start.
+
+    `family`: what the ARN of an account's own model or profile is to mean.
+    """
     dynamodb = Child("DynamoDB (moto)", "local.aws", "--table", TABLE, log=log)
-    bedrock = Child("Bedrock", "local.bedrock", "--model", model, log=log)
+    asked = ("--model", model, *(("--family", family) if family else ()))
+    bedrock = Child("Bedrock", "local.bedrock", *asked, log=log)
     say("starting DynamoDB (moto) ...")
     say(f"loading model {model} ...")
     try:
@@ -195,7 +201,12 @@ class Stack:
         port = _claim(self.port)
         async with contextlib.AsyncExitStack() as parts:
             running = await parts.enter_async_context(
-                backends(self.model, say=self.say, log=self.log)
+                backends(
+                    self.model,
+                    self.environment.get("MODEL_FAMILY", ""),
+                    say=self.say,
+                    log=self.log,
+                )
             )
             self.say(f"starting the function ({self.handler}) ...")
             variables = running.environment(f"http://{HOST}:{port}/local", self.model_id)

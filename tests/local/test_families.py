@@ -37,6 +37,7 @@ PROFILE = "inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
         ("us.meta.llama4-scout-17b-instruct-v1:0", "llama4", None),
         ("mistral.mistral-7b-instruct-v0:2", "mistral-text", None),
         ("mistral.mixtral-8x7b-instruct-v0:1", "mistral-text", None),
+        ("mistral.mistral-large-2402-v1:0", "mistral-text", None),
         ("mistral.mistral-large-2407-v1:0", "mistral-chat", None),
         ("us.mistral.pixtral-large-2502-v1:0", "mistral-chat", None),
         ("cohere.command-r-plus-v1:0", "command-r", None),
