@@ -9,7 +9,7 @@ Rules
 Does not know which model is of which family, or what Bedrock adds to every chunk (`native`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import prompt_templates as templates
@@ -238,6 +238,9 @@ def chat_request_without_stop(prompt: Prompt) -> Body:
     return {name: value for name, value in chat_request(prompt).items() if name != "stop"}
 
 
+_REASONING = {"reasoning_content", "reasoning"}  # a chunk has the one or the other
+
+
 def choice_events(chunk: Json) -> Iterator[Event]:
     """The first choice, in whichever of the forms that are met.
 
@@ -248,7 +251,7 @@ def choice_events(chunk: Json) -> Iterator[Event]:
     """
     choice = first(chunk, "choices")
     said = child(choice, "delta") or child(choice, "message")
-    for name in ("reasoning_content", "reasoning"):
+    for name in _REASONING & said.keys():
         # Text, or an object with a text (Envoy's AI gateway writes Converse's form).
         if thought := text(said, name) or text(child(said, name), "text"):
             yield ReasoningDelta(thought)
@@ -266,7 +269,7 @@ def _content(content: object) -> Iterator[Event]:
         yield TextDelta(content)
     elif isinstance(content, list):
         for part in content:
-            if isinstance(part, Mapping):
+            if isinstance(part, dict):
                 if said := text(part, "text"):
                     yield TextDelta(said)
                 elif thought := text(first(part, "thinking"), "text"):

@@ -14,6 +14,7 @@ from typing import Any
 from model_types import Event, Stopped, Usage
 
 Json = Mapping[str, Any]
+"""An object as `json.loads` gives it: every one inside it is a dict."""
 
 # A model's own word, in small letters: what a client is told. Everything else is "other", such as
 # a tool call, which this version never asks for.
@@ -55,13 +56,13 @@ def text(parent: Json, name: str) -> str:
 def child(parent: Json, name: str) -> Json:
     """The object under `name`, or an empty one."""
     found = parent.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def first(parent: Json, name: str) -> Json:
     """The first object of the list under `name`, or an empty one."""
     found = parent.get(name)
-    if isinstance(found, list) and found and isinstance(found[0], Mapping):
+    if isinstance(found, list) and found and isinstance(found[0], dict):
         return found[0]
     return {}
 
@@ -122,7 +123,7 @@ def _blocked(trace: object) -> bool:
     waiting = [trace]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, Mapping):
+        if isinstance(node, dict):
             if node.get("action") == "BLOCKED":
                 return True
             waiting.extend(node.values())

@@ -93,7 +93,5 @@ class Splitter:
 
 def _beginning_of(tag: str, text: str) -> int:
     """How many characters at the end of `text` can be the beginning of `tag`."""
-    for length in range(min(len(tag) - 1, len(text)), 0, -1):
-        if text.endswith(tag[:length]):
-            return length
-    return 0
+    at = text.rfind("<")  # a tag has one, at its beginning
+    return len(text) - at if at >= 0 and tag.startswith(text[at:]) else 0

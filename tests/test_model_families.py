@@ -404,7 +404,7 @@ def test_a_stream_cut_short_has_no_end(name: str) -> None:
 )
 def test_stop_reasons(name: str, reason: Any, told: str) -> None:
     """Every family's own words come down to one small vocabulary."""
-    last: Mapping[str, Any] = {
+    shapes: dict[str, Mapping[str, Any]] = {
         "claude": {"type": "message_delta", "delta": {"stop_reason": reason}},
         "nova": {"messageStop": {"stopReason": reason}},
         "titan": {"outputText": "", "completionReason": reason},
@@ -415,7 +415,8 @@ def test_stop_reasons(name: str, reason: Any, told: str) -> None:
         "mistral-chat": {"choices": [{"message": {"content": ""}, "stop_reason": reason}]},
         "command-r": {"event_type": "stream-end", "finish_reason": reason},
         "deepseek-r1": {"choices": [{"text": "", "stop_reason": reason}]},
-    }.get(name, {"choices": [{"delta": {}, "finish_reason": reason}]})
+    }
+    last = shapes.get(name, {"choices": [{"delta": {}, "finish_reason": reason}]})
 
     assert [Stopped(told)] == events(name, last)
 
