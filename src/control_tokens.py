@@ -41,8 +41,8 @@ _TOKEN = re.compile(
             rf"<{_GAP}<{_GAP}/?{_GAP}SYS{_GAP}>{_GAP}>",
             # Mistral, all versions of its tokenizer; Llama 2 shares [INST].
             rf"\[{_GAP}/?{_GAP}(?:{_SQUARE}){_GAP}\]",
-            # MiniMax: ]~!b[ begins, ]~b] opens a turn, [e~[ ends it.
-            r"\]~!?[a-z]{1,8}[\[\]]|\]![a-z]{1,8}~\[|\[[a-z]~\[",
+            # MiniMax: ]~!b[ begins, ]~b] opens a turn, [e~[ ends it; ]!p~[, ]<]start of image[>[.
+            r"\]~!?[a-z]{1,8}[\[\]]|\]![a-z]{1,8}~\[|\[[a-z]~\[|\]<\][a-z ]{1,24}\[>\[",
         )
     ),
     re.IGNORECASE,

@@ -57,6 +57,8 @@ TOKENS = (
     "]~!b[",
     "]~b]",
     "[e~[",
+    "]!p~[",
+    "]<]start of image[>[",
 )
 
 PIECES = st.sampled_from(
