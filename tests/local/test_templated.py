@@ -35,12 +35,12 @@ every = pytest.mark.parametrize(
 def test_a_request_is_read(read: templated.Request, prompt: str, limit: str) -> None:
     """The prompt alone is enough; the settings are taken where they are given."""
     least = read({"prompt": prompt}, "")
-    full = read({"prompt": prompt, limit: 5, "temperature": 0.5, "top_p": 1}, "the body")
+    full = read({"prompt": prompt + "Well", limit: 5, "temperature": 0.5, "top_p": 1}, "the body")
 
     assert (Turn("user", ("hi",)),) == least.turns == full.turns
     assert least.max_tokens >= 512
     assert (5, 0.5, 1.0) == (full.max_tokens, full.temperature, full.top_p)
-    assert "the body" == full.body
+    assert ("Well", "the body") == (full.opening, full.body)
 
 
 @every
