@@ -1,4 +1,4 @@
-"""Whole streams of every family, with what they say.
+"""Prompts, and whole streams of every family with what they say.
 
 Shared by the tests of the decoder and the comparison with langchain-aws.
 
@@ -10,8 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model_families import Usage
+from model_families import Decoder, Event, Message, Prompt, Usage, family_of
 
+CONVERSATION = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+PLAIN = Prompt(system="", messages=CONVERSATION, max_tokens=9)
+FULL = Prompt(
+    system="Be kind.",
+    messages=CONVERSATION,
+    max_tokens=9,
+    temperature=0.0,
+    top_p=0.9,
+    stop_sequences=("END",),
+)
 METRICS = {
     "amazon-bedrock-invocationMetrics": {
         "inputTokenCount": 12,
@@ -342,3 +352,9 @@ STREAMS: Mapping[str, Stream] = {
         stop="max_tokens",
     ),
 }
+
+
+def events(name: str, *chunks: Mapping[str, Any]) -> list[Event]:
+    """What a decoder of this family makes of these chunks, in turn."""
+    decoder = Decoder(family_of("", name))
+    return [event for chunk in chunks for event in decoder.events(chunk)]
