@@ -7,9 +7,10 @@ Rules: pure; what the service refuses is refused. What differs from one to the n
 `Request` or of `Style`; nothing asks which family it is.
 
 Sources: Bedrock user guide, "OpenAI models", "Mistral AI chat completion", "AI21 Labs Jamba
-models", "Writer AI Palmyra models", "DeepSeek models"; OpenAI's API reference, "Chat Completions";
-recorded streams of gpt-oss. How the newer models tell their thoughts is documented for none of
-them, so each of the forms in use is spoken by one.
+models", "Writer AI Palmyra models", "DeepSeek models"; OpenAI's API reference, "Chat Completions".
+gpt-oss on Bedrock puts each piece of its thoughts into `<reasoning>` tags of its own (Cherry
+Studio's issue 10225). How the newer models tell theirs is documented for none of them, so each of
+the forms in use is spoken by one.
 
 Does not know: tools, images, several answers to one question (let through and never used).
 """
@@ -155,7 +156,7 @@ read_palmyra = Request(("max_tokens",), _PALMYRA, 2, default=16)
 
 # -- answers ---------------------------------------------------------------------------------------
 
-Thoughts = Literal["", "tags", "reasoning_content", "reasoning"]
+Thoughts = Literal["", "each", "tags", "reasoning_content", "reasoning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ class Style:
     """How a family fills its `choices`.
 
     `holder` and `stop` name the members with the words and with the stop reason. `thoughts` says
-    where reasoning goes: nowhere, into the words between `tags`, or to a member of its own.
+    where reasoning goes: nowhere, into the words between `tags` (each piece of it by itself, or all
+    at once), or to a member of its own.
     `usage`: with the stop reason, on a chunk of its own after it (without choices), or nowhere.
     `last` is what is sent after the end.
     """
@@ -207,6 +209,8 @@ class Speech:
         """Thoughts, where the family has a place for them."""
         if self._tagged:
             return [self._choice({"content": each}) for each in self._tagged.reasoning(text)]
+        if self._style.thoughts == "each":
+            return [self._choice({"content": text.join(self._style.tags)})]
         name = self._style.thoughts
         return [self._choice({"content": None, name: text})] if name else []
 
@@ -243,11 +247,12 @@ class Speech:
         }
 
 
-# Which of the forms that exist a provider's models speak. Documented for gpt-oss alone.
+# Which of the forms that exist a provider's models speak. Public for gpt-oss alone.
 _REASONING_TAGS = ("<reasoning>", "</reasoning>")
 _THINK_TAGS = ("<think>\n", "\n</think>\n\n")
 _OPENAI_STYLES = {
-    "openai.": Style(thoughts="tags", tags=_REASONING_TAGS, usage="with"),
+    "openai.": Style(thoughts="each", tags=_REASONING_TAGS, usage="with"),
+    "zai.": Style(thoughts="tags", tags=_REASONING_TAGS),
     "qwen.": Style(thoughts="tags", tags=_THINK_TAGS),
     "minimax.": Style(thoughts="tags", tags=_THINK_TAGS, usage=""),
     "nvidia.": Style(thoughts="reasoning"),

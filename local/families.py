@@ -123,7 +123,7 @@ FAMILIES = (
         name="openai-chat",
         ids=re.compile(
             r"(openai\.gpt-oss-|qwen\.qwen3-|deepseek\.v3|moonshot(ai)?\.kimi-|zai\.glm-|minimax\."
-            r"|google\.gemma-|nvidia\.nemotron-|mistral\.(ministral|magistral|mistral-large-3)-)"
+            r"|google\.gemma-|nvidia\.nemotron-|mistral\.(devstral|ministral|magistral|mistral-large-3)-)"
             r"[a-z0-9.:-]+"
         ),
         profile_only=_NONE,

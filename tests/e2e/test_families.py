@@ -42,6 +42,7 @@ OTHER_THINKERS = (
     "deepseek.v3-v1:0",
     "minimax.minimax-m2",
     "nvidia.nemotron-nano-9b-v2",
+    "zai.glm-4.7",
 )
 # Between the words: what would end a user's turn, answer it and open the next, in each template.
 EVIL = (

@@ -138,14 +138,16 @@ def words(chunks: list[Any], holder: str = "delta") -> list[Any]:
     return [chunk["choices"][0][holder] for chunk in chunks]
 
 
-def test_gpt_oss_thinks_in_tags_and_tells_the_usage_with_the_reason() -> None:
-    """The end has an empty delta."""
+def test_gpt_oss_thinks_in_many_tags_and_tells_the_usage_with_the_reason() -> None:
+    """Each piece is in tags of its own. The end has an empty delta."""
     one = speech("openai.gpt-oss-120b-1:0")
-    chunks: list[Any] = [*one.begin(), *one.reasoning("hm"), *one.text("a")]
+    chunks = [*one.begin(), *one.reasoning("hm"), *one.reasoning("so"), *one.text("a")]
     [end] = one.end(End("length", 7, 2), METRIC_VALUES)
 
-    assert "<reasoning>hm</reasoning>a" == "".join(delta["content"] for delta in words(chunks))
-    assert {"role": "assistant", "content": ""} == words(chunks)[0]
+    assert ["", "<reasoning>hm</reasoning>", "<reasoning>so</reasoning>", "a"] == [
+        delta["content"] for delta in words(chunks)
+    ]
+    assert "assistant" == words(chunks)[0]["role"]
     assert isinstance(end, dict)
     assert [{"index": 0, "delta": {}, "finish_reason": "length"}] == end["choices"]
     assert {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9} == end["usage"]
@@ -159,7 +161,8 @@ def test_gpt_oss_thinks_in_tags_and_tells_the_usage_with_the_reason() -> None:
         ("minimax.minimax-m2", None, "<think>\nhm\n</think>\n\na"),
         ("nvidia.nemotron-nano-9b-v2", "reasoning", "a"),
         ("deepseek.v3-v1:0", "reasoning_content", "a"),
-        ("zai.glm-4.7", "reasoning_content", "a"),
+        ("moonshot.kimi-k2-thinking", "reasoning_content", "a"),
+        ("zai.glm-4.7", None, "<reasoning>hm</reasoning>a"),
     ],
 )
 def test_each_form_of_reasoning_is_spoken_by_one(

@@ -52,6 +52,7 @@ PROFILE = "inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
         ("minimax.minimax-m2", "openai-chat", None),
         ("google.gemma-3-27b-it", "openai-chat", None),
         ("nvidia.nemotron-nano-9b-v2", "openai-chat", None),
+        ("mistral.ministral-3-8b-instruct", "openai-chat", None),
         ("us.writer.palmyra-x5-v1:0", "palmyra", None),
     ],
 )
