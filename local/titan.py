@@ -5,7 +5,7 @@ guide asks for: lines that begin with `User:` and `Bot:`, the last of them an em
 stands before the first is the system prompt.
 
 Source: Bedrock user guide, "Amazon Titan Text models". That stop sequences are bars or `User:` is
-from the service's own refusals.
+from the service's own refusals (boto3's issue 3993).
 
 Does not know: the largest `maxTokenCount` of a model.
 """
