@@ -78,8 +78,8 @@ $(VENV)/local.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	@echo 'installing what the tests and checks need (once, about 100 MB) ...'
-	$(PIP) --editable '.[local,dev]'
+	@echo 'installing what the tests and checks need (once, about 200 MB) ...'
+	$(PIP) --editable '.[local,dev,oracle]'
 	@touch $@ $(VENV)/local.stamp
 
 $(VENV)/weights.stamp: $(VENV)/local.stamp

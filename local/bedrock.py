@@ -28,7 +28,7 @@ from aiohttp import web
 
 from local import eventstream, families
 from local.models import Model, ModelUnavailableError, open_model
-from local.native import Document, Speech
+from local.native import Chunk, Speech
 from local.pieces import End, Failure, Fault, Piece, Reasoning, Text, Unknown
 from local.processes import on_end_of_input
 
@@ -61,8 +61,10 @@ class Calls:
 class Endpoint:
     """The operation, with a model behind it."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, own: families.Family | None = None) -> None:
+        """`own`: the family of ARNs that do not tell theirs."""
         self._model = model
+        self._own = own
         self._calls = Calls()
 
     def application(self) -> web.Application:
@@ -88,9 +90,9 @@ class Endpoint:
         self._count("calls")
         try:
             _authorize(request)
-            family, model_id = families.resolve(request.match_info["id"])
+            family, model_id = families.resolve(request.match_info["id"], self._own)
             prompt = families.read(family, await _body(request))
-            speech = family.speak(model_id, prompt.estimated_tokens)
+            speech = family.speak(model_id, prompt)
             async with contextlib.aclosing(self._model.answer(prompt)) as pieces:
                 clock = _Clock()
                 first = await anext(pieces)  # a failure up to here is an HTTP error
@@ -231,12 +233,12 @@ class _Stream:
                 await self.fail(failure)
         await self.response.write_eof()
 
-    async def _send(self, documents: Iterable[Document]) -> None:
-        for document in documents:
-            await self.response.write(eventstream.chunk(document))
+    async def _send(self, chunks: Iterable[Chunk]) -> None:
+        for chunk in chunks:
+            await self.response.write(eventstream.chunk(chunk))
 
 
-async def serve(model: Model, port: int) -> None:
+async def serve(model: Model, port: int, own: families.Family | None = None) -> None:
     """Serves on loopback until the process is told to stop. Raises ModelUnavailableError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -246,7 +248,7 @@ async def serve(model: Model, port: int) -> None:
         on_end_of_input(lambda: loop.call_soon_threadsafe(stop.set))
     await model.start()
     runner = web.AppRunner(
-        Endpoint(model).application(),
+        Endpoint(model, own).application(),
         access_log=None,
         handler_cancellation=True,  # how a handler learns that its client hung up
         shutdown_timeout=SHUTDOWN_SECONDS,
@@ -273,9 +275,15 @@ def main() -> None:
         "--remote-model", default="", help="the model's name at that URL (default: its first)"
     )
     parser.add_argument("--port", type=int, default=0, help="0 (default): any free port")
+    parser.add_argument(
+        "--family",
+        choices=[family.name for family in families.FAMILIES],
+        help="of ARNs that do not tell it: application inference profiles, imported models",
+    )
     asked = parser.parse_args()
+    own = next((family for family in families.FAMILIES if family.name == asked.family), None)
     try:
-        asyncio.run(serve(open_model(asked.model, asked.remote_model), asked.port))
+        asyncio.run(serve(open_model(asked.model, asked.remote_model), asked.port, own))
     except ModelUnavailableError as error:
         sys.exit(str(error))
 

@@ -53,8 +53,8 @@ def _header(name: str, value: str) -> bytes:
     return bytes([len(name_bytes)]) + name_bytes + value_head + value_bytes
 
 
-def chunk(document: Mapping[str, Any]) -> bytes:
-    """A piece of a model's answer: `document` is a JSON object in the model's native shape."""
+def chunk(document: Mapping[str, Any] | str) -> bytes:
+    """A piece of a model's answer: a JSON object (or string) in the model's native shape."""
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     padding = _PADDING[: 2 + len(text) % (len(_PADDING) - 2)]
     return event("chunk", {"bytes": base64.b64encode(text).decode(), "p": padding})

@@ -6,12 +6,14 @@ the service's own; JSON's types are told apart strictly (`true` is no integer).
 Does not know: any family.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from local.pieces import End, Failure
+from local.pieces import End, Failure, Turn
 
 Document = dict[str, Any]
+Chunk = Document | str
+"""What one chunk says: an object, or (Palmyra's last) a JSON string."""
 METRICS = "amazon-bedrock-invocationMetrics"
 """The member that Bedrock itself adds to the last chunk, whatever the family."""
 
@@ -19,23 +21,23 @@ METRICS = "amazon-bedrock-invocationMetrics"
 class Speech(Protocol):
     """One answer, spoken in a family's chunks. Made anew for each: it remembers open blocks."""
 
-    def begin(self) -> list[Document]:
+    def begin(self) -> Sequence[Chunk]:
         """What comes before the first word."""
         ...
 
-    def text(self, text: str) -> list[Document]:
+    def text(self, text: str) -> Sequence[Chunk]:
         """The next words."""
         ...
 
-    def reasoning(self, text: str) -> list[Document]:
+    def reasoning(self, text: str) -> Sequence[Chunk]:
         """The next thoughts."""
         ...
 
-    def unknown(self) -> list[Document]:
+    def unknown(self) -> Sequence[Chunk]:
         """Chunks that no client knows."""
         ...
 
-    def end(self, end: End, metrics: Mapping[str, int]) -> list[Document]:
+    def end(self, end: End, metrics: Mapping[str, int]) -> Sequence[Chunk]:
         """What comes after the last word; `metrics` is Bedrock's own account of the call."""
         ...
 
@@ -82,13 +84,13 @@ def keys(document: Document, required: set[str], optional: set[str]) -> None:
         raise malformed(*missing, *extra)
 
 
-def fraction(document: Document, key: str) -> float | None:
-    """A number from 0 to 1, if it is there."""
+def fraction(document: Document, key: str, most: int = 1) -> float | None:
+    """A number from 0 to `most`, if it is there."""
     value = document.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise refuse(f"{key}: range: 0..1")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise refuse(f"{key}: range: 0..{most}")
     return float(value)
 
 
@@ -103,3 +105,22 @@ def count(value: Any, path: str) -> int:
 def strings(value: Any, path: str) -> tuple[str, ...]:
     """A list of strings."""
     return tuple(typed(one, str, path) for one in typed(value, list, path))
+
+
+def alternating(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns, if they go user, assistant, ... user, and none of them is blank.
+
+    The strictest of the services' rules: some let neighbours of one role pass, and a caller that
+    relies on it is not portable.
+    """
+    roles = [turn.role for turn in turns]
+    if roles != [("user", "assistant")[index % 2] for index in range(len(roles))]:
+        raise refuse(
+            "After the optional system message, conversation roles must alternate "
+            "user/assistant/user/assistant/..."
+        )
+    if len(roles) % 2 == 0:
+        raise refuse("Expected last role User for serving")
+    if any(not text.strip() for turn in turns for text in turn.texts):
+        raise refuse("messages: text content must be non-empty")
+    return tuple(turns)

@@ -29,7 +29,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request, read. `body` is the request exactly as it came (JSON text)."""
+    """A request, read. `body` is the request exactly as it came (JSON text).
+
+    `opening` is how the caller makes the answer begin, where a family's request can say that.
+    """
 
     system: str
     turns: tuple[Turn, ...]
@@ -37,6 +40,7 @@ class Prompt:
     stop_sequences: tuple[str, ...] = ()
     temperature: float | None = None
     top_p: float | None = None
+    opening: str = ""
     body: str = field(default="", repr=False)
 
     @property

@@ -41,6 +41,7 @@ SETTINGS = (
     "MAX_OUTPUT_TOKENS",
     "MODEL_FAMILY",
     "ON_DISCONNECT",
+    "PROMPT_CACHE",
     "SESSION_DAYS",
     "SHOW_REASONING",
     "STALL_SECONDS",
@@ -169,11 +170,16 @@ class Backends:
 
 @contextlib.asynccontextmanager
 async def backends(
-    model: str = MODEL, remote_model: str = "", *, say: Say, log: Say
+    model: str = MODEL, remote_model: str = "", family: str = "", *, say: Say, log: Say
 ) -> AsyncIterator[Backends]:
-    """Runs moto and Bedrock, side by side. Raises StackError if one does not start."""
+    """Runs moto and Bedrock, side by side. Raises StackError if one does not start.
+
+    `remote_model`: the model's name at a server by URL. `family`: what the ARN of an account's own
+    model or profile is to mean.
+    """
     dynamodb = Child("DynamoDB (moto)", "local.aws", "--table", TABLE, log=log)
-    which = ("--model", model, "--remote-model", remote_model)
+    own = ("--family", family) if family else ()
+    which = ("--model", model, "--remote-model", remote_model, *own)
     bedrock = Child("Bedrock", "local.bedrock", *which, log=log)
     say("starting DynamoDB (moto) ...")
     say(f"loading model {model} ...")
@@ -224,7 +230,13 @@ class Stack:
         port = _claim(self.port)
         async with contextlib.AsyncExitStack() as parts:
             running = await parts.enter_async_context(
-                backends(self.model, self.remote_model, say=self.say, log=self.log)
+                backends(
+                    self.model,
+                    self.remote_model,
+                    self.environment.get("MODEL_FAMILY", ""),
+                    say=self.say,
+                    log=self.log,
+                )
             )
             self.say(f"starting the function ({self.handler}) ...")
             variables = running.environment(f"http://{HOST}:{port}/local", self.model_id)

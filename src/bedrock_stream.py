@@ -30,13 +30,14 @@ from urllib3.exceptions import ReadTimeoutError as StreamTimeoutError
 import log
 from frames import ChatError
 from model_families import (
+    Decoder,
     Event,
     Family,
     Prompt,
     ReasoningDelta,
     Stopped,
     TextDelta,
-    events_of,
+    body,
 )
 from settings import MAX_ANSWER_BYTES
 
@@ -157,15 +158,16 @@ def _events(model: Model, prompt: Prompt) -> Iterator[Event]:
     """Calls Bedrock and reads the stream to its end, or until the answer is as long as is kept."""
     response = model.client.invoke_model_with_response_stream(
         modelId=model.model_id,
-        body=json.dumps(model.family.request(prompt)),
+        body=json.dumps(body(model.family, model.model_id, prompt)),
         contentType="application/json",
         accept="application/json",
     )
     stream = response["body"]
+    decoder = Decoder(model.family)
     said = 0
     try:
         for message in stream:
-            for event in events_of(model.family, _chunk(message)):
+            for event in decoder.events(_chunk(message)):
                 if isinstance(event, TextDelta):
                     said += len(event.text.encode(errors="surrogatepass"))
                     if said > MAX_ANSWER_BYTES:

@@ -1,10 +1,9 @@
-"""The native request and chunk shapes of Bedrock's model families, as one table.
+"""Bedrock's model families, as one table: how a model is known, asked and read. Pure.
 
 Rules
-- Pure: data in, data out. No boto3, no sockets, no settings.
-- A family is one row of `FAMILIES`: how its ids begin, how a prompt becomes its request body, and
-  how one of its chunks becomes events. Nothing outside this file asks which family it is.
-- A chunk that says nothing to us (an unknown type, an empty delta) becomes no event.
+- A family is one row of `FAMILIES`. Nothing outside this file asks which family a model is of.
+- To add one: a row here, its two functions in `family_shapes` (or those of another row), its
+  template in `prompt_templates` if it takes a prompt, a line in docs/families.md with sources.
 - Any stop reason is an end. A stream that ends without one was cut: the caller must notice.
 
 Does not know how chunks arrive, in what pieces they are relayed, or what failed.
@@ -12,114 +11,210 @@ Does not know how chunks arrive, in what pieces they are relayed, or what failed
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import family_shapes as shapes
+from control_tokens import harmless, harmless_lines, unchanged
+from model_types import (
+    Event,
+    Message,
+    Prompt,
+    ReasoningDelta,
+    Stopped,
+    TextDelta,
+    Usage,
+    alternating,
+)
+from native import Json, added_by_bedrock
+from reasoning import Splitter
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a conversation. `role` is "user" or "assistant"; they alternate."""
-
-    role: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """What is asked, in no family's shape. The first message and the last are the user's."""
-
-    system: str
-    messages: tuple[Message, ...]
-    max_tokens: int
-    temperature: float | None = None
-    top_p: float | None = None
-    stop_sequences: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TextDelta:
-    """New text of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
-    """New text of the model's reasoning, which is not part of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Token counts as reported; None is "not said". `input_tokens` leaves out cached ones."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-    def updated(self, later: "Usage") -> "Usage":
-        """These counts, overwritten by those that `later` says."""
-        return Usage(
-            **{
-                name: new if (new := getattr(later, name)) is not None else getattr(self, name)
-                for name in self.__slots__
-            }
-        )
-
-    @property
-    def prompt_tokens(self) -> int | None:
-        """The whole prompt: what was read afresh, and what a cache served or took in."""
-        if self.input_tokens is None:
-            return None
-        return self.input_tokens + (self.cache_read_tokens or 0) + (self.cache_write_tokens or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The model's own end. `reason` is one of `STOP_REASONS`' values, or "other"."""
-
-    reason: str
-
-
-Event = TextDelta | ReasoningDelta | Usage | Stopped
+__all__ = [  # the types too: whoever speaks with a model needs no other module
+    "FAMILIES",
+    "Decoder",
+    "Event",
+    "Family",
+    "Message",
+    "Prompt",
+    "ReasoningDelta",
+    "Stopped",
+    "TextDelta",
+    "UnknownModelError",
+    "Usage",
+    "bare_model_id",
+    "body",
+    "family_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One row of the table.
 
-    `matches` are the beginnings of its model ids, without a Region prefix. `request` builds the
-    JSON body. `events` reads one decoded chunk.
+    `matches`: the beginnings of its model ids, without a Region prefix.
+    `request`, `events`: the JSON body for a prompt, and the events of one decoded chunk.
+    `ceilings`: the most output tokens that the service takes, by the beginning of the id; the first
+    that fits counts, and "" fits all. Left out where it is beyond what the settings allow.
+    `safe`: takes the force out of control tokens in every text of a prompt.
+    `tags`: what its reasoning stands in, before the answer; `begun`: the prompt opens the first.
     """
 
     name: str
     matches: tuple[str, ...]
     request: Callable[[Prompt], dict[str, Any]]
-    events: Callable[[Mapping[str, Any]], Iterator[Event]]
+    events: Callable[[Json], Iterator[Event]]
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    safe: Callable[[str], str] = harmless
+    tags: tuple[str, ...] = ()
+    begun: bool = False
 
 
 class UnknownModelError(Exception):
     """The model id tells no family that we speak. The message names the settings to change."""
 
 
-STOP_REASONS: Mapping[str, str] = {
-    "end_turn": "end_turn",
-    "max_tokens": "max_tokens",
-    "model_context_window_exceeded": "max_tokens",
-    "stop_sequence": "stop_sequence",
-    "content_filtered": "content_filtered",
-    "refusal": "content_filtered",
-    "guardrail_intervened": "guardrail",
-}
+# -- the table: sources and what is unconfirmed are in docs/families.md ----------------------------
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="claude",
+        matches=("anthropic.claude",),
+        request=shapes.claude_request,
+        events=shapes.claude_events,
+        ceilings={
+            "anthropic.claude-3-5": 8192,
+            "anthropic.claude-3-7": 64_000,
+            "anthropic.claude-3": 4096,
+            "anthropic.claude-v2": 4096,
+            "anthropic.claude-instant": 4096,
+            "anthropic.claude-opus-4-2": 32_000,  # claude-opus-4-20250514
+            "anthropic.claude-opus-4-1": 32_000,
+        },
+        safe=unchanged,
+    ),
+    Family(
+        name="nova",
+        # Bedrock also lists Nova models that do not answer in text (canvas, reel, sonic).
+        matches=(
+            "amazon.nova-micro",
+            "amazon.nova-lite",
+            "amazon.nova-pro",
+            "amazon.nova-premier",
+            "amazon.nova-2-lite",
+            "amazon.nova-2-pro",
+        ),
+        request=shapes.nova_request,
+        events=shapes.nova_events,
+        ceilings={"amazon.nova-2": 64_000, "amazon.nova": 10_000},
+        safe=unchanged,
+    ),
+    Family(
+        name="titan",
+        matches=("amazon.titan-text", "amazon.titan-tg1"),
+        request=shapes.titan_request,
+        events=shapes.titan_events,
+        ceilings={"amazon.titan-text-express": 8192, "amazon.titan-text-lite": 4096, "": 3072},
+        safe=harmless_lines,
+    ),
+    Family(
+        name="llama2",
+        matches=("meta.llama2",),
+        request=shapes.llama2_request,
+        events=shapes.llama_events,
+        ceilings={"": 2048},
+    ),
+    Family(
+        name="llama3",
+        matches=("meta.llama3",),
+        request=shapes.llama3_request,
+        events=shapes.llama_events,
+        ceilings={"": 2048},
+        tags=("think",),  # R1's distillates on Llama, imported
+    ),
+    Family(
+        name="llama4",
+        matches=("meta.llama4",),
+        request=shapes.llama4_request,
+        events=shapes.llama_events,
+        ceilings={"": 2048},
+    ),
+    Family(
+        name="mistral-text",
+        matches=(
+            "mistral.mistral-7b",
+            "mistral.mixtral",
+            "mistral.mistral-large-2402",
+            "mistral.mistral-small-2402",
+        ),
+        request=shapes.mistral_text_request,
+        events=shapes.mistral_text_events,
+        ceilings={"mistral.mixtral": 4096, "": 8192},
+    ),
+    Family(
+        name="mistral-chat",
+        matches=(
+            "mistral.mistral-large",
+            "mistral.pixtral",
+            "mistral.magistral",
+            "mistral.ministral",
+            "mistral.devstral",
+        ),
+        request=shapes.chat_request_without_stop,
+        events=shapes.choice_events,
+        ceilings={"mistral.mistral-large-24": 8192},
+        tags=("think",),
+    ),
+    Family(
+        name="command-r",
+        matches=("cohere.command-r",),
+        request=shapes.command_r_request,
+        events=shapes.command_r_events,
+        ceilings={"": 4000},
+    ),
+    Family(
+        name="jamba",
+        matches=("ai21.jamba",),
+        request=shapes.chat_request,
+        events=shapes.choice_events,
+        ceilings={"": 4096},
+    ),
+    Family(
+        name="deepseek-r1",
+        matches=("deepseek.r1",),
+        request=shapes.deepseek_r1_request,
+        events=shapes.choice_events,
+        ceilings={"": 32_768},
+        tags=("think",),
+        begun=True,
+    ),
+    Family(
+        name="openai-chat",
+        matches=(
+            "openai.gpt-oss",
+            "qwen.",
+            "deepseek.v3",
+            "moonshot.",
+            "moonshotai.",
+            "zai.",
+            "minimax.",
+            "google.gemma",
+            "nvidia.",
+        ),
+        request=shapes.chat_request,
+        events=shapes.choice_events,
+        tags=("reasoning", "think"),
+    ),
+    Family(
+        name="palmyra",
+        matches=("writer.palmyra-x",),
+        request=shapes.chat_request,
+        events=shapes.choice_events,
+        ceilings={"": 8192},
+    ),
+)
 
 
-def _stopped(reason: str) -> Stopped:
-    return Stopped(STOP_REASONS.get(reason, "other"))
-
-
-# -- common to all ---------------------------------------------------------------------------------
+# -- finding a row, asking, reading ----------------------------------------------------------------
 
 # The Region prefix of an inference profile: us., eu., apac., global., us-gov., jp., au., ...
 _PROFILE_PREFIX = re.compile(r"^(?:global|apac|[a-z]{2}(?:-gov)?)\.")
@@ -155,144 +250,52 @@ def family_of(model_id: str, family: str = "") -> Family:
     )
 
 
-def events_of(family: Family, chunk: Mapping[str, Any]) -> Iterator[Event]:
-    """One chunk as events: the family's own, then the usage that Bedrock adds to any last chunk."""
-    yield from family.events(chunk)
-    metrics = chunk.get("amazon-bedrock-invocationMetrics")
-    if isinstance(metrics, Mapping):
-        yield Usage(
-            input_tokens=_count(metrics.get("inputTokenCount")),
-            output_tokens=_count(metrics.get("outputTokenCount")),
-            cache_read_tokens=_count(metrics.get("cacheReadInputTokenCount")),
-            cache_write_tokens=_count(metrics.get("cacheWriteInputTokenCount")),
+def body(family: Family, model_id: str, prompt: Prompt) -> dict[str, Any]:
+    """The request's JSON body: the prompt put in order, then in the family's shape."""
+    bare = bare_model_id(model_id)
+    ceiling = next(
+        (most for start, most in family.ceilings.items() if bare.startswith(start)),
+        prompt.max_tokens,
+    )
+    return family.request(
+        replace(
+            prompt,
+            system=family.safe(prompt.system),
+            messages=tuple(
+                Message(message.role, family.safe(message.text))
+                for message in alternating(prompt.messages)
+            ),
+            max_tokens=min(prompt.max_tokens, ceiling),
         )
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    """Only the fields that say something: a model's own defaults are left to the model."""
-    return {name: value for name, value in fields.items() if value not in (None, "", (), [])}
-
-
-def _text(parent: Mapping[str, Any], name: str) -> str:
-    child = parent.get(name)
-    return child if isinstance(child, str) else ""
-
-
-def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    child = parent.get(name)
-    return child if isinstance(child, Mapping) else {}
-
-
-# -- Claude (Messages) -----------------------------------------------------------------------------
-# Bedrock User Guide, "Anthropic Claude Messages API"; Anthropic, "Streaming Messages".
-
-
-def _claude_request(prompt: Prompt) -> dict[str, Any]:
-    return {
-        "anthropic_version": "bedrock-2023-05-31",
-        "max_tokens": prompt.max_tokens,
-        "messages": [{"role": m.role, "content": m.text} for m in prompt.messages],
-        **_given(
-            system=prompt.system,
-            temperature=prompt.temperature,
-            top_p=prompt.top_p,
-            stop_sequences=list(prompt.stop_sequences),
-        ),
-    }
-
-
-def _claude_events(chunk: Mapping[str, Any]) -> Iterator[Event]:
-    delta = _object(chunk, "delta")
-    match chunk.get("type"):
-        case "content_block_delta":
-            if text := _text(delta, "text"):
-                yield TextDelta(text)
-            elif thinking := _text(delta, "thinking"):
-                yield ReasoningDelta(thinking)
-        case "message_start":
-            # Its output count is only a beginning (1): believed, it would make an answer that
-            # breaks off weigh next to nothing.
-            yield replace(_claude_usage(_object(chunk, "message")), output_tokens=None)
-        case "message_delta":
-            yield _claude_usage(chunk)
-            if reason := _text(delta, "stop_reason"):
-                yield _stopped(reason)
-
-
-def _claude_usage(holder: Mapping[str, Any]) -> Usage:
-    usage = _object(holder, "usage")
-    return Usage(
-        input_tokens=_count(usage.get("input_tokens")),
-        output_tokens=_count(usage.get("output_tokens")),
-        cache_read_tokens=_count(usage.get("cache_read_input_tokens")),
-        cache_write_tokens=_count(usage.get("cache_creation_input_tokens")),
     )
 
 
-# -- Amazon Nova -----------------------------------------------------------------------------------
-# Amazon Nova User Guide, "Complete request schema" and "Streaming responses".
+class Decoder:
+    """One stream's chunks as events.
 
+    It remembers open reasoning, and that a guardrail stepped in: the model may go on to an end of
+    its own then, but what is told is the guardrail.
+    """
 
-def _nova_request(prompt: Prompt) -> dict[str, Any]:
-    return {
-        "schemaVersion": "messages-v1",
-        "messages": [{"role": m.role, "content": [{"text": m.text}]} for m in prompt.messages],
-        **_given(system=[{"text": prompt.system}] if prompt.system else None),
-        "inferenceConfig": {
-            "maxTokens": prompt.max_tokens,
-            **_given(
-                temperature=prompt.temperature,
-                topP=prompt.top_p,
-                stopSequences=list(prompt.stop_sequences),
-            ),
-        },
-    }
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._splitter = Splitter(family.tags, begun=family.begun) if family.tags else None
+        self._guarded = False
 
+    def events(self, chunk: Json) -> Iterator[Event]:
+        """The family's own events, then what Bedrock adds; unknown chunks give none."""
+        for event in self._family.events(chunk):
+            yield from self._one(event)
+        for event in added_by_bedrock(chunk):
+            yield from self._one(event)
 
-def _nova_events(chunk: Mapping[str, Any]) -> Iterator[Event]:
-    delta = _object(_object(chunk, "contentBlockDelta"), "delta")
-    if text := _text(delta, "text"):
-        yield TextDelta(text)
-    # Nova 2 puts the text one level deeper than the Converse API's delta does; both are taken.
-    reasoning = _object(delta, "reasoningContent")
-    if thinking := _text(_object(reasoning, "reasoningText") or reasoning, "text"):
-        yield ReasoningDelta(thinking)
-    if usage := _object(_object(chunk, "metadata"), "usage"):
-        yield Usage(
-            input_tokens=_count(usage.get("inputTokens")),
-            output_tokens=_count(usage.get("outputTokens")),
-            cache_read_tokens=_count(usage.get("cacheReadInputTokenCount")),
-            cache_write_tokens=_count(usage.get("cacheWriteInputTokenCount")),
-        )
-    if reason := _text(_object(chunk, "messageStop"), "stopReason"):
-        yield _stopped(reason)
-
-
-# -- the table -------------------------------------------------------------------------------------
-
-FAMILIES: tuple[Family, ...] = (
-    Family(
-        name="claude",
-        matches=("anthropic.claude",),
-        request=_claude_request,
-        events=_claude_events,
-    ),
-    Family(
-        name="nova",
-        # Bedrock also lists Nova models that do not answer in text (canvas, reel, sonic).
-        matches=(
-            "amazon.nova-micro",
-            "amazon.nova-lite",
-            "amazon.nova-pro",
-            "amazon.nova-premier",
-            "amazon.nova-2-lite",
-            "amazon.nova-2-pro",
-        ),
-        request=_nova_request,
-        events=_nova_events,
-    ),
-)
+    def _one(self, event: Event) -> Iterator[Event]:
+        if isinstance(event, Stopped):
+            self._guarded = self._guarded or event.reason == "guardrail"
+            if self._splitter:
+                yield from self._splitter.end(whole=event.reason == "end_turn")
+            yield Stopped("guardrail") if self._guarded else event
+        elif self._splitter and isinstance(event, TextDelta):
+            yield from self._splitter.split(event.text)
+        else:
+            yield event

@@ -102,6 +102,11 @@ class Settings:
     show_reasoning: bool = _setting(
         "SHOW_REASONING", "send the model's reasoning to the client", default=False
     )
+    prompt_cache: bool = _setting(
+        "PROMPT_CACHE",
+        "put cache points behind the system prompt and the history, for Claude",
+        default=False,
+    )
     stall_seconds: float = _setting(
         "STALL_SECONDS",
         "how long Bedrock may be silent, before its first chunk and between two",

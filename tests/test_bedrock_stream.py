@@ -24,7 +24,22 @@ from model_families import (
     family_of,
 )
 
-MODELS = {"claude": "global.anthropic.claude-sonnet-4-6", "nova": "us.amazon.nova-lite-v1:0"}
+MODELS = {
+    "claude": "global.anthropic.claude-sonnet-4-6",
+    "nova": "us.amazon.nova-lite-v1:0",
+    "titan": "amazon.titan-text-express-v1",
+    "llama2": "meta.llama2-13b-chat-v1",
+    "llama3": "meta.llama3-8b-instruct-v1:0",
+    "llama4": "us.meta.llama4-scout-17b-instruct-v1:0",
+    "mistral-text": "mistral.mistral-7b-instruct-v0:2",
+    "mistral-chat": "mistral.mistral-large-2407-v1:0",
+    "command-r": "cohere.command-r-v1:0",
+    "jamba": "ai21.jamba-1-5-mini-v1:0",
+    "deepseek-r1": "us.deepseek.r1-v1:0",
+    "openai-chat": "openai.gpt-oss-120b-1:0",
+    "palmyra": "us.writer.palmyra-x5-v1:0",
+}
+THINKING = {"claude", "nova", "deepseek-r1", "openai-chat"}
 
 
 def model_at(url: str, family: str = "claude", stall_seconds: float = 5.0) -> Model:
@@ -81,7 +96,19 @@ def test_reasoning_is_kept_apart(bedrock: str, family: str) -> None:
     )
 
     assert "aaa" == text(events)
-    assert 2 == sum(isinstance(event, ReasoningDelta) for event in events)
+    thought = [event.text for event in events if isinstance(event, ReasoningDelta)]
+    assert (family in THINKING) == bool("".join(thought).strip())
+    assert "<" not in "".join(thought)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_clean_early_end_is_an_error(bedrock: str, family: str) -> None:
+    """A stream that just ceases, without its family's last chunk, is no short answer."""
+    order = script(chunks=9, text="ab", fault={"at": 5, "type": "truncate"})
+    with pytest.raises(ChatError) as failed:
+        read(model_at(bedrock, family), order)
+
+    assert ("model_error", "no terminal chunk") == (failed.value.code, failed.value.cause)
 
 
 def test_reading_never_waits_for_the_reader(bedrock: str) -> None:

@@ -1,47 +1,22 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from streams import METRICS, PLAIN, STREAMS, events
 
 from model_families import (
     FAMILIES,
-    Event,
+    Family,
     Message,
-    Prompt,
-    ReasoningDelta,
     Stopped,
     TextDelta,
     UnknownModelError,
     Usage,
     bare_model_id,
-    events_of,
+    body,
     family_of,
 )
-
-CONVERSATION = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
-PLAIN = Prompt(system="", messages=CONVERSATION, max_tokens=9)
-FULL = Prompt(
-    system="Be kind.",
-    messages=CONVERSATION,
-    max_tokens=9,
-    temperature=0.0,
-    top_p=0.9,
-    stop_sequences=("END",),
-)
-METRICS = {
-    "amazon-bedrock-invocationMetrics": {
-        "inputTokenCount": 12,
-        "outputTokenCount": 4,
-        "invocationLatency": 900,
-        "firstByteLatency": 300,
-    }
-}
-
-
-def events(name: str, *chunks: Mapping[str, Any]) -> list[Event]:
-    return [event for chunk in chunks for event in events_of(family_of("", name), chunk)]
 
 
 @pytest.mark.parametrize(
@@ -75,11 +50,43 @@ def test_bare_model_id(model_id: str, bare: str) -> None:
         ("global.anthropic.claude-sonnet-4-6", "claude"),
         ("us.amazon.nova-micro-v1:0", "nova"),
         ("global.amazon.nova-2-lite-v1:0", "nova"),
+        ("amazon.titan-text-express-v1", "titan"),
+        ("meta.llama2-13b-chat-v1", "llama2"),
+        ("meta.llama3-8b-instruct-v1:0", "llama3"),
+        ("us.meta.llama3-3-70b-instruct-v1:0", "llama3"),
+        ("us.meta.llama4-scout-17b-instruct-v1:0", "llama4"),
+        ("mistral.mistral-7b-instruct-v0:2", "mistral-text"),
+        ("mistral.mixtral-8x7b-instruct-v0:1", "mistral-text"),
+        ("mistral.mistral-large-2402-v1:0", "mistral-text"),
+        ("mistral.mistral-large-2407-v1:0", "mistral-chat"),
+        ("mistral.mistral-large-3-675b-instruct", "mistral-chat"),
+        ("us.mistral.pixtral-large-2502-v1:0", "mistral-chat"),
+        ("cohere.command-r-plus-v1:0", "command-r"),
+        ("ai21.jamba-1-5-large-v1:0", "jamba"),
+        ("us.deepseek.r1-v1:0", "deepseek-r1"),
+        ("deepseek.v3-v1:0", "openai-chat"),
+        ("openai.gpt-oss-120b-1:0", "openai-chat"),
+        ("qwen.qwen3-32b-v1:0", "openai-chat"),
+        ("moonshot.kimi-k2-thinking", "openai-chat"),
+        ("global.moonshotai.kimi-k3", "openai-chat"),
+        ("zai.glm-4.7", "openai-chat"),
+        ("minimax.minimax-m2", "openai-chat"),
+        ("google.gemma-3-27b-it", "openai-chat"),
+        ("nvidia.nemotron-nano-12b-v2", "openai-chat"),
+        ("us.writer.palmyra-x5-v1:0", "palmyra"),
     ],
 )
 def test_family_of(model_id: str, name: str) -> None:
     """A model id tells its family."""
     assert name == family_of(model_id).name
+
+
+def test_every_family_is_told_by_an_id() -> None:
+    """The test above leaves no row out, and no beginning stands in two rows."""
+    prefixes = [prefix for family in FAMILIES for prefix in family.matches]
+
+    assert len(prefixes) == len(set(prefixes))
+    assert {family.name for family in FAMILIES} == {s.family for s in STREAMS.values()}
 
 
 def test_family_by_name() -> None:
@@ -93,6 +100,12 @@ def test_family_by_name() -> None:
     ("model_id", "name", "words"),
     [
         ("amazon.nova-canvas-v1:0", "", "MODEL_ID=amazon.nova-canvas-v1:0 .*MODEL_FAMILY"),
+        (
+            "amazon.titan-embed-text-v2:0",
+            "",
+            "MODEL_ID=amazon.titan-embed-text-v2:0 .*MODEL_FAMILY",
+        ),
+        ("arn:aws:bedrock:us-east-1:123456789012:imported-model/abc", "", "set MODEL_FAMILY"),
         ("claude", "", "MODEL_ID=claude"),
         ("anthropic.claude-x", "gpt", "MODEL_FAMILY=gpt is not one of claude, nova"),
     ],
@@ -103,168 +116,90 @@ def test_unknown_model(model_id: str, name: str, words: str) -> None:
         family_of(model_id, name)
 
 
-def test_claude_request() -> None:
-    """Claude's Messages body, with what was given and nothing else."""
-    said = [
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": "b"},
-        {"role": "user", "content": "c"},
-    ]
-    least = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": said}
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_alternation_is_repaired_for_all(family: Family) -> None:
+    """A failed answer left nothing behind: the two questions around it become one."""
+    said = (Message("user", "a"), Message("assistant", ""), Message("user", "c"))
+    whole = replace(PLAIN, messages=(Message("user", "a\n\nc"),))
 
-    assert least == family_of("", "claude").request(PLAIN)
-    assert {
-        **least,
-        "system": "Be kind.",
-        "temperature": 0.0,
-        "top_p": 0.9,
-        "stop_sequences": ["END"],
-    } == family_of("", "claude").request(FULL)
-
-
-def test_nova_request() -> None:
-    """Nova's messages-v1 body, with what was given and nothing else."""
-    said = [
-        {"role": "user", "content": [{"text": "a"}]},
-        {"role": "assistant", "content": [{"text": "b"}]},
-        {"role": "user", "content": [{"text": "c"}]},
-    ]
-    least = {"schemaVersion": "messages-v1", "messages": said, "inferenceConfig": {"maxTokens": 9}}
-
-    assert least == family_of("", "nova").request(PLAIN)
-    assert {
-        **least,
-        "system": [{"text": "Be kind."}],
-        "inferenceConfig": {
-            "maxTokens": 9,
-            "temperature": 0.0,
-            "topP": 0.9,
-            "stopSequences": ["END"],
-        },
-    } == family_of("", "nova").request(FULL)
-
-
-def test_claude_stream() -> None:
-    """A whole Claude stream: thinking apart, usage from both ends, the stop reason, the metrics."""
-    usage = {"input_tokens": 12, "output_tokens": 1, "cache_read_input_tokens": 7}
-    block: dict[str, Any] = {"type": "content_block_delta", "index": 0}
-
-    assert [
-        Usage(input_tokens=12, cache_read_tokens=7),
-        ReasoningDelta("hm"),
-        TextDelta("hi"),
-        Usage(output_tokens=4),
-        Stopped("end_turn"),
-        Usage(input_tokens=12, output_tokens=4),
-    ] == events(
-        "claude",
-        {"type": "message_start", "message": {"role": "assistant", "usage": usage}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "ping"},
-        {**block, "delta": {"type": "thinking_delta", "thinking": "hm"}},
-        {**block, "delta": {"type": "signature_delta", "signature": "c2ln"}},
-        {**block, "delta": {"type": "text_delta", "text": "hi"}},
-        {**block, "delta": {"type": "text_delta", "text": ""}},
-        {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-            "usage": {"output_tokens": 4},
-        },
-        {"type": "message_stop", **METRICS},
-    )
-
-
-def test_nova_stream() -> None:
-    """A whole Nova stream: the usage follows the stop."""
-    usage = {"inputTokens": 12, "outputTokens": 4, "cacheReadInputTokenCount": 0}
-
-    assert [
-        ReasoningDelta("h"),
-        ReasoningDelta("m"),
-        TextDelta("hi"),
-        Stopped("max_tokens"),
-        Usage(input_tokens=12, output_tokens=4, cache_read_tokens=0),
-        Usage(input_tokens=12, output_tokens=4),
-    ] == events(
-        "nova",
-        {"messageStart": {"role": "assistant"}},
-        {"contentBlockDelta": {"delta": {"reasoningContent": {"text": "h"}}}},
-        {"contentBlockDelta": {"delta": {"reasoningContent": {"reasoningText": {"text": "m"}}}}},
-        {"contentBlockDelta": {"delta": {"text": "hi"}, "contentBlockIndex": 0}},
-        {"contentBlockStop": {"contentBlockIndex": 0}},
-        {"messageStop": {"stopReason": "max_tokens"}},
-        {"metadata": {"usage": usage, "metrics": {}, "trace": {}}, **METRICS},
-    )
+    assert body(family, "", whole) == body(family, "", replace(PLAIN, messages=said))
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"),
+    ("model_id", "field", "most"),
     [
-        ("end_turn", "end_turn"),
-        ("max_tokens", "max_tokens"),
-        ("stop_sequence", "stop_sequence"),
-        ("refusal", "content_filtered"),
-        ("content_filtered", "content_filtered"),
-        ("guardrail_intervened", "guardrail"),
-        ("pause_turn", "other"),
-        ("something_new", "other"),
+        ("us.meta.llama3-3-70b-instruct-v1:0", "max_gen_len", 2048),
+        ("ai21.jamba-1-5-mini-v1:0", "max_tokens", 4096),
+        ("anthropic.claude-3-haiku-20240307-v1:0", "max_tokens", 4096),
+        ("us.anthropic.claude-3-5-haiku-20241022-v1:0", "max_tokens", 8192),
+        ("us.anthropic.claude-opus-4-20250514-v1:0", "max_tokens", 32_000),
+        ("global.anthropic.claude-opus-4-6-v1", "max_tokens", 50_000),
+        ("mistral.mixtral-8x7b-instruct-v0:1", "max_tokens", 4096),
+        ("mistral.mistral-7b-instruct-v0:2", "max_tokens", 8192),
+        ("qwen.qwen3-32b-v1:0", "max_tokens", 50_000),
     ],
 )
-def test_stop_reasons(reason: str, told: str) -> None:
-    """Every family's reasons come down to one small vocabulary."""
-    assert [Stopped(told)] == events("nova", {"messageStop": {"stopReason": reason}})
+def test_ceilings(model_id: str, field: str, most: int) -> None:
+    """No more tokens are asked for than the model gives, nor than the settings allow."""
+    family = family_of(model_id)
+
+    assert most == body(family, model_id, replace(PLAIN, max_tokens=50_000))[field]
+    assert 9 == body(family, model_id, PLAIN)[field]
 
 
-KNOWN_NAMES = st.sampled_from(
-    [
-        "delta",
-        "usage",
-        "text",
-        "thinking",
-        "stop_reason",
-        "message",
-        "input_tokens",
-        "metadata",
-        "contentBlockDelta",
-        "messageStop",
-        "stopReason",
-        "reasoningContent",
-        "amazon-bedrock-invocationMetrics",
-    ]
-)
-odd = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.just("x"),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KNOWN_NAMES, inner, max_size=3),
-    max_leaves=6,
-)
+def test_ceilings_are_in_order() -> None:
+    """The first beginning that fits counts: none stands behind one that hides it."""
+    for family in FAMILIES:
+        starts = list(family.ceilings)
+        hidden = [b for at, b in enumerate(starts) for a in starts[:at] if b.startswith(a)]
+        assert not hidden, family.name
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-@given(
-    st.dictionaries(KNOWN_NAMES, odd),
-    st.sampled_from(["message_start", "content_block_delta", "message_delta", "new_type"]),
+@pytest.mark.parametrize(
+    "sign",
+    [
+        {"amazon-bedrock-guardrailAction": "INTERVENED"},
+        {"amazon-bedrock-guardrailAction": "GUARDRAIL_INTERVENED"},
+        {"message": {"amazon-bedrock-guardrailAction": "INTERVENED"}},
+        {"amazon-bedrock-trace": {"guardrail": {"input": {"g": [{"action": "BLOCKED"}]}}}},
+    ],
 )
-def test_unknown_shapes_break_nothing(family: Any, chunk: dict[str, Any], kind: str) -> None:
-    """Whatever a chunk holds beside what we know, it becomes events of ours or none."""
-    for event in events_of(family, {**chunk, "type": kind}):
-        assert isinstance(event, TextDelta | ReasoningDelta | Usage | Stopped)
-        if isinstance(event, TextDelta | ReasoningDelta):
-            assert isinstance(event.text, str)
+def test_guardrails(family: Family, sign: Mapping[str, Any]) -> None:
+    """Where a guardrail stepped in, that is the end told, whatever the model says after it."""
+    stream = next(stream for stream in STREAMS.values() if stream.family == family.name)
+    first, *rest = (chunk for chunk in stream.chunks if isinstance(chunk, dict))
+    said = events(family.name, {**first, **sign}, *rest)
+
+    assert {"guardrail"} == {event.reason for event in said if isinstance(event, Stopped)}
 
 
-def test_usage_updated() -> None:
-    """Later counts replace earlier ones; what is not said again stays."""
-    early = Usage(input_tokens=12, output_tokens=1, cache_read_tokens=7)
-
-    assert Usage(input_tokens=12, output_tokens=4, cache_read_tokens=7) == early.updated(
-        Usage(output_tokens=4)
+@pytest.mark.parametrize(
+    "sign",
+    [
+        {"amazon-bedrock-guardrailAction": "NONE"},
+        {"amazon-bedrock-guardrailAction": None},
+        {
+            "amazon-bedrock-guardrailAction": "NONE",
+            "amazon-bedrock-trace": {"guardrail": [{"action": "BLOCKED"}]},
+        },
+        {"amazon-bedrock-trace": {"guardrail": {"input": {"action": "NONE"}}}},
+        {"amazon-bedrock-trace": "INTERVENED"},
+    ],
+)
+def test_guardrails_that_let_pass(sign: Mapping[str, Any]) -> None:
+    """A guardrail that only looked on changes nothing."""
+    assert [Stopped("end_turn")] == events(
+        "nova", {"messageStop": {"stopReason": "end_turn"}, **sign}
     )
 
 
-def test_prompt_tokens() -> None:
-    """The whole prompt counts what a cache served; unknown stays unknown."""
-    usage = Usage(input_tokens=5, cache_read_tokens=100, cache_write_tokens=20)
+def test_reasoning_ends_before_the_stop() -> None:
+    """What was held back as the possible beginning of a tag is given out before the end."""
+    stop = {"choices": [{"delta": {"content": "<thi"}, "finish_reason": "stop"}], **METRICS}
 
-    assert 125 == usage.prompt_tokens
-    assert Usage(output_tokens=1).prompt_tokens is None
+    assert [
+        TextDelta("<thi"),
+        Stopped("end_turn"),
+        Usage(input_tokens=12, output_tokens=4),
+    ] == events("openai-chat", stop)

@@ -124,6 +124,18 @@ def test_a_port_in_use_is_one_sentence() -> None:
     assert errors == f"Port {port} on 127.0.0.1 cannot be used: Address already in use.\n"
 
 
+def test_a_family_that_is_none_is_one_sentence_and_the_choices() -> None:
+    """The family reaches the endpoint, which does not start with one that it does not speak."""
+    arguments = ("--port", "0", "--model", "scripted", "--model-family", "nobody")
+    with command("run", *arguments) as child:
+        _, errors = child.communicate(timeout=30)
+
+    assert child.returncode == 1
+    assert "Bedrock ended." in errors
+    assert "invalid choice: 'nobody' (choose from" in errors
+    assert "Traceback" not in errors
+
+
 def test_invoke_says_what_is_wrong_with_its_file(tmp_path: Path) -> None:
     """The sub-command is wired, and its errors are sentences, too."""
     with command("invoke", str(tmp_path / "nothing.json")) as child:

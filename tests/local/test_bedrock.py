@@ -223,6 +223,29 @@ def test_a_model_may_be_named_by_arn(endpoint: Endpoint, arn: str) -> None:
     assert endpoint.ask("hi", arn).text == "You said: hi"
 
 
+def test_an_arn_that_tells_no_family_speaks_the_one_given() -> None:
+    """`--family` says what an imported model is; without it the model is unknown."""
+    arn = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc123"
+    with running("--model", "scripted", "--family", "nova") as endpoint:
+        body = json.dumps({"messages": [{"role": "user", "content": [{"text": "hello"}]}]})
+        response = endpoint.client.invoke_model_with_response_stream(modelId=arn, body=body)
+        first, *_ = [event["chunk"]["bytes"] for event in response["body"]]
+
+    assert b"messageStart" in first
+
+
+def test_a_chunk_may_be_a_string(endpoint: Endpoint) -> None:
+    """Palmyra's last: JSON, and no object."""
+    body = json.dumps({"messages": [{"role": "user", "content": "hello"}]})
+    response = endpoint.client.invoke_model_with_response_stream(
+        modelId="us.writer.palmyra-x5-v1:0", body=body
+    )
+    chunks = [json.loads(event["chunk"]["bytes"]) for event in response["body"]]
+
+    assert chunks[-1] == "[DONE]"
+    assert METRICS in chunks[-2]
+
+
 def test_an_arn_need_not_be_url_encoded(endpoint: Endpoint) -> None:
     """A slash as it is reads the same."""
     request = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
@@ -416,7 +439,7 @@ def test_a_stall_lasts_until_the_client_hangs_up(endpoint: Endpoint) -> None:
 def test_what_the_service_refuses_is_refused(endpoint: Endpoint) -> None:
     """An unknown model, a model that needs a profile, a body with a fault, one without end."""
     refusals = {
-        "model identifier is invalid": endpoint.ask("hi", "amazon.titan-text-express-v1"),
+        "model identifier is invalid": endpoint.ask("hi", "amazon.titan-embed-text-v2:0"),
         "on-demand throughput": endpoint.ask("hi", HAIKU.removeprefix("us.")),
         "must be non-empty": endpoint.ask(""),
         "too long for requested model": endpoint.ask("x" * 25_000_000),
