@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streams import FULL, PLAIN, STREAMS, Stream, events
 
+from family_shapes import claude_events
 from model_families import (
     FAMILIES,
     Decoder,
@@ -337,3 +338,13 @@ def test_unknown_shapes_break_nothing(
             assert event.text
         if isinstance(event, Stopped):
             assert event.reason in {*STOP_REASONS.values(), "other"}
+
+
+def test_a_claude_answer_that_breaks_off_has_no_count() -> None:
+    """The count in the first chunk is a beginning: it must not pass for the whole answer's."""
+    started = {
+        "type": "message_start",
+        "message": {"usage": {"input_tokens": 9, "output_tokens": 1}},
+    }
+
+    assert [Usage(input_tokens=9)] == list(claude_events(started))
