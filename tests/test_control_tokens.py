@@ -81,7 +81,6 @@ def test_nothing_survives(text: str) -> None:
 
     assert not [token for token in TOKENS if token in disarmed]
     assert len(text) == len(disarmed)
-    assert disarmed == harmless(disarmed)
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,19 @@ The local endpoint reads prompts strictly and by itself: what it finds in a requ
 against what was said.
 """
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import people
 import pytest
-from people import PATIENCE, Frame, Person, text
+from people import PATIENCE, ROOT, Frame, Person, text
 
 from local import families
 from local.pieces import Prompt
-from local.stack import Stack
 
 SYSTEM = "You are a helpful assistant."
 MODELS = {
@@ -64,40 +63,44 @@ class Served:
     url: str
 
 
+# A process of its own: a stack that is stopped in the middle of an event, as here, leaves no mark.
+STACK = """
+import asyncio, json, sys
+from local.stack import Stack
+
+def silent(_): pass
+
+async def main(model_id, environment):
+    asked = dict(model="scripted", model_id=model_id, environment=environment)
+    async with Stack(**asked, say=silent, log=silent) as stack:
+        print(stack.url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main(*json.loads(sys.argv[1])))
+"""
+
+
 @contextmanager
 def serving(name: str, model_id: str, **environment: str) -> Iterator[Served]:
-    """A whole stack in a thread of its own."""
-    started: Future[tuple[str, Callable[[], object]]] = Future()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        async with Stack(
-            model="scripted",
-            model_id=model_id,
-            environment={"SHOW_REASONING": "true", **environment},
-            say=lambda _: None,
-            log=lambda _: None,
-        ) as stack:
-            started.set_result((stack.url, lambda: loop.call_soon_threadsafe(stop.set)))
-            await stop.wait()
-
-    def work() -> None:
+    """A whole stack, until the end of its standard input."""
+    asked = json.dumps([model_id, {"SHOW_REASONING": "true", **environment}])
+    [row] = [family for family in families.FAMILIES if family.name == name]
+    with subprocess.Popen(
+        [sys.executable, "-c", STACK, asked],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            asyncio.run(serve())
-        except BaseException as error:  # noqa: BLE001 - the test that waits has to know
-            if not started.done():
-                started.set_exception(error)
-
-    thread = threading.Thread(target=work, name=f"stack of {name}")
-    thread.start()
-    url, stop = started.result(PATIENCE)
-    try:
-        [row] = [family for family in families.FAMILIES if family.name == name]
-        yield Served(row, model_id, url)
-    finally:
-        stop()
-        thread.join(PATIENCE)
+            url = process.stdout.readline().strip()
+            assert url, "the stack did not start"
+            yield Served(row, model_id, url)
+        finally:
+            process.stdin.close()
+            process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module", params=MODELS.items(), ids=list(MODELS))
