@@ -251,6 +251,7 @@ STREAMS: Mapping[str, Stream] = {
             {"is_finished": False, "event_type": "stream-start", "generation_id": "g"},
             {"is_finished": False, "event_type": "text-generation", "text": "Hello"},
             {"is_finished": False, "event_type": "text-generation", "text": " there."},
+            {"is_finished": False, "event_type": "citation-generation", "text": "no"},
             {
                 "is_finished": True,
                 "event_type": "stream-end",

@@ -680,3 +680,48 @@ def test_nothing_heavy_is_imported() -> None:
     boto3_and_its_own = {"boto3", "s3transfer", "jmespath", "dateutil", "six"}
     botocore_and_its_own = {"botocore", "urllib3", "certifi", "awscrt"}
     assert loaded <= boto3_and_its_own | botocore_and_its_own
+
+
+class Cached:
+    """A Bedrock that notes what it is asked, and answers as Claude does from its cache."""
+
+    body: Any = None
+
+    def invoke_model_with_response_stream(self, **request: Any) -> Any:
+        self.body = json.loads(request["body"])
+        return {"body": self}
+
+    def __iter__(self) -> Iterator[Any]:
+        usage = {"input_tokens": 5, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 3}
+        for chunk in (
+            {"type": "message_start", "message": {"usage": usage}},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "hi"}},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn"},
+                "usage": {"output_tokens": 2},
+            },
+        ):
+            yield {"chunk": {"bytes": json.dumps(chunk).encode()}}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("prompt_cache", "points"), [(False, 0), (True, 2)])
+def test_prompt_cache(chatting: Chatting, prompt_cache: bool, points: int) -> None:
+    """The setting puts cache points into Claude's prompt; what was cached is told in `done`."""
+    chatting.script(chunks=1, text="a history")
+    bedrock: Any = Cached()
+    chatting.app = replace(chatting.app, model=replace(chatting.app.model, client=bedrock))
+    chatting.change(prompt_cache=prompt_cache)
+
+    usage = chatting.say("hi")[-1]["usage"]
+
+    assert points == json.dumps(bedrock.body).count("cache_control")
+    assert {
+        "input_tokens": 5,
+        "output_tokens": 2,
+        "cache_read_tokens": 7,
+        "cache_write_tokens": 3,
+    } == usage
