@@ -3,6 +3,7 @@
 PORT ?= 3001
 MODEL ?= smollm2
 MODEL_ID ?=
+MODEL_FAMILY ?=
 REMOTE_MODEL ?=
 CONCURRENCY ?= 10
 EVENT ?= events/chat.json
@@ -28,6 +29,7 @@ help: ## this list
 	@echo 'PORT=$(PORT)'
 	@echo 'MODEL=$(MODEL)  smollm2, scripted, or the URL of an OpenAI-compatible server'
 	@echo 'MODEL_ID=$(MODEL_ID)  the Bedrock model asked for; empty: as in src/settings.py'
+	@echo 'MODEL_FAMILY=$(MODEL_FAMILY)  how to speak with it, where its ARN does not tell: docs/families.md'
 	@echo 'REMOTE_MODEL=$(REMOTE_MODEL)  where MODEL is a URL: which of its models; empty: its first'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke'

@@ -164,6 +164,7 @@ def chat(app: Services, asked: Asked, request: Chat) -> None:
             max_tokens=settings.max_output_tokens,
             temperature=settings.temperature,
             top_p=settings.top_p,
+            stop_sequences=settings.stop_sequences,
             cache=settings.prompt_cache,
         )
         answer = relay(app, asked, prompt, Start(session_id, settings.model_name))

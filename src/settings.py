@@ -8,6 +8,7 @@ Rules
 Knows nothing about models: whether `MODEL_ID` is one that we speak is `model_families`' to say.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -72,6 +73,9 @@ class Settings:
     )
     top_p: float | None = _setting(
         "TOP_P", "nucleus sampling; the model's own default when empty", None, least=0.0, most=1.0
+    )
+    stop_sequences: tuple[str, ...] = _setting(
+        "STOP_SEQUENCES", "texts that end an answer, as a JSON list; not every family has them", ()
     )
     max_input_bytes: int = _setting(
         "MAX_INPUT_BYTES",
@@ -150,12 +154,20 @@ def _boolean(text: str) -> bool:
     ]
 
 
+def _texts(text: str) -> tuple[str, ...]:
+    texts = json.loads(text)
+    if not isinstance(texts, list) or not all(isinstance(each, str) and each for each in texts):
+        raise ValueError
+    return tuple(texts)
+
+
 _READERS: Mapping[Any, tuple[Any, str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
     float: (float, "a number"),
     float | None: (float, "a number"),
     bool: (_boolean, "true or false"),
+    tuple[str, ...]: (_texts, 'a JSON list of texts, such as ["END"]'),
 }
 
 

@@ -209,6 +209,22 @@ def test_the_model_sees_the_conversation(chatting: Chatting) -> None:
     assert 4096 == body["max_tokens"]
 
 
+def test_the_settings_reach_the_model(chatting: Chatting) -> None:
+    """What a deployment chooses is what Bedrock is asked with."""
+    chatting.change(
+        system_prompt="Rhyme.",
+        max_output_tokens=77,
+        temperature=0.5,
+        top_p=0.9,
+        stop_sequences=("END",),
+    )
+    body = json.loads(text(chatting.script(echo=True)))
+
+    assert ("Rhyme.", 77, 0.5, 0.9, ["END"]) == tuple(
+        body[name] for name in ("system", "max_tokens", "temperature", "top_p", "stop_sequences")
+    )
+
+
 def test_the_window_is_bounded(chatting: Chatting) -> None:
     """The model sees as many turns and tokens as the settings allow, the newest."""
     for word in ("one", "two", "three"):

@@ -23,12 +23,20 @@ def test_every_setting_is_read() -> None:
         float: "0.5",
         float | None: "0.5",
         bool: "on",
+        tuple[str, ...]: '["END", "\\n\\n"]',
     }
     environment = {f.metadata["env"]: examples[f.type] for f in fields(Settings)}
 
     settings = load(environment)
 
-    values: dict[Any, Any] = {str: "finish", int: 7, float: 0.5, float | None: 0.5, bool: True}
+    values: dict[Any, Any] = {
+        str: "finish",
+        int: 7,
+        float: 0.5,
+        float | None: 0.5,
+        bool: True,
+        tuple[str, ...]: ("END", "\n\n"),
+    }
     for f in fields(Settings):
         assert values[f.type] == getattr(settings, f.name), f.name
 
@@ -49,6 +57,10 @@ def test_missing_table() -> None:
         ("TEMPERATURE", "nan", "between 0.0 and 1.0"),
         ("STALL_SECONDS", "inf", "between 0.1 and 900.0"),
         ("SHOW_REASONING", "perhaps", "true or false, not 'perhaps'"),
+        ("STOP_SEQUENCES", "END", "a JSON list of texts"),
+        ("STOP_SEQUENCES", '["END", 5]', "a JSON list of texts"),
+        ("STOP_SEQUENCES", '[""]', "a JSON list of texts"),
+        ("STOP_SEQUENCES", '"END"', "a JSON list of texts"),
         ("ON_DISCONNECT", "ignore", "one of finish, cancel, not 'ignore'"),
     ],
 )
