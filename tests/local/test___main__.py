@@ -124,10 +124,12 @@ def test_a_port_in_use_is_one_sentence() -> None:
     assert errors == f"Port {port} on 127.0.0.1 cannot be used: Address already in use.\n"
 
 
-def test_a_family_that_is_none_is_one_sentence_and_the_choices() -> None:
-    """The family reaches the endpoint, which does not start with one that it does not speak."""
-    arguments = ("--port", "0", "--model", "scripted", "--model-family", "nobody")
-    with command("run", *arguments) as child:
+def test_a_family_that_is_none_is_one_sentence_and_the_choices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A setting reaches the parts: Bedrock does not start with a family that it does not speak."""
+    monkeypatch.setenv("MODEL_FAMILY", "nobody")
+    with command("run", "--port", "0", "--model", "scripted") as child:
         _, errors = child.communicate(timeout=30)
 
     assert child.returncode == 1
