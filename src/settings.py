@@ -53,6 +53,26 @@ class Settings:
         "the family whose native shape to speak, where the model id does not tell",
         "",
     )
+    auth: str = _setting(
+        "AUTH",
+        "who may connect: whom IAM lets in, whom the authorizer lets in by a JWT, or anybody",
+        "iam",
+        choices=("iam", "jwt", "none"),
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        "ALLOWED_ORIGINS",
+        "web origins from which browsers may connect, as a JSON list; all when empty",
+        (),
+    )
+    requests_per_day: int = _setting(
+        "REQUESTS_PER_DAY", "questions a person may ask in a UTC day; 0: any number", 0, least=0
+    )
+    tokens_per_day: int = _setting(
+        "TOKENS_PER_DAY",
+        "tokens, in and out, that a person may use in a UTC day; 0: any number",
+        0,
+        least=0,
+    )
     callback_url: str = _setting(
         "CALLBACK_URL",
         "where to post to connections; derived from each event's domain and stage when empty",
@@ -110,6 +130,30 @@ class Settings:
         "PROMPT_CACHE",
         "put cache points behind the system prompt and the history, for Claude",
         default=False,
+    )
+    guardrail_id: str = _setting("GUARDRAIL_ID", "a Bedrock guardrail's id or ARN", "")
+    guardrail_version: str = _setting(
+        "GUARDRAIL_VERSION", "which version of the guardrail: a number, or DRAFT", "DRAFT"
+    )
+    # Values of the next two: botocore's model of InvokeModelWithResponseStream.
+    service_tier: str = _setting(
+        "SERVICE_TIER",
+        "Bedrock's service tier; its own default when empty",
+        "",
+        choices=("priority", "default", "flex", "reserved"),
+    )
+    performance_latency: str = _setting(
+        "PERFORMANCE_LATENCY",
+        "Bedrock's latency setting; its own default when empty",
+        "",
+        choices=("standard", "optimized"),
+    )
+    retry_seconds: float = _setting(
+        "RETRY_SECONDS",
+        "how long a call that Bedrock turned away may be tried again, before the first delta",
+        15.0,
+        least=0.0,
+        most=300.0,
     )
     stall_seconds: float = _setting(
         "STALL_SECONDS",
@@ -181,8 +225,8 @@ def _read(text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     choices = metadata.get("choices")
     if choices and value not in choices:
         raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {text!r}")
-    if "least" in metadata and not metadata["least"] <= value <= metadata["most"]:
-        raise SettingsError(
-            f"{name} must be between {metadata['least']} and {metadata['most']}, not {text}"
-        )
+    least, most = metadata.get("least", value), metadata.get("most", value)
+    if not least <= value <= most:
+        bounds = f"between {least} and {most}" if "most" in metadata else f"at least {least}"
+        raise SettingsError(f"{name} must be {bounds}, not {text}")
     return value

@@ -18,19 +18,24 @@ def test_defaults() -> None:
 def test_every_setting_is_read() -> None:
     """Each field takes its value from its own variable, as its own type."""
     examples: dict[Any, str] = {
-        str: "finish",
+        str: "words",
         int: "7",
         float: "0.5",
         float | None: "0.5",
         bool: "on",
         tuple[str, ...]: '["END", "\\n\\n"]',
     }
-    environment = {f.metadata["env"]: examples[f.type] for f in fields(Settings)}
+    chosen = {
+        f.name: f.metadata["choices"][-1] for f in fields(Settings) if "choices" in f.metadata
+    }
+    environment = {
+        f.metadata["env"]: chosen.get(f.name, examples[f.type]) for f in fields(Settings)
+    }
 
     settings = load(environment)
 
     values: dict[Any, Any] = {
-        str: "finish",
+        str: "words",
         int: 7,
         float: 0.5,
         float | None: 0.5,
@@ -38,7 +43,7 @@ def test_every_setting_is_read() -> None:
         tuple[str, ...]: ("END", "\n\n"),
     }
     for f in fields(Settings):
-        assert values[f.type] == getattr(settings, f.name), f.name
+        assert chosen.get(f.name, values[f.type]) == getattr(settings, f.name), f.name
 
 
 def test_missing_table() -> None:
@@ -61,6 +66,7 @@ def test_missing_table() -> None:
         ("STOP_SEQUENCES", '["END", 5]', "a JSON list of texts"),
         ("STOP_SEQUENCES", '[""]', "a JSON list of texts"),
         ("STOP_SEQUENCES", '"END"', "a JSON list of texts"),
+        ("REQUESTS_PER_DAY", "-1", "at least 0, not -1"),
         ("ON_DISCONNECT", "ignore", "one of finish, cancel, not 'ignore'"),
     ],
 )
