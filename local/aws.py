@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from local.processes import on_end_of_input
@@ -83,15 +83,23 @@ def main() -> None:
     parser.add_argument("--table", help="a DynamoDB table to make before it listens")
     asked = parser.parse_args()
 
+    def prepare(url: str) -> None:
+        if asked.table:
+            create_table(url, asked.table)
+
+    serve(asked.port, prepare)
+
+
+def serve(port: int, prepare: Callable[[str], None] = lambda _url: None) -> None:
+    """Serves moto until it is told to stop; `prepare` gets its URL before anybody else does."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     on_end_of_input(stop.set)
 
-    server = _server(asked.port)
+    server = _server(port)
     threading.Thread(target=server.serve_forever, name="moto", daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    if asked.table:
-        create_table(url, asked.table)
+    prepare(url)
     print(f"listening: {url}", flush=True)
     stop.wait()  # moto's thread is a daemon, and there is nothing to save
 
