@@ -1,0 +1,216 @@
+"""`make package`: the zips that Lambda runs, the same bytes each time they are built.
+
+Rules
+- A zip contains what its entry module imports from src/, and the pinned wheels, and nothing else.
+- Of the wheels' content only what is used: of botocore's data on 400 services, that on three.
+- Order, times, modes and compression are fixed, so that an equal content is an equal file, and
+  Terraform sees a change only where there is one.
+- Bytecode goes with the sources, for most of a cold start would be spent on compiling them. Only a
+  Python of Lambda's version can make it. Where there is none the zip does without, and says so: in
+  what is printed, and in its own comment (`unzip -z`). So machines with and without such a Python
+  build different zips of the same content; each builds the same one again.
+
+Does not know how the zips are deployed.
+"""
+
+import argparse
+import ast
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from deploy.wheels import ARCHITECTURES, PYTHON, WheelsError, wheels
+
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src"
+BUILD = ROOT / "build"
+
+# Entry module of each zip.
+ENTRIES = {"lambda": "handler", "authorizer": "authorizer"}
+
+# What of the wheels runs in Lambda, by the first pattern that fits (`*` crosses folders).
+CONTENT = (
+    # Of the data on services: those that src/services.py makes clients for.
+    ("botocore/data/apigatewaymanagementapi/*", True),
+    ("botocore/data/bedrock-runtime/*", True),
+    ("botocore/data/dynamodb/*", True),
+    # And what is read for every client.
+    ("botocore/data/_retry.json", True),
+    ("botocore/data/endpoints.json", True),  # trimmed, see below
+    ("botocore/data/partitions.json", True),
+    ("botocore/data/sdk-default-configuration.json", True),
+    ("botocore/data/*", False),
+    ("boto3/data/*", False),  # of resources, which are not used
+    ("boto3/examples/*", False),  # for boto3's own documentation
+    ("*.dist-info/METADATA", True),  # tells scanners the versions
+    ("*.dist-info/*", False),
+    ("*.data/*", False),  # scripts for a command line
+    ("*.pyi", False),
+    ("*/py.typed", False),
+    ("*", True),
+)
+# endpoints.json lists hosts by endpoint prefix. Of the clients' prefixes it has these.
+ENDPOINTS = "botocore/data/endpoints.json"
+ENDPOINT_PREFIXES = ("dynamodb", "execute-api", "bedrock", "bedrock-runtime")
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can tell
+MODE = 0o100644  # a file that everybody may read: Lambda's user is nobody's owner
+LEVEL = 9
+TASK_ROOT = "/var/task"  # where Lambda unpacks it: tracebacks name the files there
+
+
+def build(
+    name: str, out: Path = BUILD, architecture: str = "arm64", source: Path = SRC
+) -> tuple[Path, str]:
+    """Writes `<out>/<name>.zip`. Returns its path and how it was made.
+
+    Raises:
+        WheelsError: the wheels cannot be had.
+    """
+    content = sources(ENTRIES[name], source)
+    for wheel in wheels(name, architecture, BUILD / "wheels" / architecture):
+        content |= used(wheel)
+    python = interpreter()
+    made = f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    if python:
+        content |= compiled(content, python)
+        made = f"bytecode by Python {_version(python)}, {made}"
+    else:
+        made = f"no bytecode, {made}"
+    path = out / f"{name}.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(zipped(content, made))
+    return path, made
+
+
+def sources(entry: str, folder: Path = SRC) -> dict[str, bytes]:
+    """The modules of `folder` that `entry` imports, itself and directly or not, by file name."""
+    found: dict[str, bytes] = {}
+    waiting = [entry]
+    while waiting:
+        path = folder / f"{waiting.pop()}.py"
+        if path.name in found or not path.exists():
+            continue
+        found[path.name] = path.read_bytes()
+        for node in ast.walk(ast.parse(found[path.name])):
+            if isinstance(node, ast.Import):
+                waiting += [each.name for each in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                waiting.append(node.module or "")
+    return found
+
+
+def used(wheel: Path) -> dict[str, bytes]:
+    """What of the wheel runs in Lambda, by path."""
+    with zipfile.ZipFile(wheel) as packed:
+        content = {
+            path: packed.read(path)
+            for path in packed.namelist()
+            if not path.endswith("/")
+            and next(keep for pattern, keep in CONTENT if fnmatchcase(path, pattern))
+        }
+    if ENDPOINTS in content:
+        content[ENDPOINTS] = trimmed(content[ENDPOINTS])
+    return content
+
+
+def trimmed(endpoints: bytes) -> bytes:
+    """The endpoints of the used services only: each client reads all that there are."""
+    data = json.loads(endpoints)
+    for partition in data["partitions"]:
+        partition["services"] = {
+            prefix: service
+            for prefix, service in partition["services"].items()
+            if prefix in ENDPOINT_PREFIXES
+        }
+    return json.dumps(data, separators=(",", ":")).encode()
+
+
+def interpreter() -> str | None:
+    """A Python of Lambda's version, wherever it is: this one, on PATH, or one of pyenv's."""
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    candidates = [
+        sys.executable,
+        shutil.which(f"python{PYTHON}"),
+        *map(str, sorted(versions.glob(f"{PYTHON}.*/bin/python"))),
+    ]
+    for candidate in candidates:
+        if candidate and _version(candidate).startswith(f"{PYTHON}."):
+            return candidate
+    return None
+
+
+def compiled(content: Mapping[str, bytes], python: str) -> dict[str, bytes]:
+    """The bytecode of the sources, by the path at which Python looks for it.
+
+    Nothing in it depends on when or where it was made, and no source is looked at to trust it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for path, source in content.items():
+            if path.endswith(".py"):
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_bytes(source)
+        subprocess.run(
+            [
+                *(python, "-S", "-m", "compileall", "-q", "-s", folder, "-p", TASK_ROOT),
+                *("--invalidation-mode", "unchecked-hash", folder),
+            ],
+            env={"PYTHONHASHSEED": "0"},
+            check=True,
+        )
+        return {
+            path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.pyc")
+        }
+
+
+def zipped(content: Mapping[str, bytes], comment: str) -> bytes:
+    """The content as a zip: equal bytes for equal content."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as target:
+        target.comment = comment.encode()
+        for path in sorted(content):
+            entry = zipfile.ZipInfo(path, EPOCH)
+            entry.create_system = 3  # Unix, wherever it is made, for the mode to count
+            entry.external_attr = MODE << 16
+            target.writestr(entry, content[path], zipfile.ZIP_DEFLATED, LEVEL)
+    return packed.getvalue()
+
+
+def _version(python: str) -> str:
+    """Its version; "" where it does not run, as a shim of pyenv's for one that is not chosen."""
+    asked = subprocess.run(
+        [python, "-S", "-c", "import platform; print(platform.python_version())"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip()
+
+
+def main() -> None:
+    """Builds what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.package")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="arm64")
+    parser.add_argument("--authorizer", action="store_true", help="build the authorizer, too")
+    parser.add_argument("--out", type=Path, default=BUILD)
+    asked = parser.parse_args()
+    try:
+        for name in ENTRIES if asked.authorizer else ("lambda",):
+            path, made = build(name, asked.out, asked.architecture)
+            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {made}")
+    except WheelsError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
