@@ -15,6 +15,11 @@ resource "aws_apigatewayv2_authorizer" "jwt" {
   api_id          = aws_apigatewayv2_api.chat.id
   authorizer_type = "REQUEST"
   authorizer_uri  = aws_lambda_function.authorizer[0].invoke_arn
+
+  # $connect turns away from it before it goes.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "aws_lambda_function" "authorizer" {

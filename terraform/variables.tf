@@ -77,7 +77,8 @@ variable "jwt_issuer" {
   default     = null
 
   validation {
-    condition     = var.jwt_issuer == null ? true : startswith(var.jwt_issuer, "https://")
+    # As src/authorizer.py has it: without TLS on this very machine only, which is where the tests are.
+    condition     = var.jwt_issuer == null ? true : can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/])[^ ?#]+$", var.jwt_issuer))
     error_message = "jwt_issuer must be an https:// URL."
   }
 
@@ -170,6 +171,11 @@ variable "foundation_model_arns" {
   validation {
     condition     = alltrue([for arn in var.foundation_model_arns : can(regex("^arn:aws[a-z-]*:bedrock:[a-z0-9-]*::foundation-model/[A-Za-z0-9.:_-]+$", arn))])
     error_message = "foundation_model_arns must be ARNs of foundation models, with no wildcard."
+  }
+
+  validation {
+    condition     = length(var.foundation_model_arns) == 0 || !can(regex("^arn:", var.model_id)) || can(regex("inference-profile/", var.model_id))
+    error_message = "foundation_model_arns are what is behind a profile, and model_id is the ARN of something else."
   }
 
   validation {
