@@ -1,0 +1,105 @@
+"""`terraform/` applied to a control plane on this machine, by the real Terraform and provider.
+
+Rules
+- The repository's own folder is only read: Terraform works in a copy, where its state stays too.
+- Nothing of the developer's account is in reach: no AWS settings, no variables, no backend.
+- What is added to the configuration is where AWS is, and nothing else: an override file.
+
+Does not know what is deployed, nor how to talk to it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy import terraform
+from local.aws import CREDENTIALS, NO_CONFIGURATION, REGION
+
+# max_retries: the provider's 25 would make one call that moto does not know hang for minutes.
+OVERRIDE = """terraform {
+  backend "local" {}
+}
+
+provider "aws" {
+  max_retries                 = 1
+  s3_use_path_style           = true
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+}
+"""
+# What a person may have added to the folder for their own deployment.
+NOT_COPIED = shutil.ignore_patterns(
+    ".terraform*", "*.tfstate*", "*.tfvars", "*.tfvars.json", "*_override.tf", "tests", "backend.tf"
+)
+
+
+class DeploymentError(Exception):
+    """Terraform failed; the message is what it said."""
+
+
+class Deployment:
+    """One deployment, whose copy of `source` is made in `folder`, which must not exist."""
+
+    def __init__(self, control_plane: str, folder: Path, source: Path = terraform.FOLDER) -> None:
+        """Raises TerraformMissingError, and DeploymentError if the provider is not to be had."""
+        self.folder = folder
+        self._program = terraform.program()
+        shutil.copytree(source, folder, ignore=NOT_COPIED)
+        (folder / "local_override.tf").write_text(OVERRIDE)
+        self._environment = _environment(control_plane, folder / ".terraform")
+        self._run("init")
+
+    def apply(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes it so, and returns the outputs. Raises DeploymentError."""
+        self._write(variables)
+        self._run("apply", "-auto-approve")
+        told = json.loads(self._run("output", "-json"))
+        return {name: output["value"] for name, output in told.items()}
+
+    def plan(self) -> list[str]:
+        """What another apply would change, as `update aws_lambda_function.chat`."""
+        lines = self._run("plan", "-json", "-lock=false").splitlines()
+        events = (json.loads(line) for line in lines)
+        changes = (event["change"] for event in events if event["type"] == "planned_change")
+        return [f"{change['action']} {change['resource']['addr']}" for change in changes]
+
+    def destroy(self) -> None:
+        """Takes everything down. Raises DeploymentError."""
+        self._run("destroy", "-auto-approve")
+
+    def _write(self, variables: Mapping[str, Any]) -> None:
+        (self.folder / "local.auto.tfvars.json").write_text(json.dumps(dict(variables)))
+
+    def _run(self, command: str, *arguments: str) -> str:
+        plain = ("-no-color",) if command == "output" else ("-no-color", "-input=false")
+        done = subprocess.run(
+            [self._program, command, *plain, *arguments],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise DeploymentError(f"terraform {command}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def _environment(control_plane: str, build: Path) -> dict[str, str]:
+    """Variables of the process, without what says where and whose AWS is."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_VAR_"))}
+    return {
+        **kept,
+        **terraform.environment(build=build),
+        **CREDENTIALS,
+        **NO_CONFIGURATION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": control_plane,
+        "AWS_REGION": REGION,
+        "TF_IN_AUTOMATION": "1",
+    }
