@@ -175,7 +175,10 @@ def test_it_answers_from_itself_alone(
             variables = running.environment(connections.url)
             return await asyncio.to_thread(
                 isolated,
-                *(python, ISOLATED, task_root, [connect, chat]),
+                python,
+                ISOLATED,
+                task_root,
+                [connect, chat],
                 **{**variables, **CREDENTIALS, "AWS_DEFAULT_REGION": "us-east-1"},
             )
 
