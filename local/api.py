@@ -9,7 +9,7 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -63,6 +63,17 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Principal:
+    """Whom a connection's events name: more for `identity`, and `authorizer` where there is one."""
+
+    identity: Mapping[str, str] = field(default_factory=dict)
+    authorizer: Mapping[str, Any] = field(default_factory=dict)
+
+
+NOBODY = Principal()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """One connection, as events describe it. `connected_at` in ms since the epoch."""
 
@@ -70,6 +81,7 @@ class Caller:
     connected_at: int
     source_ip: str
     user_agent: str | None
+    principal: Principal = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,11 @@ class Event:
     def encode(self) -> bytes:
         """Return the event as JSON bytes."""
         return json.dumps(self.content, separators=(",", ":")).encode()
+
+    def naming(self, principal: Principal) -> "Event":
+        """Return the same event, of a caller who is known by now."""
+        context = _named(self.content["requestContext"], principal)
+        return Event(self.request_id, {**self.content, "requestContext": context})
 
 
 def new_id() -> str:
@@ -202,7 +219,7 @@ def _context(stage: Stage, caller: Caller, key: str, kind: str, now: int) -> dic
     identity = {"sourceIp": caller.source_ip}
     if caller.user_agent is not None:
         identity["userAgent"] = caller.user_agent
-    return {
+    context = {
         "routeKey": key,
         "eventType": kind,
         # The two are equal in recorded WebSocket events.
@@ -218,6 +235,14 @@ def _context(stage: Stage, caller: Caller, key: str, kind: str, now: int) -> dic
         "connectionId": caller.connection_id,
         "apiId": stage.api_id,
     }
+    return _named(context, caller.principal)
+
+
+def _named(context: Mapping[str, Any], principal: Principal) -> dict[str, Any]:
+    """Add whom an authorizer, or IAM, has named."""
+    identity = {**context["identity"], **principal.identity}
+    authorizer = {"authorizer": dict(principal.authorizer)} if principal.authorizer else {}
+    return {**context, "identity": identity, **authorizer}
 
 
 def _grouped(pairs: Headers) -> dict[str, list[str]]:

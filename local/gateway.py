@@ -1,9 +1,10 @@
 """An API Gateway WebSocket API on one local port: handshakes, frames and `@connections`.
 
-What happens to a connection, in order: `$connect` is invoked before the handshake is answered;
-each message is routed and given to its integration, several at a time; `$disconnect` is invoked
-once at the end. What the function is, and where it runs, is two callables' business. What bytes
-look like on the wire is `http_front`'s and `websocket`'s; what events look like is `api`'s.
+What happens to a connection, in order: the guard says who it is, or refuses it; `$connect` is
+invoked before the handshake is answered; each message is routed and given to its integration,
+several at a time; `$disconnect` is invoked once at the end. What the function is, and where it
+runs, is two callables' business. What bytes look like on the wire is `http_front`'s and
+`websocket`'s; what events look like is `api`'s; who may connect is `authorizers`'.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import re
 import socket as sockets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -36,6 +38,7 @@ from local.api import (
     message_event,
     new_id,
 )
+from local.authorizers import Guard, RefusedError, anybody
 from local.connections import Connections, is_management
 from local.http_front import HttpFront, HttpRequest, HttpResponse, Upgrade, phrase
 from local.invocation import AsyncInvocation, Invocation, Result
@@ -69,7 +72,7 @@ class Gateway:
     """One API on one port. `connections` has the hooks that tests use.
 
     `invoke` runs the function and waits, `invoke_async` hands an event over; `record`, if given,
-    sees every event that either of them gets.
+    sees every event that either of them gets. `guard` is asked before `$connect` is.
     """
 
     def __init__(  # noqa: PLR0913  half of them have defaults that only tests change
@@ -80,6 +83,7 @@ class Gateway:
         limits: Limits = AWS_QUOTAS,
         *,
         stage: str = "local",
+        guard: Guard = anybody,
         record: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
         self._api = api
@@ -87,6 +91,7 @@ class Gateway:
         self._invoke_async = invoke_async
         self._limits = limits
         self._stage = Stage(domain_name="", name=stage)
+        self._guard = guard
         self._record = record
         self._sockets: dict[str, Socket] = {}
         self._fronts: set[HttpFront] = set()
@@ -224,36 +229,42 @@ class Gateway:
         caller = Caller(new_id(), _now(), request.source_ip, request.header("User-Agent"))
         headers: tuple[tuple[str, str], ...] = tuple(reply.headers.raw_items())
         if CONNECT in self._api.routes:
-            answer = await self._connect(caller, request)
+            event = connect_event(self._stage, caller, request.target, request.headers, _now())
+            try:
+                principal = await self._guard(request, event)
+            except RefusedError as error:
+                message = phrase(error.status) if error.status < 500 else INTERNAL_ERROR
+                return self._refusal(error.status, message, event)
+            caller = replace(caller, principal=principal)
+            answer = await self._connect(event.naming(principal))
             if isinstance(answer, HttpResponse):
                 return answer
             headers += answer
         return Upgrade(headers, Socket(caller, self._limits, self))
 
-    async def _connect(
-        self, caller: Caller, request: HttpRequest
-    ) -> tuple[tuple[str, str], ...] | HttpResponse:
+    async def _connect(self, event: Event) -> tuple[tuple[str, str], ...] | HttpResponse:
         """Ask the function. Return the headers that it adds to the handshake, or a refusal."""
-        event = connect_event(self._stage, caller, request.target, request.headers, _now())
         result = await self._call(event)
         response = _response(result)
         status = response.get("statusCode")
         protocol = _header(response, "Sec-WebSocket-Protocol")
         if result.error == _INTEGRATION_TIMEOUT:
-            status, message = 504, TIMED_OUT
-        elif (
+            return self._refusal(504, TIMED_OUT, event)
+        if (
             result.error is not None
             or not isinstance(status, int)
             or not 200 <= status <= 599
             or (protocol is not None and not _TOKEN.fullmatch(protocol))
         ):
-            status, message = 502, INTERNAL_ERROR
-        elif status < 300:
+            return self._refusal(502, INTERNAL_ERROR, event)
+        if status < 300:
             return (("Sec-WebSocket-Protocol", protocol),) if protocol is not None else ()
-        else:
-            message = phrase(status)
-        # That a refusal's body has the shape of an error frame is unconfirmed. Its status counts.
-        body = error_frame(message, caller.connection_id, event.request_id)
+        return self._refusal(status, phrase(status), event)
+
+    def _refusal(self, status: int, message: str, event: Event) -> HttpResponse:
+        """No upgrade. That its body is an error frame's is unconfirmed; its status counts."""
+        connection_id = event.content["requestContext"]["connectionId"]
+        body = error_frame(message, connection_id, event.request_id)
         return HttpResponse(status, body, headers=_CLOSE)
 
     # Housekeeping.
