@@ -12,10 +12,11 @@ not know what is deployed there.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ LEAST_VERSION = (1, 9)
 GET_TERRAFORM = (
     "Terraform 1.9 or newer is needed: https://developer.hashicorp.com/terraform/install"
 )
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class TerraformMissingError(Exception):
@@ -113,8 +116,56 @@ def outputs(given: Mapping[str, str] = os.environ, folder: Path = FOLDER) -> dic
         check=False,
     )
     if asked.returncode != 0:
-        raise TerraformMissingError(f"Terraform cannot read its state: {asked.stderr.strip()}")
+        raise TerraformMissingError(f"Terraform cannot tell: {_unframed(asked.stderr)}")
     return {name: output["value"] for name, output in json.loads(asked.stdout).items()}
+
+
+def variables(
+    names: Iterable[str],
+    arguments: Iterable[str] = (),
+    given: Mapping[str, str] = os.environ,
+    folder: Path = FOLDER,
+) -> dict[str, Any]:
+    """What the variables are, wherever they were set; `arguments` as for `plan` (`-var=...`).
+
+    Initialises the folder, which Terraform asks for; needs no credentials but for a remote state.
+
+    Raises:
+        TerraformMissingError: as `program`, or a variable is refused.
+    """
+    expression = f"jsonencode({{{', '.join(f'{name} = var.{name}' for name in names)}}})"
+    own = {**given, **environment(given)}
+    told = ""
+    for command, text in (
+        (["init", "-input=false", "-no-color"], None),
+        (["console", "-no-color", *_settings(arguments)], expression),
+    ):
+        asked = subprocess.run(
+            [program(given), *command],
+            input=text,
+            cwd=folder,
+            env=own,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # The console tells a value even where it refuses one.
+        if asked.returncode != 0 or "Error:" in asked.stderr:
+            raise TerraformMissingError(_unframed(asked.stderr))
+        told = asked.stdout
+    values: dict[str, Any] = json.loads(json.loads(told))  # a string of Terraform's, of JSON
+    return values
+
+
+def _settings(arguments: Iterable[str]) -> list[str]:
+    """Those that set variables; the others are for `plan` and `apply` only."""
+    return [each for each in arguments if each.startswith(("-var=", "-var-file="))]
+
+
+def _unframed(text: str) -> str:
+    """What Terraform says, without the frame that it draws around it."""
+    lines = (line.strip("╷│╵ ") for line in _ESCAPES.sub("", text).splitlines())
+    return " ".join(line for line in lines if line)
 
 
 def _configuration(mirror: Path) -> str:
