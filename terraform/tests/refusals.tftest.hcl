@@ -121,89 +121,46 @@ run "not_well_formed" {
     stop_sequences  = [""]
     guardrail_id    = "arn:aws:bedrock:us-east-1:123456789012:guardrail/*"
     alarm_email     = "me"
+    auth            = "jwt"
+    jwt_issuer      = "http://issuer.example.com"
+    jwt_audience    = [""]
     # A wildcard would open every model.
     foundation_model_arns = ["arn:aws:bedrock:us-east-1::foundation-model/*"]
   }
 
   expect_failures = [
     var.name, var.stage, var.allowed_origins, var.stop_sequences, var.guardrail_id, var.alarm_email,
-    var.foundation_model_arns,
+    var.foundation_model_arns, var.jwt_issuer, var.jwt_audience,
   ]
 }
 
-run "jwt_without_issuer_and_audience" {
+run "one_without_the_other" {
   command = plan
 
   variables {
-    auth = "jwt"
-  }
-
-  expect_failures = [var.jwt_issuer, var.jwt_audience]
-}
-
-run "issuer_and_audience_without_jwt" {
-  command = plan
-
-  variables {
-    jwt_issuer   = "https://issuer.example.com"
-    jwt_audience = ["web"]
-  }
-
-  expect_failures = [var.jwt_issuer, var.jwt_audience]
-}
-
-run "an_issuer_in_the_clear" {
-  command = plan
-
-  variables {
-    auth         = "jwt"
-    jwt_issuer   = "http://issuer.example.com"
-    jwt_audience = [""]
-  }
-
-  expect_failures = [var.jwt_issuer, var.jwt_audience]
-}
-
-run "no_time_before_the_deadline" {
-  command = plan
-
-  variables {
-    timeout_seconds  = 10
-    deadline_seconds = 10
-  }
-
-  expect_failures = [var.timeout_seconds]
-}
-
-run "a_budget_that_nobody_is_told_of" {
-  command = plan
-
-  variables {
+    auth               = "jwt"
+    timeout_seconds    = 10
+    deadline_seconds   = 10
     monthly_budget_usd = 50
+    model_id           = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
   }
 
-  expect_failures = [var.monthly_budget_usd]
+  expect_failures = [
+    var.jwt_issuer, var.jwt_audience, var.timeout_seconds, var.monthly_budget_usd, var.foundation_model_arns,
+  ]
 }
 
-run "an_application_profile_without_its_models" {
+run "the_other_without_the_one" {
   command = plan
 
   variables {
-    model_id = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
-  }
-
-  expect_failures = [var.foundation_model_arns]
-}
-
-run "models_behind_what_is_no_profile" {
-  command = plan
-
-  variables {
+    jwt_issuer            = "https://issuer.example.com"
+    jwt_audience          = ["web"]
     model_id              = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc123"
     foundation_model_arns = ["arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-8b-instruct-v1:0"]
   }
 
-  expect_failures = [var.foundation_model_arns]
+  expect_failures = [var.jwt_issuer, var.jwt_audience, var.foundation_model_arns]
 }
 
 run "more_settings_than_lambda_holds" {
