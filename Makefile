@@ -6,6 +6,7 @@ MODEL_ID ?=
 MODEL_FAMILY ?=
 REMOTE_MODEL ?=
 CONCURRENCY ?= 10
+AUTH ?= none
 EVENT ?= events/chat.json
 PYTHON ?= python3
 ARGS ?=
@@ -31,6 +32,7 @@ help: ## this list
 	@echo 'MODEL_ID=$(MODEL_ID)  the Bedrock model asked for; empty: as in src/settings.py'
 	@echo 'MODEL_FAMILY=$(MODEL_FAMILY)  how to speak with it, where its ARN does not tell: docs/families.md'
 	@echo 'REMOTE_MODEL=$(REMOTE_MODEL)  where MODEL is a URL: which of its models; empty: its first'
+	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke'
 	@echo 'ARGS=$(ARGS)  for test: what pytest is told'
@@ -40,7 +42,7 @@ help: ## this list
 
 run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT until Ctrl-C
 	@exec $(BIN)/python -m local run --port '$(PORT)' --model '$(MODEL)' --model-id '$(MODEL_ID)' \
-	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)'
+	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)' --auth '$(AUTH)'
 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'

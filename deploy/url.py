@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import botocore.session
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -60,8 +59,10 @@ def with_query(url: str, query: Mapping[str, str]) -> str:
 
 def own_credentials(profile: str | None = None) -> ReadOnlyCredentials:
     """The person's credentials. Raises UrlError."""
+    from botocore.session import Session  # noqa: PLC0415 - slow, and the local stack needs it not
+
     try:
-        found = botocore.session.Session(profile=profile).get_credentials()
+        found = Session(profile=profile).get_credentials()
         if found is None:
             raise UrlError(
                 "There are no AWS credentials here. Sign in (aws sso login), name a profile "

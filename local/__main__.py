@@ -13,6 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
+from local.entry import ENTRIES
 from local.invoke import invoke
 from local.stack import Stack, StackError, settings_for
 
@@ -30,13 +31,15 @@ async def run(asked: argparse.Namespace) -> int:
         asked.model,
         asked.model_id,
         remote_model=asked.remote_model,
+        auth=asked.auth,
         environment=settings_for(asked.model, os.environ),
         concurrency=asked.concurrency,
         say=say,
         log=say,
     ) as stack:
         say(f"ready: {stack.url}")
-        say(f"talk to it: npx wscat -c '{stack.url}?format=text'")
+        for hint in stack.hints:
+            say(hint)
         raise StackError(await stack.died())
 
 
@@ -61,6 +64,7 @@ def arguments() -> argparse.Namespace:
     serve.add_argument("--model", default="smollm2", help="smollm2, scripted, or a URL")
     serve.add_argument("--model-id", default="", help="the Bedrock model that is asked for")
     serve.add_argument("--remote-model", default="", help="its name, where --model is a URL")
+    serve.add_argument("--auth", default="none", choices=ENTRIES, help="who may connect")
     serve.add_argument("--concurrency", type=int, default=10, help="events handled at once")
     once = commands.add_parser("invoke", help="run the handler on one sample event")
     once.add_argument("event", type=Path)

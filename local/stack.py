@@ -22,6 +22,7 @@ from typing import Literal, Self
 
 from local.api import Api
 from local.aws import NO_CONFIGURATION
+from local.entry import ENTRIES, Auth
 from local.gateway import Gateway
 from local.lambda_runtime import CONCURRENCY, TIMEOUT_SECONDS, Function, InitFailedError
 from local.limits import AWS_QUOTAS, Limits
@@ -155,12 +156,13 @@ class Backends:
     dynamodb: Child
     bedrock: Child
 
-    def environment(self, callback: str, model_id: str = "") -> dict[str, str]:
+    def environment(self, callback: str, model_id: str = "", auth: Auth = "none") -> dict[str, str]:
         """The function's environment variables. `callback`: the @connections endpoint's URL.
 
         The model id decides which native shape is spoken; "" leaves it to the function's settings.
         """
         return {
+            "AUTH": auth,
             "TABLE_NAME": TABLE,
             "MODEL_ID": model_id,
             "CALLBACK_URL": callback,
@@ -202,7 +204,8 @@ class Stack:
 
     `port` 0 takes any free one; `url` is where clients connect. `environment` is added to the
     function's variables. `say` gets progress for a person, `log` each line that the parts write.
-    `remote_model` is the model's name at a server by URL. `gateway` has hooks for tests.
+    `remote_model` is the model's name at a server by URL. `gateway` has hooks for tests. `auth` is
+    who may connect, and `hints` how a person does.
     """
 
     port: int = 0
@@ -210,6 +213,7 @@ class Stack:
     model_id: str = ""
     _: KW_ONLY
     remote_model: str = ""
+    auth: Auth = "none"
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = AWS_QUOTAS
     chat_integration: Literal["async", "proxy"] = "async"
@@ -220,6 +224,7 @@ class Stack:
     say: Say = print
     log: Say = print
     url: str = field(default="", init=False)
+    hints: list[str] = field(default_factory=list, init=False)
     gateway: Gateway = field(init=False, repr=False)
     _parts: contextlib.AsyncExitStack = field(
         default_factory=contextlib.AsyncExitStack, init=False, repr=False
@@ -240,7 +245,7 @@ class Stack:
                 )
             )
             self.say(f"starting the function ({self.handler}) ...")
-            variables = running.environment(f"http://{HOST}:{port}/local", self.model_id)
+            variables = running.environment(f"http://{HOST}:{port}/local", self.model_id, self.auth)
             function = Function(
                 self.handler,
                 self.code,
@@ -252,12 +257,16 @@ class Stack:
             parts.push_async_callback(function.close)
             try:
                 await function.start()
+                entry = await parts.enter_async_context(ENTRIES[self.auth](ROOT / "src", self.log))
             except InitFailedError as error:
                 raise StackError(f"The function does not start: {error}") from None
             api = Api.load(chat_integration=self.chat_integration)
-            self.gateway = Gateway(api, function.invoke, function.invoke_async, self.limits)
+            self.gateway = Gateway(
+                api, function.invoke, function.invoke_async, self.limits, guard=entry.guard
+            )
             parts.push_async_callback(self.gateway.close)
             self.url = f"ws://{HOST}:{await self.gateway.start(HOST, port)}"
+            self.hints = entry.hints(self.url)
             self._backends = running
             self._parts = parts.pop_all()
         return self
