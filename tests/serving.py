@@ -13,6 +13,7 @@ from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
 from websockets.asyncio.client import ClientConnection, connect
 
 from local.api import Api
+from local.authorizers import Guard, anybody
 from local.gateway import Gateway, Limits
 from local.invocation import Result
 
@@ -44,9 +45,12 @@ class Rig:
     events: list[Event] = field(default_factory=list)  # waited for
     queued: list[Event] = field(default_factory=list)  # handed over
     port: int = 0
+    guard: Guard = anybody
 
     def __post_init__(self) -> None:
-        self.gateway = Gateway(self.api, self._invoke, self._invoke_async, self.limits)
+        self.gateway = Gateway(
+            self.api, self._invoke, self._invoke_async, self.limits, guard=self.guard
+        )
 
     async def _invoke(self, event: bytes) -> Result:
         self.events.append(json.loads(event))
@@ -91,11 +95,11 @@ class Rig:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler = accept, api: Api | None = None, **limits: Any
+    handler: Handler = accept, api: Api | None = None, guard: Guard = anybody, **limits: Any
 ) -> AsyncIterator[Rig]:
     """Serve the API of this repository (or another), with some limits changed."""
     quick = {"sweep": 0.02, "closing": 0.5} | limits
-    rig = Rig(handler, api or Api.load(chat_integration="proxy"), Limits(**quick))
+    rig = Rig(handler, api or Api.load(chat_integration="proxy"), Limits(**quick), guard=guard)
     rig.port = await rig.gateway.start()
     try:
         yield rig

@@ -8,8 +8,11 @@ import pytest
 from serving import OK, PATIENCE, Event, Rig, accept, eventually, serving
 from websockets.exceptions import InvalidStatus, NegotiationError
 
-from local.api import Api, Integration, Route
+from local.api import Api, Integration, Principal, Route
+from local.api import Event as ConnectEvent
+from local.authorizers import RefusedError
 from local.gateway import AWS_QUOTAS, Gateway, error_frame
+from local.http_front import HttpRequest
 from local.invocation import Result
 from local.vtl import Template
 
@@ -207,6 +210,71 @@ def test_a_subprotocol_needs_the_functions_echo() -> None:
         async with serving(answering(echo)) as rig:
             with pytest.raises(NegotiationError):
                 await rig.connect()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(401, "Unauthorized"), (403, "Forbidden"), (500, "Internal server error")],
+)
+def test_a_guard_refuses(status: int, message: str) -> None:
+    """With its status, before the function has heard of it."""
+
+    async def guard(_request: HttpRequest, _event: ConnectEvent) -> Principal:
+        raise RefusedError(status)
+
+    async def scenario() -> None:
+        async with serving(guard=guard) as rig:
+            got, body = await refused(rig)
+
+            assert got == status
+            assert json.loads(body)["message"] == message
+            assert rig.events == []
+
+    asyncio.run(scenario())
+
+
+def test_whom_a_guard_lets_in() -> None:
+    """Is named in every event of the connection, whose ids are those that the guard was shown."""
+    shown: list[Mapping[str, Any]] = []
+
+    async def guard(request: HttpRequest, event: ConnectEvent) -> Principal:
+        assert request.target == "/?token=t"
+        assert request.header("Origin") == "https://app.example"
+        shown.append(event.content["requestContext"])
+        return Principal({"userArn": "arn:alice"}, {"principalId": "alice", "tier": 1})
+
+    async def scenario() -> None:
+        async with serving(guard=guard) as rig:
+            async with rig.connect("/?token=t", origin="https://app.example") as ws:
+                await ws.send("hi")
+                await eventually(lambda: len(rig.of("MESSAGE")) == 1)
+            await rig.disconnected()
+
+            contexts = [event["requestContext"] for event in rig.events]
+            assert [kind(event) for event in rig.events] == ["CONNECT", "MESSAGE", "DISCONNECT"]
+            for context in contexts:
+                assert context["authorizer"] == {"principalId": "alice", "tier": 1}
+                assert context["identity"]["userArn"] == "arn:alice"
+                assert context["identity"]["sourceIp"] == "127.0.0.1"
+            [seen] = shown
+            assert "authorizer" not in seen
+            assert "userArn" not in seen["identity"]
+            for field in ("requestId", "connectionId", "requestTimeEpoch"):
+                assert contexts[0][field] == seen[field]
+
+    asyncio.run(scenario())
+
+
+def test_without_a_guard_nobody_is_named() -> None:
+    """And what is not there cannot be mistaken for somebody."""
+
+    async def scenario() -> None:
+        async with serving() as rig, rig.connect():
+            context = rig.of("CONNECT")[0]["requestContext"]
+            assert "authorizer" not in context
+            assert set(context["identity"]) == {"sourceIp", "userAgent"}
 
     asyncio.run(scenario())
 
