@@ -133,7 +133,7 @@ def block(file: str, opening: str, indent: str = "") -> str:
 
 
 def variable(name: str) -> str:
-    return block("variables.tf", f'variable "{name}"')
+    return block("settings.tf", f'variable "{name}"')
 
 
 def number(value: float) -> str:
@@ -154,6 +154,15 @@ def test_the_function_is_told_every_setting_and_nothing_else() -> None:
     )
 
     assert sorted(f.metadata["env"] for f in fields(Settings)) == sorted(told)
+
+
+def test_every_setting_that_can_be_chosen_is_a_variable() -> None:
+    """settings.tf has the fields of `Settings`, but for those that nobody chooses."""
+    variables = re.findall(
+        r'^variable "(\w+)"', (terraform.FOLDER / "settings.tf").read_text(), re.MULTILINE
+    )
+
+    assert sorted(f.name for f in CHOSEN) == sorted(variables)
 
 
 def test_the_authorizer_is_told_what_it_asks_for() -> None:
