@@ -1,7 +1,8 @@
 """An OIDC issuer on loopback, for `make run AUTH=jwt`: it says its key, and hands out tokens.
 
 Rules: loopback only. It gives anybody a token for any name, for it is a toy: `GET /token/alice`.
-Its key is made anew at each start, so what it has signed is worth nothing to anybody else.
+What follows replaces claims: `/token/alice?aud=nobody` and `?seconds=-60` are refused. Its key is
+made anew at each start, so what it has signed is worth nothing to anybody else.
 
 What it does not know: people, passwords, consent, refresh tokens; everything that makes a real one.
 """
@@ -67,7 +68,10 @@ class Issuer:
             )
 
         async def token(request: web.Request) -> web.Response:
-            return web.Response(text=self.token(request.match_info["name"]) + "\n")
+            claims: dict[str, Any] = dict(request.query)
+            if "seconds" in claims:
+                claims["seconds"] = int(claims["seconds"])
+            return web.Response(text=self.token(request.match_info["name"], **claims) + "\n")
 
         app = web.Application()
         app.add_routes(

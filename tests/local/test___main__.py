@@ -138,6 +138,15 @@ def test_a_family_that_is_none_is_one_sentence_and_the_choices(
     assert "Traceback" not in errors
 
 
+def test_an_auth_that_is_none_is_refused_with_the_choices() -> None:
+    """Before anything starts: a slip of the finger leaves no door open."""
+    with command("run", "--port", "0", "--model", "scripted", "--auth", "ima") as child:
+        _, errors = child.communicate(timeout=15)
+
+    assert child.returncode == 2
+    assert "invalid choice: 'ima' (choose from" in errors
+
+
 def test_invoke_says_what_is_wrong_with_its_file(tmp_path: Path) -> None:
     """The sub-command is wired, and its errors are sentences, too."""
     with command("invoke", str(tmp_path / "nothing.json")) as child:

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -38,6 +39,12 @@ def subject(issuer: Issuer, token: str) -> str:
     return Authorizer(issuer.url, ["chat"], Keys(issuer.url)).subject(token)
 
 
+def refused(issuer: Issuer, token: str) -> str:
+    with pytest.raises(RefusedError) as caught:
+        subject(issuer, token)
+    return caught.value.code
+
+
 def test_its_tokens_are_taken() -> None:
     """Those that it makes here, and those that it hands out to anybody who asks."""
 
@@ -55,12 +62,11 @@ def test_its_tokens_are_taken() -> None:
 def test_bad_tokens_on_demand(claims: dict[str, Any], code: str) -> None:
     """It makes those that must be refused, for tests."""
 
-    def look(issuer: Issuer) -> None:
-        subject(issuer, issuer.token("alice", **claims))
+    def look(issuer: Issuer) -> list[str]:
+        asked = get(f"{issuer.url}/token/alice?{urlencode(claims)}").strip()
+        return [refused(issuer, token) for token in (issuer.token("alice", **claims), asked)]
 
-    with pytest.raises(RefusedError) as caught:
-        with_issuer(look)
-    assert code == caught.value.code
+    assert [code, code] == with_issuer(look)
 
 
 def test_what_it_publishes() -> None:

@@ -74,6 +74,7 @@ def test_a_message_reaches_the_function_and_its_answer_the_client(tmp_path: Path
         port = urlsplit(running.url).port
         assert seen["CALLBACK_URL"] == f"http://127.0.0.1:{port}/local"
         assert seen["TABLE_NAME"] == "chat"
+        assert seen["AUTH"] == "none"  # which the function would not assume
         assert seen["MODEL_ID"] == ""  # the function's own default
         assert seen["MAX_OUTPUT_TOKENS"] == "7"
         assert seen["AWS_ENDPOINT_URL_DYNAMODB"] != seen["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"]
