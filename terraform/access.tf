@@ -4,52 +4,17 @@
 # and stage (their ids are made at random), and "*" for X-Ray, whose actions know no resources
 # (Service Authorization Reference, "AWS X-Ray").
 
-# -- which models ----------------------------------------------------------------------------------
+module "models" {
+  source = "./models"
+
+  model_id              = var.model_id
+  foundation_model_arns = var.foundation_model_arns
+  account               = local.account
+  partition             = local.partition
+  region                = local.region
+}
 
 locals {
-  # Where a geography's inference profiles may send a call. Which Regions a profile has depends on the
-  # model and on where the call is made; this is all that any has, for a statement below opens them to
-  # calls through the chosen profile only. A call is refused where one is missing here, so there are
-  # rather too many; foundation_model_arns overrides.
-  #
-  # Bedrock User Guide, "Supported Regions and models for inference profiles", and the model cards that
-  # took its place; as of 2026-11-22. AWS tells the Regions of one profile itself (the data source
-  # aws_bedrock_inference_profile), but then no plan could be made without an account and a model
-  # enabled in it, and so none in a test.
-  regions_of = {
-    us     = ["us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "ca-west-1"]
-    eu     = ["eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2", "eu-west-3"]
-    apac   = ["ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-7"]
-    au     = ["ap-southeast-2", "ap-southeast-4"]
-    jp     = ["ap-northeast-1", "ap-northeast-3"]
-    ca     = ["ca-central-1", "ca-west-1"]
-    us-gov = ["us-gov-east-1", "us-gov-west-1"]
-    # "Global cross-Region inference": the model where the call is made, and its ARN without a Region.
-    global = [""]
-  }
-
-  # What model_id is: an ARN, or a geography and a model, or a model.
-  model_arn  = try(regex("^arn:[^:]+:bedrock:(?P<region>[^:]*):[^:]*:(?P<kind>[^/]+)/(?P<id>.+)$", var.model_id), null)
-  geographic = try(regex("^(?P<geography>${join("|", keys(local.regions_of))})\\.(?P<model>.+)$", try(local.model_arn.id, var.model_id)), null)
-  is_profile = (
-    local.model_arn == null
-    ? local.geographic != null || length(var.foundation_model_arns) > 0
-    : endswith(try(local.model_arn.kind, ""), "inference-profile")
-  )
-
-  # What is called, as IAM knows it. A profile is the account's, a foundation model nobody's.
-  called = local.model_arn != null ? var.model_id : (
-    local.is_profile
-    ? "arn:${local.partition}:bedrock:${local.region}:${local.account}:inference-profile/${var.model_id}"
-    : "arn:${local.partition}:bedrock:${local.region}::foundation-model/${var.model_id}"
-  )
-
-  called_from = try(local.model_arn.region, local.region)
-  behind_profile = length(var.foundation_model_arns) > 0 ? var.foundation_model_arns : [
-    for region in distinct(concat([local.called_from], try(local.regions_of[local.geographic.geography], []))) :
-    "arn:${local.partition}:bedrock:${region}::foundation-model/${try(local.geographic.model, "")}"
-  ]
-
   guardrail_arn = startswith(var.guardrail_id, "arn:") ? var.guardrail_id : (
     "arn:${local.partition}:bedrock:${local.region}:${local.account}:guardrail/${var.guardrail_id}"
   )
@@ -92,14 +57,14 @@ data "aws_iam_policy_document" "function" {
   }
 
   statement {
-    sid       = local.is_profile ? "CallTheProfile" : "CallTheModel"
+    sid       = module.models.is_profile ? "CallTheProfile" : "CallTheModel"
     actions   = ["bedrock:InvokeModelWithResponseStream"]
-    resources = [local.called]
+    resources = [module.models.called]
   }
 
   # A profile passes the call on, and IAM is asked again for where it goes.
   dynamic "statement" {
-    for_each = local.is_profile ? [local.behind_profile] : []
+    for_each = module.models.is_profile ? [module.models.behind] : []
 
     content {
       sid       = "CallModelsThroughTheProfile"
@@ -109,7 +74,7 @@ data "aws_iam_policy_document" "function" {
       condition {
         test     = "StringEquals"
         variable = "bedrock:InferenceProfileArn"
-        values   = [local.called]
+        values   = [module.models.called]
       }
     }
   }

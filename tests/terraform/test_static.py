@@ -111,7 +111,7 @@ def test_checkov_finds_nothing() -> None:
     results = json.loads(checked.stdout)
     found = [(each["check_id"], each["resource"]) for each in results["results"]["failed_checks"]]
     summary = results["summary"]
-    skips = "".join(path.read_text() for path in terraform.FOLDER.glob("*.tf"))
+    skips = "".join(path.read_text() for path in terraform.FOLDER.rglob("*.tf"))
     assert [] == found
     assert 0 == summary["parsing_errors"]
     assert 0 < summary["passed"]
