@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from local.authorizers import Guard, anybody, custom, iam
 from local.deployed import Deployed, DeployedFunction, NotServableError
@@ -39,7 +39,8 @@ class DeployedStack:
     """The deployment, as an async context manager: `async with DeployedStack(...) as stack`.
 
     `folder` gets the unpacked zips. `users` may sign where IAM is asked, by access key. `note` sees
-    every request that the function makes to AWS. `issuer` is where a JWT authorizer's issuer is.
+    every request that the function makes to AWS, `record` every event that it gets. `issuer` is
+    where a JWT authorizer's issuer is.
     """
 
     deployed: Deployed
@@ -52,6 +53,7 @@ class DeployedStack:
     issuer: str = ""
     model: str = MODEL
     note: Callable[[Request], None] = lambda _request: None
+    record: Callable[[Mapping[str, Any]], None] = lambda _event: None
     log: Say = print
     url: str = field(default="", init=False)
     _parts: contextlib.AsyncExitStack = field(
@@ -83,6 +85,7 @@ class DeployedStack:
                 function.invoke_async,
                 stage=deployed.stage,
                 guard=guard,
+                record=self.record,
             )
             parts.push_async_callback(gateway.close)
             port = await gateway.start(HOST)

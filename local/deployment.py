@@ -45,13 +45,16 @@ class Deployment:
     """One deployment, whose copy of `source` is made in `folder`, which must not exist."""
 
     def __init__(self, control_plane: str, folder: Path, source: Path = terraform.FOLDER) -> None:
-        """Raises TerraformMissingError, and DeploymentError if the provider is not to be had."""
+        """Raises TerraformMissingError if Terraform or its provider is not to be had."""
         self.folder = folder
         self._program = terraform.program()
         shutil.copytree(source, folder, ignore=NOT_COPIED)
         (folder / "local_override.tf").write_text(OVERRIDE)
         self._environment = _environment(control_plane, folder / ".terraform")
-        self._run("init")
+        try:
+            self._run("init")
+        except DeploymentError as error:
+            raise terraform.TerraformMissingError(str(error)) from None
 
     def apply(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Makes it so, and returns the outputs. Raises DeploymentError."""
@@ -86,7 +89,8 @@ class Deployment:
             check=False,
         )
         if done.returncode:
-            raise DeploymentError(f"terraform {command}: {done.stdout}{done.stderr}")
+            _, error, said = f"{done.stdout}{done.stderr}".partition("Error: ")
+            raise DeploymentError(f"terraform {command}: {error}{said or done.stdout}")
         return done.stdout
 
 

@@ -115,12 +115,29 @@ def budgets_do_not_tell_subscribers() -> None:
     _give(BudgetsResponse, describe_subscribers_for_notification)
 
 
+def budgets_have_no_tags() -> None:
+    """Budgets drops the tags of CreateBudget, and answers ListTagsForResource with 500."""
+    create = BudgetsResponse.create_budget
+    kept: dict[str, Any] = {}  # by the budget's name, which its ARN ends in
+
+    def create_budget(self: Any) -> str:
+        kept[self._get_param("Budget")["BudgetName"]] = self._get_param("ResourceTags", [])
+        return create(self)
+
+    def list_tags_for_resource(self: Any) -> str:
+        name = self._get_param("ResourceARN").rpartition("/")[2]
+        return json.dumps({"ResourceTags": kept.get(name, [])})
+
+    _give(BudgetsResponse, create_budget, list_tags_for_resource)
+
+
 GAPS: tuple[Callable[[], None], ...] = (
     lambda_forgets_settings,
     lambda_keeps_the_first_event_invoke_config,
     api_gateway_has_no_update_stage,
     api_gateway_does_not_list,
     budgets_do_not_tell_subscribers,
+    budgets_have_no_tags,
 )
 
 

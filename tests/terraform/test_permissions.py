@@ -1,0 +1,306 @@
+"""Each role may do what it needs, and nothing else: what was called, against what was applied.
+
+The calls are those of the deployed zip, in the conversations below. What Lambda does in the role's
+name, and not the code, stands in a table of its own with where that is documented.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from deployments import FIRST, PATIENCE, Site, ann
+from people import Person, script
+from policies import Case, Decision, Policy, Question, decide, less
+
+from local.authorizers import ACCOUNT
+from local.aws import REGION
+from local.deployed import Deployed, client
+from local.permissions import Permission
+
+LAMBDA, API_GATEWAY = "lambda.amazonaws.com", "apigateway.amazonaws.com"
+
+
+# -- what people do --------------------------------------------------------------------------------
+
+
+def nothing(person: Person) -> None:
+    del person
+
+
+def chat(person: Person) -> None:
+    assert "done" == person.say("hello")[-1]["type"]
+    assert "done" == person.say("and again")[-1]["type"]
+
+
+def history(person: Person) -> None:
+    person.say("hello")
+    assert 2 == len(person.say({"action": "history"}))
+
+
+def clear(person: Person) -> None:
+    person.say("hello")
+    assert 1 == person.say({"action": "clear"})[-1]["cleared"]
+
+
+def refused(person: Person) -> None:
+    """By the protocol, for a request id that was taken, and by the model, early and late."""
+    assert "invalid_request" == code(person, {"action": "nope"})
+    person.say({"body": "hello", "request_id": "one"})
+    assert "duplicate" == code(person, {"body": "hello", "request_id": "one"})
+    failing = script(fault={"before": "AccessDeniedException"})
+    assert "model_unavailable" == code(person, failing)
+    assert "model_error" == code(person, script(fault={"at": 1, "type": "cut"}))
+
+
+def ping(person: Person) -> None:
+    person.send({"action": "ping"})
+    assert '{"type": "pong"}' == person.socket.recv()
+
+
+def leaving(person: Person) -> None:
+    """Gone in the middle of an answer, which is finished and saved all the same."""
+    person.send(script(chunks=20, rate=40))
+    person.receive()
+
+
+def code(person: Person, message: str | Mapping[str, Any]) -> str:
+    return str(person.say(message if isinstance(message, str) else dict(message))[-1]["code"])
+
+
+def left_and_forgotten(calls: list[Permission]) -> bool:
+    """`$disconnect` was handled: in each conversation, the last thing that has to happen."""
+    return any(call.action == "dynamodb:DeleteItem" for call in calls)
+
+
+def saved(calls: list[Permission]) -> bool:
+    """Beside that, a turn was claimed and saved: two transactions of two writes."""
+    writes = [call for call in calls if call.operation == "TransactWriteItems"]
+    return left_and_forgotten(calls) and len(writes) == 4
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What somebody does, and when all calls are made that come of it."""
+
+    talk: Callable[[Person], None]
+    over: Callable[[list[Permission]], bool] = left_and_forgotten
+
+
+# A row for each; what a new action needs is found by a row of its own.
+CONVERSATIONS: Mapping[str, Conversation] = {
+    "connect and disconnect": Conversation(nothing),
+    "chat": Conversation(chat),
+    "history": Conversation(history),
+    "clear": Conversation(clear),
+    "refused": Conversation(refused),
+    "ping": Conversation(ping),
+    "leaving": Conversation(leaving, saved),
+}
+
+Calls = Mapping[str, list[Permission]]
+
+
+@pytest.fixture(scope="module")
+def calls(site: Site) -> Calls:
+    """What each conversation, and Lambda itself, needed of IAM; each thing once."""
+    url, found = site.serving(FIRST), {}
+    for name, conversation in CONVERSATIONS.items():
+        before = len(site.permissions)
+        with ann(url) as person:
+            conversation.talk(person)
+        deadline = time.monotonic() + PATIENCE
+        while not conversation.over(site.permissions[before:]):
+            assert time.monotonic() < deadline, f"{name}: {site.permissions[before:]}"
+            time.sleep(0.02)
+        found[name] = list(dict.fromkeys(site.permissions[before:]))
+    return {**found, **by_lambda(site)}
+
+
+# -- what Lambda does ------------------------------------------------------------------------------
+
+
+def by_lambda(site: Site) -> Calls:
+    """The calls that the Lambda service makes with the function's role, by what makes it do so.
+
+    Lambda Developer Guide: "Sending Lambda function logs to CloudWatch Logs" (the resource is a
+    stream for both actions, as denials name it), "Visualize Lambda function invocations using AWS
+    X-Ray", "Capturing records of Lambda asynchronous invocations".
+    """
+    deployed = site.read()
+    functions = client(site.url, "lambda")
+    made = functions.get_function(FunctionName=deployed.function.arn)["Configuration"]
+    config = functions.get_function_event_invoke_config(
+        FunctionName=deployed.function.name, Qualifier=site.outputs["function_alias"]
+    )
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{made['LoggingConfig']['LogGroup']}"
+    stream = f"{group}:log-stream:2026/11/22/{deployed.function.name}[1]0123456789abcdef"
+    assert "Active" == made["TracingConfig"]["Mode"]
+    table = {
+        "Lambda: a line is logged": [
+            ("logs:CreateLogStream", stream),
+            ("logs:PutLogEvents", stream),
+        ],
+        "Lambda: an invocation is traced": [
+            ("xray:PutTelemetryRecords", "*"),
+            ("xray:PutTraceSegments", "*"),
+        ],
+        "Lambda: an event failed": [
+            ("sqs:SendMessage", config["DestinationConfig"]["OnFailure"]["Destination"]),
+        ],
+    }
+    return {
+        name: [
+            Permission(operation=action.partition(":")[2], action=action, resource=resource)
+            for action, resource in rows
+        ]
+        for name, rows in table.items()
+    }
+
+
+# -- what was applied ------------------------------------------------------------------------------
+
+
+def role_of(site: Site, arn: str) -> tuple[list[Policy], Policy]:
+    """The role's policies, inline and attached, and who may assume it."""
+    iam, name = client(site.url, "iam"), arn.rpartition("/")[2]
+    inline = [
+        iam.get_role_policy(RoleName=name, PolicyName=each)["PolicyDocument"]
+        for each in iam.list_role_policies(RoleName=name)["PolicyNames"]
+    ]
+    attached = [
+        iam.get_policy_version(
+            PolicyArn=each["PolicyArn"],
+            VersionId=iam.get_policy(PolicyArn=each["PolicyArn"])["Policy"]["DefaultVersionId"],
+        )["PolicyVersion"]["Document"]
+        for each in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    ]
+    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    return inline + attached, trust
+
+
+def asked_by(deployed: Deployed, call: Permission) -> Question:
+    """What IAM is asked when the function makes this call."""
+    role = deployed.function.role.rpartition("/")[2]
+    return Question(
+        principal=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{deployed.function.name}",
+        account=ACCOUNT,
+        action=call.action,
+        resource=call.resource,
+        context=call.context,
+    )
+
+
+# -- the proof -------------------------------------------------------------------------------------
+
+
+def test_every_call_is_granted(site: Site, calls: Calls) -> None:
+    """All calls of all conversations are AWS's own, and the role may make them."""
+    deployed = site.read()
+    policies, _ = role_of(site, deployed.function.role)
+    made = [call for each in calls.values() for call in each]
+    [decisions] = decide(Case([asked_by(deployed, call) for call in made], policies))
+
+    refused = [(c, d.problem) for c, d in zip(made, decisions, strict=True) if not d.allowed]
+    assert [] == refused
+
+
+def test_nothing_can_be_taken_away(site: Site, calls: Calls, told: list[str]) -> None:
+    """Each statement, each of its actions and each of its resources is needed by some call."""
+    deployed = site.read()
+    [policy], _ = role_of(site, deployed.function.role)
+    made = [(name, call) for name, each in calls.items() for call in each]
+    questions = [asked_by(deployed, call) for _, call in made]
+    rests = list(less(policy))
+    answers = decide(*(Case(questions, [rest]) for _, rest in rests))
+
+    for (taken, _), decisions in zip(rests, answers, strict=True):
+        needing = [
+            f"{name} ({call.operation})"
+            for (name, call), decision in zip(made, decisions, strict=True)
+            if not decision.allowed
+        ]
+        assert needing, f"granted, and used by nothing: {taken}"
+        told.append(f"needed: {taken} <- {', '.join(list(dict.fromkeys(needing))[:3])}")
+
+
+NOT_GRANTED = [
+    ("dynamodb:Scan", "table/{table}"),
+    ("dynamodb:DeleteTable", "table/{table}"),
+    ("dynamodb:GetItem", "table/somebody-elses"),
+    ("execute-api:ManageConnections", "{api}/live/DELETE/@connections/abc="),
+    ("execute-api:ManageConnections", "{api}/live/GET/@connections/abc="),
+    ("execute-api:ManageConnections", "{api}/other/POST/@connections/abc="),
+    ("execute-api:ManageConnections", "another/live/POST/@connections/abc="),
+    ("bedrock:InvokeModel", "inference-profile/global.anthropic.claude-sonnet-4-6"),
+    (
+        "bedrock:InvokeModelWithResponseStream",
+        "inference-profile/global.anthropic.claude-opus-4-6-v1",
+    ),
+]
+
+
+def test_a_call_that_is_not_granted_is_noticed(site: Site) -> None:
+    """What the function has no use for is refused: other verbs, tables, stages, APIs and models."""
+    site.serving(FIRST)
+    deployed = site.read()
+    policies, _ = role_of(site, deployed.function.role)
+    questions = []
+    for action, resource in NOT_GRANTED:
+        name = resource.format(table=site.outputs["table_name"], api=deployed.api_id)
+        arn = f"arn:aws:{action.partition(':')[0]}:{REGION}:{ACCOUNT}:{name}"
+        questions.append(asked_by(deployed, Permission(operation="", action=action, resource=arn)))
+    [decisions] = decide(Case(questions, policies))
+
+    assert [Decision(allowed=False, problem=None)] * len(NOT_GRANTED) == decisions
+
+
+def test_the_model_is_reached_through_the_profile_alone(site: Site, calls: Calls) -> None:
+    """The models behind the profile may not be called by themselves."""
+    deployed = site.read()
+    policies, _ = role_of(site, deployed.function.role)
+    behind = [call for call in calls["chat"] if "::foundation-model/" in call.resource]
+    direct = [asked_by(deployed, replace(call, context={})) for call in behind]
+    [decisions] = decide(Case(direct, policies))
+
+    assert len(behind) == 2
+    assert not any(decision.allowed for decision in decisions)
+
+
+def test_who_may_invoke_and_be_what(site: Site) -> None:
+    """Lambda alone takes the role; each route that invokes may, and no other API or route."""
+    site.serving(FIRST)
+    deployed = site.read()
+    _, trust = role_of(site, deployed.function.role)
+    text = client(site.url, "lambda").get_policy(
+        FunctionName=deployed.function.name, Qualifier=site.outputs["function_alias"]
+    )["Policy"]
+    at = f"arn:aws:execute-api:{REGION}:{ACCOUNT}"
+    invoking = [key for key, route in deployed.api.routes.items() if route.integration != "mock"]
+    sources = {f"{at}:{deployed.api_id}/{deployed.stage}/{key}": True for key in invoking} | {
+        f"{at}:{deployed.api_id}/{deployed.stage}/ping": False,
+        f"{at}:{deployed.api_id}/other/chat": False,
+        f"{at}:another/{deployed.stage}/chat": False,
+    }
+    invoked = [
+        Question(
+            API_GATEWAY,
+            ACCOUNT,
+            "lambda:InvokeFunction",
+            deployed.function.arn,
+            {"aws:SourceArn": source},
+        )
+        for source in sources
+    ]
+    assumed = [
+        Question(who, ACCOUNT, "sts:AssumeRole", deployed.function.role)
+        for who in (LAMBDA, API_GATEWAY, "ec2.amazonaws.com")
+    ]
+    by_route, by_service = decide(
+        Case(invoked, resource=json.loads(text)), Case(assumed, resource=trust)
+    )
+
+    assert list(sources.values()) == [decision.allowed for decision in by_route]
+    assert [True, False, False] == [decision.allowed for decision in by_service]
