@@ -31,6 +31,9 @@ EXPIRES_SECONDS = 300
 # Amazon S3 API reference, "Authenticating Requests: Using Query Parameters".
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 
+# API Gateway quotas for WebSocket APIs: length, in characters, of the URL.
+MAX_URL_CHARACTERS = 4096
+
 _HOST = re.compile(r"wss?://[^/]+\.execute-api\.([a-z0-9-]+)\.")
 
 
@@ -98,8 +101,14 @@ def url_for(asked: argparse.Namespace) -> str:
     if asked.session_id:
         query["session_id"] = asked.session_id
     if auth == "iam":
-        credentials = own_credentials(asked.profile)
-        return presigned(url, credentials, region, query, asked.expires)
+        signed = presigned(url, own_credentials(asked.profile), region, query, asked.expires)
+        if len(signed) > MAX_URL_CHARACTERS:
+            raise UrlError(
+                f"The signed URL has {len(signed)} characters, and API Gateway takes "
+                f"{MAX_URL_CHARACTERS}: your session token is in it. Sign in by a role with fewer "
+                "session policies and tags."
+            )
+        return signed
     if auth == "jwt":
         print(
             "Bring a token of your issuer's: as a subprotocol (wscat -s chat.v1 -s "

@@ -25,7 +25,7 @@ from local.api import CONNECT, Event, Principal
 from local.aws import REGION
 from local.http_front import HttpRequest
 from local.invocation import Invocation
-from local.limits import AWS_QUOTAS
+from local.limits import AWS_QUOTAS, Limits
 from local.sigv4 import SignatureError, User, signer
 
 ACCOUNT = "123456789012"
@@ -78,7 +78,7 @@ def custom(
     *,
     region: str = REGION,
     account: str = ACCOUNT,
-    timeout: float = AWS_QUOTAS.integration,
+    limits: Limits = AWS_QUOTAS,
 ) -> Guard:
     """`CUSTOM`: a Lambda authorizer of type REQUEST returns a policy, or fails."""
 
@@ -88,7 +88,7 @@ def custom(
         arn = f"arn:aws:execute-api:{region}:{account}:{place}"
         asking = asyncio.ensure_future(invoke(_request_event(event.content, arn)))
         try:
-            result = await asyncio.wait_for(asking, timeout)
+            result = await asyncio.wait_for(asking, limits.integration)
         except Exception:
             logger.exception("the authorizer cannot be asked")
             raise RefusedError(500) from None
@@ -96,6 +96,9 @@ def custom(
         if result.error is not None:
             unauthorized = answer.get("errorMessage") == "Unauthorized"
             raise RefusedError(401 if unauthorized else 500)
+        if len(result.payload) > limits.authorizer:
+            logger.error("the authorizer's answer is too long: %d bytes", len(result.payload))
+            raise RefusedError(500)
         principal = _principal(answer)
         if not allows(answer.get("policyDocument"), arn):
             raise RefusedError(403)

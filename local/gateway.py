@@ -222,6 +222,8 @@ class Gateway:
         if request.method != "GET" or request.version != "1.1":
             text = b"A WebSocket begins with a GET request of HTTP/1.1.\n"
             return HttpResponse(405, text, "text/plain", (*_CLOSE, ("Allow", "GET")))
+        if len(f"wss://{self._stage.domain_name}{request.target}") > self._limits.url:
+            return HttpResponse(414, b"The URL is too long.\n", "text/plain", _CLOSE)
         reply = ServerProtocol().accept(Request(request.target, Headers(request.headers)))
         if reply.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             refusal = (*_CLOSE, ("Upgrade", "websocket"))

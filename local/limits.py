@@ -16,6 +16,10 @@ class Limits:
     # The frame quota "also applies to @connections commands". The SDK's own model lets 128 KB
     # through, so what API Gateway does between the two is unconfirmed. Strict here: 413 over 32 KB.
     post: int = 32 * KILOBYTE
+    # API Gateway quota: length of the URL, in characters. That the answer is 414 is unconfirmed.
+    url: int = 4096
+    # API Gateway quota: result of a Lambda authorizer, 8 KB. It is broken if it says more.
+    authorizer: int = 8 * KILOBYTE
     # API Gateway quota: integration timeout, 29 s for every type of integration.
     integration: float = 29.0
     # API Gateway quota: idle connection timeout, 10 minutes.

@@ -172,6 +172,19 @@ def test_credentials_that_will_not_do(
     assert said in err.lower()
 
 
+@pytest.mark.usefixtures("alice")
+def test_a_url_that_api_gateway_would_not_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session token can be that long; better to hear of it here."""
+    deployed(monkeypatch)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "x" * 4000)
+    out, err = printed(capsys, status=1)
+
+    assert ("", 1) == (out, len(err.splitlines()))
+    assert "API Gateway takes 4096" in err
+
+
 def test_nothing_is_deployed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

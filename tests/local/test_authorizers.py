@@ -11,6 +11,7 @@ from local.api import CONNECT, Caller, Event, Principal, Stage, connect_event
 from local.authorizers import Guard, RefusedError, allows, anybody, custom, iam
 from local.http_front import HttpRequest
 from local.invocation import Result
+from local.limits import Limits
 from local.sigv4 import User
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:local/local/$connect"
@@ -47,7 +48,7 @@ def asked(result: Result | Exception, timeout: float = 5) -> tuple[Principal | i
 
     async def scenario() -> Principal | int:
         try:
-            return await custom(invoke, timeout=timeout)(*handshake())
+            return await custom(invoke, limits=Limits(integration=timeout))(*handshake())
         except RefusedError as error:
             return error.status
 
@@ -117,6 +118,7 @@ def test_whom_an_authorizer_names() -> None:
         (says(principalId=""), 500),
         (says(principalId=7), 500),
         (says(context={"nested": {}}), 500),
+        (says(context={"long": "x" * 8000}), 500),
         (says(context=["list"]), 500),
         (RuntimeError("no room"), 500),
     ],

@@ -235,6 +235,24 @@ def test_a_guard_refuses(status: int, message: str) -> None:
     asyncio.run(scenario())
 
 
+def test_a_url_has_a_greatest_length() -> None:
+    """A longer one is refused before anybody is asked."""
+
+    async def scenario() -> None:
+        async with serving(url=100) as rig:
+            rest = 100 - len(f"wss://127.0.0.1:{rig.port}/")
+            async with rig.connect("/" + "x" * rest):
+                pass
+            await rig.disconnected()
+            count = len(rig.events)
+            with pytest.raises(InvalidStatus) as caught:
+                await rig.connect("/" + "x" * (rest + 1))
+            assert caught.value.response.status_code == 414
+            assert len(rig.events) == count
+
+    asyncio.run(scenario())
+
+
 def test_whom_a_guard_lets_in() -> None:
     """Is named in every event of the connection, whose ids are those that the guard was shown."""
     shown: list[Mapping[str, Any]] = []
