@@ -21,6 +21,7 @@ from local.aws import REGION
 from local.deployed import Deployed, read
 from local.deployed_stack import DeployedStack
 from local.deployment import Deployment
+from local.issuer import issuing
 from local.permissions import Permission, Place, Request, needed
 from local.sigv4 import User
 from local.stack import Child
@@ -64,7 +65,9 @@ class Version:
     lambda_zip: Path | None = None
 
 
-FIRST = Version("first", {"alarm_email": "someone@example.com", "monthly_budget_usd": 10})
+# What every version has, so that in the end nothing of it may be left.
+OPTIONAL = {"alarm_email": "someone@example.com", "monthly_budget_usd": 10}
+FIRST = Version("first", {})
 
 
 class Site:
@@ -82,9 +85,11 @@ class Site:
         self._version: Version | None = None
         self._stack: DeployedStack | None = None
         self._loop = Loop()
+        self._issuing = issuing("chat")
         self.zip, _ = package.build("lambda", self.folder, ARCHITECTURE)
         self._control_plane = Child("AWS", "local.control_plane", log=self.log.append)
         try:
+            self.issuer = self._loop.run(self._issuing.__aenter__())
             self._loop.run(self._control_plane.start())
             self.deployment = Deployment(self.url, self.folder / "terraform")
         except BaseException:
@@ -128,7 +133,7 @@ class Site:
             (self.deployment.folder / name).write_text(text)
         code = {"lambda_zip": str(version.lambda_zip or self.zip)}
         with self.timed(f"apply {version.name}"):
-            self.outputs = self.deployment.apply({**code, **version.variables})
+            self.outputs = self.deployment.apply({**OPTIONAL, **code, **version.variables})
         self._version = version
 
     def _serve(self, version: Version) -> None:
@@ -140,6 +145,7 @@ class Site:
             version.lambda_zip or self.zip,
             Path(authorizer) if authorizer else None,
             users={USER.access_key: USER},
+            issuer=self.issuer.url,
             note=self.requests.append,
             record=self.events.append,
             log=self.log.append,
@@ -153,9 +159,20 @@ class Site:
             self._loop.run(self._stack.__aexit__())
             self._stack = None
 
+    def token(self, name: str) -> str:
+        """What lets somebody in where tokens are asked for."""
+        return self.issuer.token(name)
+
+    def destroy(self) -> None:
+        self.stop()
+        with self.timed("destroy"):
+            self.deployment.destroy()
+        self._version = None
+
     def close(self) -> None:
         self.stop()
         self._loop.run(self._control_plane.close())
+        self._loop.run(self._issuing.__aexit__(None, None, None))
         self._loop.close()
         self._temporary.cleanup()
 
