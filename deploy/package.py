@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from deploy.terraform import TerraformMissingError, variables
 from deploy.wheels import ARCHITECTURES, PYTHON, WheelsError, wheels
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +89,10 @@ def build(
         made = f"no bytecode, {made}"
     path = out / f"{name}.zip"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(zipped(content, made))
+    # At once, for somebody may be reading the one before.
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_bytes(zipped(content, made))
+    unfinished.replace(path)
     return path, made
 
 
@@ -197,18 +201,28 @@ def _version(python: str) -> str:
     return asked.stdout.strip()
 
 
-def main() -> None:
+def main(given: list[str] | None = None) -> None:
     """Builds what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m deploy.package")
     parser.add_argument("--architecture", choices=ARCHITECTURES, default="arm64")
     parser.add_argument("--authorizer", action="store_true", help="build the authorizer, too")
+    parser.add_argument(
+        "--configured",
+        action="store_true",
+        help="as Terraform's variables say; what else is given is as for `terraform plan`",
+    )
     parser.add_argument("--out", type=Path, default=BUILD)
-    asked = parser.parse_args()
+    asked, arguments = parser.parse_known_args(given)
     try:
+        if asked.configured:
+            chosen = variables(("architecture", "auth"), arguments)
+            asked.architecture, asked.authorizer = chosen["architecture"], chosen["auth"] == "jwt"
+        elif arguments:
+            parser.error(f"unknown: {' '.join(arguments)}")
         for name in ENTRIES if asked.authorizer else ("lambda",):
             path, made = build(name, asked.out, asked.architecture)
             print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {made}")
-    except WheelsError as error:
+    except (WheelsError, TerraformMissingError) as error:
         raise SystemExit(str(error)) from None
 
 

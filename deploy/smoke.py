@@ -248,14 +248,28 @@ STEPS: tuple[tuple[str, Callable[[Conversation], str]], ...] = (
 )
 
 
-def smoke(target: Target, patience: float = PATIENCE_SECONDS, say: Say = print) -> None:
+def settled(target: Target, patience: float, settle: float) -> ClientConnection:
+    """A connection, once there is one: what was just deployed is not everywhere at once."""
+    until = time.monotonic() + settle
+    while True:
+        try:
+            return opened(target, patience)
+        except SmokeError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(1)
+
+
+def smoke(
+    target: Target, patience: float = PATIENCE_SECONDS, say: Say = print, settle: float = 0
+) -> None:
     """Goes through all steps, and says of each how long it took.
 
     Raises:
         SmokeError: one does not work.
     """
     began = time.monotonic()
-    with opened(target, patience) as socket:
+    with settled(target, patience, settle) as socket:
         say(f"{time.monotonic() - began:6.2f} s  connect: {target.url}, auth {target.auth}")
         conversation = Conversation(target, socket, patience)
         for name, step in STEPS:
@@ -272,13 +286,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--auth", choices=("iam", "jwt", "none"), default="none", help="at --url")
     parser.add_argument("--region", default="us-east-1", help="of --url")
     parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS, help="seconds")
+    parser.add_argument("--settle", type=float, default=0, help="seconds for it to be there")
     asked = parser.parse_args(arguments)
     try:
         if asked.url:
             target = Target(url=asked.url, auth=asked.auth, region=asked.region)
         else:
             target = deployed()
-        smoke(target, asked.patience)
+        smoke(target, asked.patience, settle=asked.settle)
     except SmokeError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

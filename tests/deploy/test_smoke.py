@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -51,14 +51,16 @@ def frames_for(asked: Frame) -> list[Frame | None]:
 @contextlib.contextmanager
 def gateway(
     reply: Reply = frames_for,
-    status: int = 0,
+    statuses: Sequence[int] = (),
     requests: list[Request] | None = None,
 ) -> Iterator[str]:
-    """A WebSocket server that answers so; or refuses the handshake with a status."""
+    """A WebSocket server that answers so; the first handshakes are refused with the statuses."""
+    refusals = iter(statuses)
 
     def refuse(connection: ServerConnection, request: Request) -> Response | None:
         if requests is not None:
             requests.append(request)
+        status = next(refusals, None)
         return connection.respond(HTTPStatus(status), "") if status else None
 
     def talk(connection: ServerConnection) -> None:
@@ -213,12 +215,23 @@ def test_a_refused_handshake_is_told(
     """By its status, and by the way of authorization that was deployed."""
     monkeypatch.setenv("TOKEN", "t")
     with (
-        gateway(status=status) as url,
+        gateway(statuses=[status]) as url,
         pytest.raises(SmokeError, match=f"answered with {status}") as failed,
     ):
         smoke.smoke(Target(url=url, auth=auth, **FUNCTION), PATIENCE, lambda _: None)
 
     assert words in str(failed.value)
+
+
+def test_what_was_just_deployed_may_take_a_while() -> None:
+    """A handshake that is refused at first is tried again while it may settle."""
+    requests: list[Request] = []
+    lines: list[str] = []
+    with gateway(statuses=[503, 403], requests=requests) as url:
+        smoke.smoke(Target(url=url), 5, lines.append, settle=60)
+
+    assert 3 == len(requests)
+    assert "it works" == lines[-1]
 
 
 def test_iam_signs_the_url() -> None:
