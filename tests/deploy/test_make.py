@@ -1,0 +1,184 @@
+"""Covers the Makefile's deploying targets: what they do, in which order, and where they stop.
+
+Terraform is a script here that notes what it is asked for, and whose outputs name the real local
+stack; AWS is moto. The real Terraform is applied in tests/terraform.
+"""
+
+import asyncio
+import json
+import os
+import select
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from people import PATIENCE, ROOT
+
+from local.stack import Child, Stack
+
+TERRAFORM = """#!/bin/sh
+test "$1" = "$FAILS" && exit 1
+test "$1" = version && {{ echo '{{"terraform_version": "1.11.4"}}'; exit; }}
+test "$1" = output && {{ echo '{outputs}'; exit; }}
+echo "$@" >> {noted}
+test "$1" != console || echo '{variables}'
+"""
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[dict[str, str]]:
+    """Where moto and the local stack are, running until the tests here are over."""
+    found: dict[str, str] = {}
+    ready, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        moto = Child("moto", "local.aws", log=lambda _: None)
+        async with Stack(say=lambda _: None, log=lambda _: None) as stack:
+            await moto.start()
+            found.update(aws=moto.url, chat=stack.url)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+            await moto.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(4 * PATIENCE)
+        yield found
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.fixture
+def given(account: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment with that account, and with that Terraform."""
+    outputs = {
+        "websocket_url": account["chat"],
+        "auth": "none",
+        "region": "us-east-1",
+        "function_name": "chat",
+    }
+    variables = {
+        "region": "us-east-1",
+        "model_id": "m",
+        "account_logging": True,
+        "architecture": "arm64",
+        "auth": "none",
+    }
+    fake = tmp_path / "terraform"
+    fake.write_text(
+        TERRAFORM.format(
+            outputs=json.dumps({name: {"value": value} for name, value in outputs.items()}),
+            noted=tmp_path / "noted",
+            variables=json.dumps(json.dumps(variables)),
+        )
+    )
+    fake.chmod(0o755)
+    (tmp_path / "noted").touch()
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "AWS_ENDPOINT_URL": account["aws"], "AWS_MAX_ATTEMPTS": "1", "PATH": path}
+
+
+def make(*arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env=given,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+
+
+def noted(folder: Path) -> list[str]:
+    """What Terraform was asked for, but for what its variables are."""
+    lines = (folder / "noted").read_text().splitlines()
+    return [line for line in lines if not line.startswith("console") and "-no-color" not in line]
+
+
+def test_deploy(given: dict[str, str], tmp_path: Path) -> None:
+    """`make deploy` looks, packs, applies what it is told, and talks to what came of it."""
+    done = make("deploy", "YES=1", "ARGS=-var=name=mine", **given)
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert ["init -input=false", "apply -auto-approve -input=false -var=name=mine"] == (
+        noted(tmp_path)
+    )
+    assert "console -no-color -var=name=mine" in (tmp_path / "noted").read_text().splitlines()
+    stages = ["ok       credentials: ", "lambda.zip: ", "chat: global.anthropic", "it works"]
+    places = [done.stdout.index(stage) for stage in stages]
+    assert sorted(places) == places
+
+
+def test_deploy_asks(given: dict[str, str], tmp_path: Path) -> None:
+    """Without YES=1 Terraform asks; where the answer is no, nothing is talked to."""
+    done = make("deploy", **given, FAILS="apply")
+
+    assert 2 == done.returncode
+    assert ["init -input=false"] == noted(tmp_path)
+    assert "connect:" not in done.stdout
+
+
+def test_deploy_stops_where_something_is_missing(given: dict[str, str], tmp_path: Path) -> None:
+    """Nothing is packed and nothing applied."""
+    del given["AWS_ACCESS_KEY_ID"]
+    done = make("deploy", "YES=1", **{**given, "AWS_SHARED_CREDENTIALS_FILE": os.devnull})
+
+    assert 2 == done.returncode
+    assert "missing  credentials" in done.stdout
+    assert [] == noted(tmp_path)
+
+
+def test_plan(given: dict[str, str], tmp_path: Path) -> None:
+    """`make plan` shows, and changes nothing."""
+    assert 0 == make("plan", "ARGS=-var-file=x", **given).returncode
+    assert ["init -input=false", "plan -input=false -var-file=x"] == noted(tmp_path)
+
+
+def test_destroy(given: dict[str, str], tmp_path: Path) -> None:
+    """`make destroy` asks; the zips are there, for Terraform reads them even then."""
+    done = make("destroy", **given)
+
+    assert 0 == done.returncode
+    assert "lambda.zip: " in done.stdout
+    assert ["init -input=false", "destroy"] == noted(tmp_path)
+
+
+def test_smoke(given: dict[str, str]) -> None:
+    """`make smoke` ends with 0 where all works, and else with what to look at."""
+    done = make("smoke", **given)
+    assert (0, "it works") == (done.returncode, done.stdout.splitlines()[-1])
+
+    failed = make("smoke", **given, FAILS="output")
+    assert 2 == failed.returncode
+    assert "failed: Terraform cannot tell" in failed.stderr
+
+
+def test_url(given: dict[str, str], account: dict[str, str]) -> None:
+    """`make url` prints the URL and nothing else."""
+    assert f"{account['chat']}\n" == make("-s", "url", **given).stdout
+
+
+def test_wscat(given: dict[str, str]) -> None:
+    """`make wscat DEPLOYED=1` talks to what was deployed, in bare text."""
+    with subprocess.Popen(
+        ["make", "wscat", "DEPLOYED=1"],
+        cwd=ROOT,
+        env=given,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as terminal:
+        assert terminal.stdin is not None
+        assert terminal.stdout is not None
+        seen = b""
+        while b"You said: hello\n" not in seen:  # what is typed before it is connected is lost
+            terminal.stdin.write(b"hello\n")
+            terminal.stdin.flush()
+            if select.select([terminal.stdout], [], [], 1)[0]:
+                seen += os.read(terminal.stdout.fileno(), 1000)
+        terminal.stdin.close()
