@@ -198,15 +198,15 @@ run "nothing_chosen" {
 
   assert {
     condition = {
-      for each in data.aws_iam_policy_document.function.statement : each.sid => sort(each.actions)
+      for each in data.aws_iam_policy_document.function.statement : each.sid => join(" ", sort(each.actions))
       } == {
-      KeepConversations           = ["dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-      PostToConnections           = ["execute-api:ManageConnections"]
-      CallTheProfile              = ["bedrock:InvokeModelWithResponseStream"]
-      CallModelsThroughTheProfile = ["bedrock:InvokeModelWithResponseStream"]
-      KeepDeadLetters             = ["sqs:SendMessage"]
-      WriteLogs                   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-      WriteTraces                 = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+      KeepConversations           = "dynamodb:BatchWriteItem dynamodb:DeleteItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"
+      PostToConnections           = "execute-api:ManageConnections"
+      CallTheProfile              = "bedrock:InvokeModelWithResponseStream"
+      CallModelsThroughTheProfile = "bedrock:InvokeModelWithResponseStream"
+      KeepDeadLetters             = "sqs:SendMessage"
+      WriteLogs                   = "logs:CreateLogStream logs:PutLogEvents"
+      WriteTraces                 = "xray:PutTelemetryRecords xray:PutTraceSegments"
     }
     error_message = "No action is granted that the function does not use."
   }
