@@ -161,6 +161,7 @@ def refusal(gate: Authorizer, event: dict[str, Any]) -> str:
         gate.answer(event)
     assert Exception is caught.type
     assert caught.value.__suppress_context__  # Lambda would log what it came of
+    assert None is caught.value.__cause__
     return str(caught.value)
 
 
@@ -579,7 +580,8 @@ def test_keys_that_are_none_of_ours(gate: Authorizer, issuer: Issuer) -> None:
         {"kty": "EC", "kid": "one", "crv": "P-999", "x": "AA", "y": "AA"},
         {"kty": "OKP", "kid": "one", "crv": "X25519", "x": "AA"},
         {"kty": "AKP", "kid": "one", "alg": "ML-DSA-44", "pub": "AA"},
-        {"kty": ["RSA"], "kid": {"one": 1}, "alg": ["RS256"]},
+        {"kty": ["RSA"], "kid": "one", "alg": ["RS256"]},
+        jwk(RSA, "one") | {"kid": {"one": 1}},
         jwk(PRIVATE["ES256"], "one"),
         jwk(RSA, "one"),
     ]
@@ -657,6 +659,8 @@ def test_an_issuer_that_is_down_is_not_hammered_either(
     clock.now += REFETCH_SECONDS
     del issuer.documents[DISCOVERY]
     assert "Allow" == effect(gate.answer(offering(issuer.token())))
+    capsys.readouterr()
+    assert "unknown_key" == refused(gate, issuer.token(kid="two"), capsys)
 
     issuer.documents[DISCOVERY] = 503
     clock.now += REFETCH_SECONDS
@@ -676,9 +680,9 @@ def test_an_issuer_that_cannot_be_reached(capsys: pytest.CaptureFixture[str]) ->
 
 def test_an_issuer_that_ends_with_a_slash(issuer: Issuer) -> None:
     """Its discovery document lies behind one slash, and its name keeps its own."""
-    own = f"{issuer.url}/"
+    own = f"{issuer.url}/pool/"
     gate = Authorizer(own, ["chat"], Keys(own))
-    issuer.documents[DISCOVERY] = {"issuer": own, "jwks_uri": f"{issuer.url}/keys"}
+    issuer.documents[f"/pool{DISCOVERY}"] = {"issuer": own, "jwks_uri": f"{issuer.url}/keys"}
 
     assert f"{own}#alice" == gate.answer(offering(issuer.token(iss=own)))["principalId"]
 
