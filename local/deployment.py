@@ -54,7 +54,9 @@ class Deployment:
         try:
             self._run("init")
         except DeploymentError as error:
-            raise terraform.TerraformMissingError(str(error)) from None
+            raise terraform.TerraformMissingError(
+                f"Terraform has no AWS provider, and TF_PLUGIN_DIR names no mirror of it: {error}"
+            ) from None
 
     def apply(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Makes it so, and returns the outputs. Raises DeploymentError."""
