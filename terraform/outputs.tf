@@ -8,7 +8,7 @@ output "websocket_url" {
 output "wscat_command" {
   description = "How to talk to it from a terminal."
   value = {
-    iam  = "make wscat"
+    iam  = "make wscat DEPLOYED=1"
     jwt  = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
     none = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text'"
   }[var.auth]

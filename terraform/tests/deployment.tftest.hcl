@@ -189,7 +189,7 @@ run "nothing_chosen" {
         "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-6",
         "arn:aws:bedrock:::foundation-model/anthropic.claude-sonnet-4-6",
       ])
-      KeepDeadLetters = toset([aws_sqs_queue.dead_letters.arn])
+      KeepDeadLetters = toset(["arn:aws:sqs:us-east-1:123456789012:${aws_sqs_queue.dead_letters.name}"])
       WriteLogs       = toset(["${aws_cloudwatch_log_group.function.arn}:log-stream:*"])
       WriteTraces     = toset(["*"])
     }
@@ -256,7 +256,7 @@ run "nothing_chosen" {
 
   assert {
     condition = (
-      output.websocket_url == "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live" && output.wscat_command == "make wscat" &&
+      output.websocket_url == "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live" && output.wscat_command == "make wscat DEPLOYED=1" &&
       output.function_name == "bedrock-stream-chat" && output.function_alias == "live" && output.table_name == "bedrock-stream-chat" &&
       output.api_id == "abcde12345" && output.stage == "live" && output.auth == "iam" && output.region == "us-east-1" &&
       strcontains(output.dashboard_url, "#dashboards/dashboard/bedrock-stream-chat")

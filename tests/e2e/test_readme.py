@@ -67,8 +67,16 @@ def invokes(command: str, _: Path) -> None:
 def explains(command: str, _: Path) -> None:
     """`make` alone lists every target with a sentence."""
     listed = run(command)
-    for target in ("run", "test", "check", "invoke", "wscat"):
+    for target in ("run", "test", "check", "invoke", "wscat", "package", "deploy", "destroy"):
         assert re.search(rf"^  {target} +\S", listed, re.MULTILINE), listed
+
+
+def deploys(command: str, _: Path) -> None:
+    """These are tried there, with a test for each target; what can be held here is that."""
+    target, *settings = command.removeprefix("make ").split()
+    tried = (ROOT / "tests" / "deploy" / "test_make.py").read_text()
+    assert f"def test_{target}(" in tried
+    assert all(f'"{target}", "{setting}"' in tried for setting in settings)
 
 
 HOW: dict[str, Callable[[str, Path], None]] = {
@@ -79,6 +87,12 @@ HOW: dict[str, Callable[[str, Path], None]] = {
     "make check": is_what_ci_runs,
     "make invoke EVENT=events/chat.json": invokes,
     "make": explains,
+    "make plan": deploys,
+    "make deploy": deploys,
+    "make smoke": deploys,
+    "make url": deploys,
+    "make wscat DEPLOYED=1": deploys,
+    "make destroy": deploys,
 }
 
 
