@@ -93,7 +93,7 @@ data "aws_iam_policy_document" "function" {
   statement {
     sid       = "KeepDeadLetters"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.dead_letters.arn]
+    resources = [local.dead_letters_arn]
   }
 
   statement {

@@ -129,6 +129,7 @@ resource "aws_apigatewayv2_stage" "live" {
     aws_apigatewayv2_integration_response.mock,
     aws_apigatewayv2_route.each,
     aws_apigatewayv2_route_response.mock,
+    aws_lambda_function_event_invoke_config.live,
     aws_lambda_permission.routes,
   ]
 }

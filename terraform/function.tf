@@ -137,10 +137,16 @@ resource "aws_lambda_function_event_invoke_config" "live" {
   }
 }
 
+# By name: the provider watches a new queue for half a minute, for which the rest need not wait.
+locals {
+  dead_letters     = "${var.name}-dead-letters"
+  dead_letters_arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.dead_letters}"
+}
+
 # The events that were never answered, with what people said in them: hence 14 days at most, SQS's
 # limit, and nobody is granted to read it.
 resource "aws_sqs_queue" "dead_letters" {
-  name                      = "${var.name}-dead-letters"
+  name                      = local.dead_letters
   message_retention_seconds = 14 * 24 * 60 * 60
   sqs_managed_sse_enabled   = true
 }

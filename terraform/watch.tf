@@ -37,7 +37,7 @@ locals {
   of_function = { FunctionName = aws_lambda_function.chat.function_name }
   of_api      = { ApiId = aws_apigatewayv2_api.chat.id, Stage = var.stage }
   of_table    = { TableName = aws_dynamodb_table.conversations.name }
-  of_queue    = { QueueName = aws_sqs_queue.dead_letters.name }
+  of_queue    = { QueueName = local.dead_letters }
 
   # A stream is ended deadline_seconds before Lambda's timeout. Past half of that, saving was slow.
   late_ms = floor(1000 * (var.timeout_seconds - var.deadline_seconds / 2))
