@@ -8,6 +8,7 @@ Rules
 Does not know how any of it is run, nor who may call: that is IAM's.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,15 +77,20 @@ class Deployed:
     authorizer_id: str = ""
 
 
-def client(control_plane: str, service: Any) -> Any:
-    """A boto3 client for the control plane, which takes nobody's credentials."""
-    session = boto3.Session(
+@functools.cache
+def _session() -> boto3.Session:
+    """One for all: it keeps the models of the services, which are slow to load."""
+    return boto3.Session(
         CREDENTIALS["AWS_ACCESS_KEY_ID"],
         CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         CREDENTIALS["AWS_SESSION_TOKEN"],
         region_name=REGION,
     )
-    return session.client(service, endpoint_url=control_plane)
+
+
+def client(control_plane: str, service: Any) -> Any:
+    """A boto3 client for the control plane, which takes nobody's credentials."""
+    return _session().client(service, endpoint_url=control_plane)
 
 
 def read(control_plane: str, api_id: str, stage: str) -> Deployed:
