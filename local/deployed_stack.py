@@ -84,6 +84,7 @@ class DeployedStack:
                 function.invoke,
                 function.invoke_async,
                 stage=deployed.stage,
+                api_id=deployed.api_id,
                 guard=guard,
                 record=self.record,
             )

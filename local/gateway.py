@@ -83,6 +83,7 @@ class Gateway:
         limits: Limits = AWS_QUOTAS,
         *,
         stage: str = "local",
+        api_id: str = "local",
         guard: Guard = anybody,
         record: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
@@ -90,7 +91,7 @@ class Gateway:
         self._invoke = invoke
         self._invoke_async = invoke_async
         self._limits = limits
-        self._stage = Stage(domain_name="", name=stage)
+        self._stage = Stage(domain_name="", name=stage, api_id=api_id)
         self._guard = guard
         self._record = record
         self._sockets: dict[str, Socket] = {}
@@ -115,7 +116,7 @@ class Gateway:
         # Accepted connections inherit it.
         listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, self._limits.kernel_buffer)
         port = listener.getsockname()[1]
-        self._stage = Stage(domain_name=f"{host}:{port}", name=self._stage.name)
+        self._stage = replace(self._stage, domain_name=f"{host}:{port}")
         self._server, self._sweeper = server, asyncio.create_task(self._sweep())
         return port
 

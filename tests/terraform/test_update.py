@@ -103,6 +103,10 @@ def test_a_token_lets_in(site: Site, with_tokens: Version) -> None:
     assert "start" == start["type"]
     assert 401 == refused.value.response.status_code
     assert {f"{site.issuer.url}#ann"} == principals
+    assert (site.outputs["api_id"], "live") == (
+        site.events[-1]["requestContext"]["apiId"],
+        site.events[-1]["requestContext"]["stage"],
+    )
 
 
 def test_chat_by_proxy_integrations(site: Site, with_tokens: Version) -> None:
