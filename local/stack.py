@@ -42,12 +42,15 @@ SETTINGS = (
     "MODEL_FAMILY",
     "ON_DISCONNECT",
     "PROMPT_CACHE",
+    "REQUESTS_PER_DAY",
+    "RETRY_SECONDS",
     "SESSION_DAYS",
     "SHOW_REASONING",
     "STALL_SECONDS",
     "STOP_SEQUENCES",
     "SYSTEM_PROMPT",
     "TEMPERATURE",
+    "TOKENS_PER_DAY",
     "TOP_P",
 )
 # What suits a model better than the function's defaults. SmolLM2 has a window of 8,192 tokens.
@@ -161,6 +164,7 @@ class Backends:
         The model id decides which native shape is spoken; "" leaves it to the function's settings.
         """
         return {
+            "AUTH": "none",
             "TABLE_NAME": TABLE,
             "MODEL_ID": model_id,
             "CALLBACK_URL": callback,

@@ -15,14 +15,19 @@ import pytest
 from endpoints import Connections
 
 import handler
+import leases
 import ws_sender
 from bedrock_stream import Model, client_config
+from budget import Budget
 from frames import ChatError
+from leases import Leases
 from memory import Memory, Turn
 from model_families import UnknownModelError, family_of
 from services import Services, connect
+from sessions import Sessions
 from settings import SettingsError, load
 from table import Table
+from uploads import Uploads
 
 
 @dataclass
@@ -60,6 +65,7 @@ class Chatting:
         self, connection_id: str = "c=", principal: str = "", **query: str
     ) -> dict[str, Any]:
         meta = {"authorizer": {"principalId": principal}} if principal else {}
+        self.change(auth="jwt" if principal else "none")
         return self.send("CONNECT", connection_id, queryStringParameters=query or None, meta=meta)
 
     def say(self, body: Any, connection_id: str = "c=", **meta: str) -> list[dict[str, Any]]:
@@ -76,20 +82,23 @@ class Chatting:
         self.app = replace(self.app, settings=replace(self.app.settings, **settings))
 
     def turns(self, session_id: str = "s") -> tuple[Turn, ...]:
-        return self.app.memory.history(session_id, "anonymous", 100)
+        return self.app.sessions.history(session_id, "anonymous", 100)[0]
 
 
 @pytest.fixture
 def chatting(table: Table, bedrock: str, connections: Connections) -> Chatting:
     client = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
-    settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url})
+    settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
     poster = boto3.client(
         "apigatewaymanagementapi", endpoint_url=connections.url, config=ws_sender.client_config()
     )
     app = Services(
         settings=settings,
         model=Model(client, settings.model_id, family_of(settings.model_id)),
-        memory=Memory(table, 30),
+        memory=(memory := Memory(table, 30)),
+        leases=(held := Leases(table, memory, Budget(0, 0))),
+        sessions=Sessions(table, memory, held),
+        uploads=Uploads(table, settings.max_input_bytes),
         connections_at=lambda _: poster,
     )
     chatting = Chatting(app, connections)
@@ -289,7 +298,7 @@ def test_a_session_of_another_principal(chatting: Chatting) -> None:
             asked = {"action": action, "body": '/script {"echo": true}', "session_id": "private"}
             (frame,) = chatting.say(asked, connection_id)
             assert ("error", "unauthorized") == (frame["type"], frame["code"])
-    assert 1 == len(chatting.app.memory.history("private", "me", 5))
+    assert 1 == len(chatting.app.sessions.history("private", "me", 5)[0])
 
 
 @pytest.mark.parametrize(
@@ -373,13 +382,14 @@ def test_deadline_before_a_word(chatting: Chatting) -> None:
 
 
 def test_no_time_left(chatting: Chatting) -> None:
-    """Where there is no time to answer, nothing is claimed and Bedrock is not called."""
+    """Where there is no time to answer, Bedrock is not called, and the session is free again."""
     chatting.clock.left = 5_000
     (frame,) = chatting.say({"body": "hi", "request_id": "r"})
     chatting.clock.left = 60_000
 
     assert ("error", "deadline") == (frame["type"], frame["code"])
-    assert "You said: hi" == text(chatting.say({"body": "hi", "request_id": "r"}))
+    assert () == chatting.turns()
+    assert "You said: hi" == text(chatting.say({"body": "hi", "request_id": "r2"}))
 
 
 # who may not
@@ -515,22 +525,24 @@ def test_memory_fails_before_the_model(
 def test_memory_fails_at_the_save(
     chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that could not be saved ends in an error, for the next turn will not know it."""
+    """A save is tried again for a while; one that fails for good ends in an error."""
     real: Callable[..., Any] = table.transact
     calls: list[int] = []
 
-    def second_fails(*writes: Any) -> Any:
+    def first_only(*writes: Any) -> Any:
         calls.append(1)
-        if len(calls) == 2:
-            raise ChatError("throttled", "The memory is busy.", cause="test")
-        return real(*writes)
+        if len(calls) == 1:
+            return real(*writes)
+        raise ChatError("throttled", "The memory is busy.", cause="test")
 
-    monkeypatch.setattr(table, "transact", second_fails)
-    frames = chatting.say("hi")
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "transact", first_only)
+        patch.setattr(leases, "SAVE_SECONDS", 1.0)
+        frames = chatting.say("hi")
 
     well_formed(frames)
     assert ("error", "throttled") == (frames[-1]["type"], frames[-1]["code"])
-    assert "You said: again" == text(chatting.say("again"))
+    assert len(calls) > 2
 
 
 def test_a_fault_of_our_own(
