@@ -15,7 +15,13 @@ import transcript
 from frames import ChatError, Done, Failed, Item
 from leases import LOOK_SECONDS, Lease, Leases, Listener, cut_off, expired, not_yours
 from memory import Memory, Turn, session_key
+from table import Item as TableItem
 from table import Table, Update
+
+# A client that reconnects at once may be faster than the message that it sent before: no order is
+# promised between two invocations. So long an unknown request may still arrive.
+ARRIVAL_SECONDS = 3.0
+ARRIVAL_PAUSE_SECONDS = 0.3
 
 
 class Sessions:
@@ -66,6 +72,27 @@ class Sessions:
         Raises:
             ChatError: `unauthorized`.
         """
+        arrival = min(until, time.monotonic() + ARRIVAL_SECONDS)
+        while (head := self._ask_to_turn(session_id, principal, request_id, listener)) is None:
+            if self._request(session_id, request_id) or time.monotonic() >= arrival:
+                return False
+            time.sleep(ARRIVAL_PAUSE_SECONDS)
+        while head.get("live") == request_id:
+            if head.get("heard") == listener.event_id:
+                return True
+            if expired(head):
+                self._leases.bury(session_id, head)
+                return False
+            if time.monotonic() >= until:
+                return True  # as far as anybody can tell it still runs
+            time.sleep(LOOK_SECONDS)
+            head = self._table.get(session_key(session_id, "head")) or {}
+        return bool(self._request(session_id, request_id).get("heard") == listener.event_id)
+
+    def _ask_to_turn(
+        self, session_id: str, principal: str, request_id: str, listener: Listener
+    ) -> TableItem | None:
+        """Leaves word for the running answer; gives the session's head, or None if none runs."""
         asked = self._table.update(
             Update(
                 key=session_key(session_id, "head"),
@@ -85,20 +112,10 @@ class Sessions:
         head = asked.item or {}
         if head.get("principal", principal) != principal:
             raise not_yours()
-        if not asked.done:
-            return False
-        while head.get("live") == request_id:
-            if head.get("heard") == listener.event_id:
-                return True
-            if expired(head):
-                self._leases.bury(session_id, head)
-                break
-            if time.monotonic() >= until:
-                return True  # as far as anybody can tell it still runs
-            time.sleep(LOOK_SECONDS)
-            head = self._table.get(session_key(session_id, "head")) or {}
-        request = self._table.get(session_key(session_id, f"request#{request_id}")) or {}
-        return bool(request.get("heard") == listener.event_id)
+        return head if asked.done else None
+
+    def _request(self, session_id: str, request_id: str) -> TableItem:
+        return self._table.get(session_key(session_id, f"request#{request_id}")) or {}
 
     def answered(self, session_id: str, request_id: str) -> tuple[Item, ...]:
         """The items of a request that ended, as they were told. Only after `rejoin`.
@@ -106,8 +123,8 @@ class Sessions:
         Raises:
             ChatError: `invalid_request` where nothing is known of it, or no longer.
         """
-        kept = self._table.get(session_key(session_id, f"request#{request_id}"))
-        if kept is None:
+        kept = self._request(session_id, request_id)
+        if not kept:
             raise ChatError("invalid_request", "No such request was taken; please send it.")
         if "ending" not in kept:  # its lease was lost in a way that left no trace of its end
             return (Failed(cut_off()),)
