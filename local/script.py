@@ -17,7 +17,8 @@ The order is a text that begins with `/script ` and goes on with one JSON object
 T is the lowerCamel name of an exception (`"event": true` sends it as an event message), `error`
 (an error message that no model describes), `cut` (the connection is aborted), `stall` (silence
 until the client hangs up), `truncate` (a clean end without the family's last chunk), or `bad_crc`.
-A fault may have a `message`. An order that makes no sense is answered with the reason why.
+A fault may have a `message`, and `times`: it befalls the first so many calls with the very same
+order, and then no more. An order that makes no sense is answered with the reason why.
 
 Anything else is answered with `You said: <text>`: the first two words at once, then a word a chunk.
 
@@ -28,6 +29,7 @@ and of reasoning. `max_tokens` and stop sequences are kept as a model would.
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +60,7 @@ _FAULT_MEMBERS: dict[str, type | tuple[type, ...]] = {
     "before": str,
     "event": bool,
     "message": str,
+    "times": int,
     "type": str,
 }
 
@@ -75,13 +78,13 @@ class Plan:
     failure: Failure | None = None
 
 
-def plan(prompt: Prompt) -> Plan:
-    """What the scripted model will do with a prompt. Raises nothing."""
+def plan(prompt: Prompt, met: int = 0) -> Plan:
+    """What the scripted model will do with a prompt, `met` so often before. Raises nothing."""
     said = prompt.last_words
     if not said.startswith(PREFIX):
         return _plain(prompt, f"You said: {said}")
     try:
-        return _obey(prompt, _order(said.removeprefix(PREFIX)))
+        return _obey(prompt, _order(said.removeprefix(PREFIX)), met)
     except _MistakeError as mistake:
         return _plain(prompt, f"This /script makes no sense: {mistake}.")
 
@@ -112,9 +115,11 @@ def _check(order: Mapping[str, Any], members: Mapping[str, type | tuple[type, ..
             raise _MistakeError(f"{name!r} is not between 0 and {MAX_CHUNKS}")
 
 
-def _obey(prompt: Prompt, order: Mapping[str, Any]) -> Plan:
+def _obey(prompt: Prompt, order: Mapping[str, Any], met: int) -> Plan:
     fault = order.get("fault", {})
     _check(fault, _FAULT_MEMBERS)
+    if fault and met >= fault.get("times", met + 1):
+        fault, order = {}, {name: value for name, value in order.items() if name != "fault"}
     if "before" in fault:
         if fault["before"] not in ERRORS:
             raise _MistakeError(f"'before' is none of {', '.join(ERRORS)}")
@@ -199,6 +204,9 @@ def _fault(order: Mapping[str, Any], chunks: int) -> tuple[int, Fault] | None:
 class Scripted:
     """A `Model` (see `local/models.py`) that needs nothing and is always ready."""
 
+    def __init__(self) -> None:
+        self._met: Counter[str] = Counter()
+
     async def start(self) -> None:
         """Nothing to load."""
 
@@ -207,7 +215,8 @@ class Scripted:
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """The planned pieces, each at its time. The schedule is absolute: delays do not add up."""
-        planned = plan(prompt)
+        planned = plan(prompt, self._met[prompt.last_words])
+        self._met[prompt.last_words] += 1
         if planned.failure:
             raise planned.failure
         clock = asyncio.get_running_loop().time

@@ -35,20 +35,28 @@ MODEL = "scripted"
 # The settings of the function (src/settings.py) that are taken from the environment of whoever
 # starts the stack; nothing else of it reaches the function.
 SETTINGS = (
+    "ALLOWED_ORIGINS",
     "DEADLINE_SECONDS",
+    "GUARDRAIL_ID",
+    "GUARDRAIL_VERSION",
     "HISTORY_TOKENS",
     "HISTORY_TURNS",
     "MAX_INPUT_BYTES",
     "MAX_OUTPUT_TOKENS",
     "MODEL_FAMILY",
     "ON_DISCONNECT",
+    "PERFORMANCE_LATENCY",
     "PROMPT_CACHE",
+    "REQUESTS_PER_DAY",
+    "RETRY_SECONDS",
+    "SERVICE_TIER",
     "SESSION_DAYS",
     "SHOW_REASONING",
     "STALL_SECONDS",
     "STOP_SEQUENCES",
     "SYSTEM_PROMPT",
     "TEMPERATURE",
+    "TOKENS_PER_DAY",
     "TOP_P",
 )
 # What suits a model better than the function's defaults. SmolLM2 has a window of 8,192 tokens.

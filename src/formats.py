@@ -1,9 +1,10 @@
 """The three ways to write a request's items as frames: `events`, `text` and `seed`. Pure.
 
 Rules
-- In `events`, the frames of one request count from `seq` 0 without a gap.
+- `fitted` makes items that need one frame each, so an item's place is its frame's `seq`.
 - No frame is longer than 32 KB of UTF-8, and no character is ever divided.
-- A format is one row of `FORMATS`; an encoder serves one request and keeps what that needs.
+- A format is one row of `FORMATS`; an encoder serves one request, from its first item on, and
+  keeps what that needs.
 
 Does not know how a frame travels, or whether anybody still listens.
 """
@@ -11,6 +12,7 @@ Does not know how a frame travels, or whether anybody still listens.
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -18,19 +20,55 @@ from frames import ChatError, Done, Failed, Item, PastTurn, Start
 from model_families import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
 
-# How much text is joined: plain text of that length fits one frame, whatever the ids beside it.
-MAX_JOINED_CHARACTERS = MAX_FRAME_BYTES - 1024
+# What a frame's contents may have: the rest is for the names around them, two ids of up to 128
+# characters and numbers.
+ROOM = MAX_FRAME_BYTES - 1024
 
 
-def coalesce(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, neighbouring deltas joined: what gathers during one post leaves as one."""
+# -- from items to items that fit ------------------------------------------------------------------
+
+
+def fitted(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each fit for one frame: what gathers during one post leaves as one.
+
+    Neighbouring deltas are joined, long ones split; a long history is told in several pages.
+    """
     for kind, run in groupby(items, type):
         if kind is TextDelta or kind is ReasoningDelta:
             text = "".join(item.text for item in run)  # type: ignore[union-attr]
-            for start in range(0, len(text), MAX_JOINED_CHARACTERS):
-                yield kind(text[start : start + MAX_JOINED_CHARACTERS])
+            yield from map(kind, split(text, ROOM, _text_bytes))
+        elif kind is tuple:
+            for turns in run:
+                yield from _pages(turns)  # type: ignore[arg-type]
         else:
             yield from run
+
+
+def _pages(turns: tuple[PastTurn, ...]) -> Iterator[tuple[PastTurn, ...]]:
+    """As many turns a page as fit. A turn too long for one goes on in the next entry."""
+    page: list[PastTurn] = []
+    used = 0
+    for entry in (entry for turn in turns for entry in _entries(turn)):
+        size = json_bytes(_turn_fields(entry)) + len(",")
+        if page and used + size > ROOM:
+            yield tuple(page)
+            page, used = [], 0
+        page.append(entry)
+        used += size
+    yield tuple(page)
+
+
+def _entries(turn: PastTurn) -> Iterator[PastTurn]:
+    """A turn in pieces that fit: the same `turn` number, texts to be joined."""
+    if json_bytes(_turn_fields(turn)) + len(",") <= ROOM:
+        yield turn
+        return
+    bare = replace(turn, user="", assistant="")
+    left = ROOM - json_bytes(_turn_fields(bare)) - len(",")
+    for piece in split(turn.user, left, _text_bytes):
+        yield replace(bare, user=piece)
+    for piece in split(turn.assistant, left, _text_bytes):
+        yield replace(bare, assistant=piece)
 
 
 def split(text: str, room: int, cost: Callable[[str], int]) -> Iterator[str]:
@@ -50,8 +88,15 @@ def json_bytes(value: Any) -> int:
     return len(_dump(value).encode())
 
 
+def _text_bytes(text: str) -> int:
+    return json_bytes(text) - len('""')
+
+
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# -- from items to frames --------------------------------------------------------------------------
 
 
 class Encoder(Protocol):
@@ -63,86 +108,46 @@ class Encoder(Protocol):
 
     pause: float
 
-    def encode(self, item: Item) -> Iterator[str]:
-        """The frames for one item: none where the format does not show it."""
+    def encode(self, seq: int, item: Item) -> Iterator[str]:
+        """The frames for the item at that place: none where the format does not show it."""
         ...
 
 
 class EventsEncoder:
-    """`?format=events`: every item as JSON objects with `type`, `request_id` and `seq`."""
+    """`?format=events`: every item as one JSON object with `type`, `request_id` and `seq`."""
 
     pause = 0.0
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
-        self._seq = 0
 
-    def encode(self, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
-        match item:
-            case Start():
-                yield self._frame("start", session_id=item.session_id, model=item.model)
-            case TextDelta():
-                yield from self._texts("delta", item.text)
-            case ReasoningDelta():
-                yield from self._texts("reasoning", item.text)
-            case Done():
-                yield self._frame("done", **_done_fields(item))
-            case Failed():
-                yield self._frame("error", **_error_fields(item.error))
-            case _:
-                yield from self._turns(item)
-
-    def _frame(self, kind: str, **fields: Any) -> str:
-        frame = {"type": kind, "request_id": self._request_id, "seq": self._seq, **fields}
-        self._seq += 1
-        return _dump(frame)
-
-    def _room(self, kind: str, **fields: Any) -> int:
-        """What a frame of this kind leaves for its contents, whatever its `seq`."""
-        widest = {"type": kind, "request_id": self._request_id, "seq": 10**9, **fields}
-        return MAX_FRAME_BYTES - json_bytes(widest)
-
-    def _texts(self, kind: str, text: str) -> Iterator[str]:
-        room = self._room(kind, text="")
-        for piece in split(text, room, lambda piece: json_bytes(piece) - len('""')):
-            yield self._frame(kind, text=piece)
-
-    def _turns(self, turns: tuple[PastTurn, ...]) -> Iterator[str]:
-        """As many turns a frame as fit. A turn too long for one goes on in the next entry."""
-        room = self._room("history", turns=[])
-        batch: list[dict[str, Any]] = []
-        used = 0
-        for entry in (entry for turn in turns for entry in _entries(turn, room)):
-            size = json_bytes(entry) + len(",")
-            if batch and used + size > room:
-                yield self._frame("history", turns=batch)
-                batch, used = [], 0
-            batch.append(entry)
-            used += size
-        yield self._frame("history", turns=batch)
+    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
+        kind, fields = _named(item)
+        yield _dump({"type": kind, "request_id": self._request_id, "seq": seq, **fields})
 
 
-def _entries(turn: PastTurn, room: int) -> Iterator[dict[str, Any]]:
-    """A turn in pieces of at most `room` bytes: the same `turn` number, texts to be joined."""
-    bare = {
-        "turn": turn.turn,
-        "request_id": turn.request_id,
-        "created_at": turn.created_at,
-        "state": turn.state,
-        "user": "",
-        "assistant": "",
-    }
-    whole = {**bare, "user": turn.user, "assistant": turn.assistant}
-    if json_bytes(whole) + len(",") <= room:
-        yield whole
-        return
-    left = room - json_bytes(bare) - len(",")
-    for name, text in (("user", turn.user), ("assistant", turn.assistant)):
-        for piece in split(text, left, lambda piece: json_bytes(piece) - len('""')):
-            yield {**bare, name: piece}
+def _named(item: Item) -> tuple[str, dict[str, Any]]:
+    match item:
+        case Start():
+            return "start", {"session_id": item.session_id, "model": item.model}
+        case TextDelta():
+            return "delta", {"text": item.text}
+        case ReasoningDelta():
+            return "reasoning", {"text": item.text}
+        case Done():
+            return "done", done_fields(item)
+        case Failed():
+            return "error", error_fields(item.error)
+        case turns:
+            return "history", {"turns": [_turn_fields(turn) for turn in turns]}
 
 
-def _done_fields(done: Done) -> dict[str, Any]:
+def _turn_fields(turn: PastTurn) -> dict[str, Any]:
+    return {name: getattr(turn, name) for name in PastTurn.__slots__}
+
+
+def done_fields(done: Done) -> dict[str, Any]:
+    """A good end as plain values; what is None is left out."""
     usage = done.usage and {
         name: count for name in Usage.__slots__ if (count := getattr(done.usage, name)) is not None
     }
@@ -152,12 +157,15 @@ def _done_fields(done: Done) -> dict[str, Any]:
         "latency_ms": done.latency_ms,
         "model": done.model,
         "cleared": done.cleared,
+        "running": done.running,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _error_fields(error: ChatError) -> dict[str, Any]:
-    return {"code": error.code, "message": error.message, "retryable": error.retryable}
+def error_fields(error: ChatError) -> dict[str, Any]:
+    """What a client is told of an error, as plain values."""
+    fields = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    return fields if error.retry_at is None else {**fields, "retry_at": error.retry_at}
 
 
 class TextEncoder:
@@ -174,11 +182,12 @@ class TextEncoder:
         del request_id  # nothing here has room for it
         self._said = False
 
-    def encode(self, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
+    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
+        del seq
         match item:
             case TextDelta():
                 self._said = True
-                yield from self._lines(item.text)
+                yield item.text
             case Failed():
                 yield f"[error {item.error.code}: {item.error.message}]"
             case Done(cleared=int()):
@@ -188,15 +197,16 @@ class TextEncoder:
                 if not (usual and self._said):
                     yield f"[{item.stop_reason or 'done'}]"
             case tuple():
-                self._said = bool(item)
+                self._said = self._said or bool(item)
                 for turn in item:
-                    yield from self._lines(f"you: {turn.user}\nmodel: {turn.assistant}")
+                    yield _plain(turn)
             case _:
                 return
 
-    @staticmethod
-    def _lines(text: str) -> Iterator[str]:
-        yield from split(text, MAX_FRAME_BYTES, lambda piece: len(piece.encode()))
+
+def _plain(turn: PastTurn) -> str:
+    speakers = (("you", turn.user), ("model", turn.assistant))
+    return "\n".join(f"{name}: {text}" for name, text in speakers if text)
 
 
 class SeedEncoder:
@@ -212,7 +222,8 @@ class SeedEncoder:
         self._text = ""
         self._fits = True
 
-    def encode(self, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
+    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
+        del seq
         match item:
             case TextDelta() if self._fits:
                 self._text += item.text
@@ -221,7 +232,7 @@ class SeedEncoder:
                 if self._fits:
                     yield frame
             case tuple():
-                self._text = "\n".join(f"you: {t.user}\nmodel: {t.assistant}" for t in item)
+                self._text = "\n".join(filter(None, [self._text, *map(_plain, item)]))
                 frame = self._frame("completed", self._text)
                 self._fits = len(frame.encode()) <= MAX_FRAME_BYTES
             case Done() if self._fits:

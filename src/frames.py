@@ -23,6 +23,13 @@ _ID = re.compile(r"[A-Za-z0-9_.:=@+-]{1,128}")
 DEFAULT_HISTORY_LIMIT = 20
 MAX_HISTORY_LIMIT = 100
 
+# Far more frames than the longest answer has; a number that JSON and everybody's integers can hold.
+MAX_SEQ = 10**9
+
+# A message of 128 KB (API Gateway's most) in JSON frames of 32 KB (a frame's most): 4 would do for
+# plain English, but JSON may write a byte as six (\u0041), and a frame has room for its ids too.
+MAX_PARTS = 32
+
 # What a client may be told, and whether the same request can succeed when it is sent again.
 CODES: Mapping[str, bool] = {
     "invalid_request": False,  # the frame is not one that this protocol has
@@ -35,7 +42,7 @@ CODES: Mapping[str, bool] = {
     "model_error": True,  # the model failed, or its stream broke
     "context_too_long": False,  # the conversation and the question do not fit the model
     "deadline": True,  # the time for one answer was over before a word
-    "over_budget": False,  # the allowance is used up
+    "over_budget": False,  # the day's allowance is used up
     "internal": True,  # a fault on this side
 }
 
@@ -45,17 +52,25 @@ class ChatError(Exception):
 
     `code` is one of `CODES`; `message` is a sentence for a person, free of anything secret;
     `retryable` says whether sending the same again can help (the code's own answer unless given).
-    `cause` is for the log alone: what was behind it, in a few words.
+    `cause` is for the log alone: what was behind it, in a few words. `retry_at`, in seconds of Unix
+    time, is when it will not be refused again, where that is known.
     """
 
     def __init__(
-        self, code: str, message: str, *, retryable: bool | None = None, cause: str = ""
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool | None = None,
+        cause: str = "",
+        retry_at: int | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retryable = CODES[code] if retryable is None else retryable
         self.cause = cause
+        self.retry_at = retry_at
 
 
 # -- what clients send -----------------------------------------------------------------------------
@@ -75,6 +90,32 @@ class Chat(_Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part(_Request):
+    """One of several frames that make a question together: its `number`, from 1, of `count`."""
+
+    body: str
+    number: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continue(_Request):
+    """Asks the model to go on where its last answer ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop(_Request):
+    """Asks to end the running answer; of `request_id`, where that is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume(_Request):
+    """Asks for the frames of `request_id` from `from_seq` on, here."""
+
+    from_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History(_Request):
     """Asks for the newest `limit` turns."""
 
@@ -91,7 +132,7 @@ class Ping(_Request):
     """Asks for a sign of life. API Gateway answers `ping` by itself; this is what reaches us."""
 
 
-Request = Chat | History | Clear | Ping
+Request = Chat | Part | Continue | Stop | Resume | History | Clear | Ping
 
 
 def parse(raw: str | None) -> Request:
@@ -118,10 +159,14 @@ def parse(raw: str | None) -> Request:
 
 
 def request_id_in(raw: str | None) -> str | None:
-    """The `request_id` of a frame that `parse` may have refused, if it has a usable one."""
+    """The `request_id` that answers to this frame bear, if it has a usable one.
+
+    A `stop` names another request, whose frames are not its own.
+    """
     try:
-        return _id(_json_object(raw or "") or {}, "request_id")
-    except ChatError:
+        fields = _json_object(raw or "") or {}
+        return None if fields.get("action") == "stop" else _id(fields, "request_id")
+    except ChatError:  # `parse` will say what is wrong
         return None
 
 
@@ -148,22 +193,58 @@ def _json_object(raw: str) -> dict[str, Any] | None:
     return value
 
 
-def _chat(fields: Mapping[str, Any], **ids: str | None) -> Chat:
+def _chat(fields: Mapping[str, Any], **ids: str | None) -> Chat | Part | Continue:
+    goes_on = fields.get("continue", False)
+    if not isinstance(goes_on, bool):
+        raise _invalid("continue must be true or false")
+    if goes_on:
+        if "body" in fields:
+            raise _invalid("continue takes no body")
+        return Continue(**ids)
     if "body" not in fields:
         raise _invalid("body is missing")
+    if "part" in fields or "parts" in fields:
+        return _part(fields, **ids)
     return Chat(body=_text(fields["body"], "body"), **ids)
 
 
+def _part(fields: Mapping[str, Any], **ids: str | None) -> Part:
+    if ids["request_id"] is None:
+        raise _invalid("a message in parts needs a request_id, the same in each")
+    count = _whole(fields, "parts", 1, MAX_PARTS)
+    number = _whole(fields, "part", 1, count)
+    body = fields["body"]
+    if not isinstance(body, str) or not is_unicode(body):  # a part may be white space alone
+        raise _invalid("body must be text")
+    return Part(body=body, number=number, count=count, **ids)
+
+
+def _resume(fields: Mapping[str, Any], **ids: str | None) -> Resume:
+    if ids["request_id"] is None:
+        raise _invalid("request_id is missing")
+    return Resume(from_seq=_whole(fields, "from_seq", 0, MAX_SEQ, 0), **ids)
+
+
 def _history(fields: Mapping[str, Any], **ids: str | None) -> History:
-    limit = fields.get("limit", DEFAULT_HISTORY_LIMIT)
+    return History(
+        limit=_whole(fields, "limit", 1, MAX_HISTORY_LIMIT, DEFAULT_HISTORY_LIMIT), **ids
+    )
+
+
+def _whole(
+    fields: Mapping[str, Any], name: str, least: int, most: int, default: int | None = None
+) -> int:
+    value = fields.get(name, default)
     # In Python True is 1; in JSON it is not, but 2.0 is 2.
-    if isinstance(limit, bool) or limit not in range(1, MAX_HISTORY_LIMIT + 1):
-        raise _invalid(f"limit must be a whole number from 1 to {MAX_HISTORY_LIMIT}")
-    return History(limit=int(limit), **ids)
+    if isinstance(value, bool) or value not in range(least, most + 1):
+        raise _invalid(f"{name} must be a whole number from {least} to {most}")
+    return int(value)
 
 
 _ACTIONS: Mapping[str, Callable[..., Request]] = {
     "chat": _chat,
+    "stop": lambda _, **ids: Stop(**ids),
+    "resume": _resume,
     "history": _history,
     "clear": lambda _, **ids: Clear(**ids),
     "ping": lambda _, **ids: Ping(**ids),
@@ -227,13 +308,17 @@ class PastTurn:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The request's good end. What is None is left out of the frame."""
+    """The request's good end. What is None is left out of the frame.
+
+    `running`, after a history, is the request that is being answered: it can be resumed.
+    """
 
     stop_reason: str | None = None
     usage: Usage | None = None
     latency_ms: Mapping[str, int] | None = None
     model: str | None = None
     cleared: int | None = None
+    running: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

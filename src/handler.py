@@ -2,6 +2,7 @@
 
 Rules
 - A request ends in exactly one terminal frame or, where nobody listens, in a saved turn.
+- An event that is delivered again changes nothing and says nothing.
 - No exception leaves `lambda_handler`: Lambda would log its traceback, API Gateway would add an
   error frame of its own, and an asynchronous event would count as failed after it was answered.
 
@@ -12,11 +13,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bedrock_stream
 import log
 import services
 from formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
@@ -24,28 +25,36 @@ from frames import (
     Chat,
     ChatError,
     Clear,
+    Continue,
     Done,
     Failed,
     History,
+    Part,
     PastTurn,
     Ping,
+    Resume,
     Start,
+    Stop,
     parse,
     request_id_in,
     valid_id,
 )
-from incoming import Context, Incoming
+from incoming import SUBPROTOCOL, Context, Incoming
+from leases import LEASE_SECONDS, Claim, Listener
 from memory import (
-    Claim,
     Connection,
     RedeliveredError,
     Turn,
+    guessed_tokens,
     messages,
     tokens_of_turn,
+    tokens_used,
     window,
 )
-from model_families import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
+from model_families import Prompt
+from relay import Answer, Channel, Course, relay
 from services import Services
+from transcript import reasoning_in
 from ws_sender import Sender
 
 SESSION_ID_BYTES = 24  # 192 bits: nobody guesses it
@@ -53,6 +62,12 @@ SESSION_ID_BYTES = 24  # 192 bits: nobody guesses it
 # Of the seconds before Lambda's timeout, what is kept for the save and the terminal frame. Before
 # that, what had arrived when the stream was ended may still be posted.
 SAVING_SHARE = 0.6
+
+ANONYMOUS = "anonymous"  # everybody, where nobody is asked who they are (AUTH=none)
+
+# What the model is told where the person only wants more. Newer models take no half an answer to go
+# on from, so it is asked for in words.
+CONTINUE = "Continue exactly where your last answer ended. Repeat nothing and add no introduction."
 
 Response = dict[str, Any]
 OK: Response = {"statusCode": 200}
@@ -89,6 +104,12 @@ def connect(app: Services, incoming: Incoming) -> Response:
     """Settles what holds for the whole connection: session, format, and whose it is."""
     wire_format = incoming.query.get("format") or DEFAULT_FORMAT
     session_id = incoming.query.get("session_id") or secrets.token_urlsafe(SESSION_ID_BYTES)
+    principal = PRINCIPALS[app.settings.auth](incoming)
+    origin = incoming.headers.get("origin")  # of browsers alone; other clients write what they like
+    if not principal:
+        return _status(403, "Nobody has let you in.")
+    if origin and app.settings.allowed_origins and origin not in app.settings.allowed_origins:
+        return _status(403, "This origin may not connect.")
     if wire_format not in FORMATS:
         return _status(400, f"format must be one of {', '.join(FORMATS)}")
     if not valid_id(session_id):
@@ -97,11 +118,23 @@ def connect(app: Services, incoming: Incoming) -> Response:
         Connection(
             connection_id=incoming.connection_id,
             session_id=session_id,
-            principal=incoming.principal,
+            principal=principal,
+            # Strangers share a name, but not an allowance. A digest: addresses are personal data.
+            payer=principal if principal != ANONYMOUS else f"ip#{log.digest(incoming.source_ip)}",
             format=wire_format,
         )
     )
+    if SUBPROTOCOL in incoming.subprotocols:
+        return {**OK, "headers": {"Sec-WebSocket-Protocol": SUBPROTOCOL}}
     return OK
+
+
+# Who connects, by the one word that counts under each AUTH; "" is nobody.
+PRINCIPALS: Mapping[str, Callable[[Incoming], str]] = {
+    "iam": lambda incoming: incoming.user_arn,
+    "jwt": lambda incoming: incoming.authorized,
+    "none": lambda _: ANONYMOUS,
+}
 
 
 def disconnect(app: Services, incoming: Incoming) -> Response:
@@ -139,123 +172,122 @@ def message(app: Services, incoming: Incoming) -> Response:
     except RedeliveredError:
         log.write("INFO", "event.redelivered", **incoming.ids)
     except ChatError as error:
-        _fail(incoming, reply, error)
+        _fail(app, incoming, reply, error)
     except Exception as error:  # noqa: BLE001 - see the rules
         failure = ChatError("internal", "Something failed on this side.", cause=_where(error))
-        _fail(incoming, reply, failure)
+        _fail(app, incoming, reply, failure)
     return OK
 
 
 def chat(app: Services, asked: Asked, request: Chat) -> None:
+    """Asks the model."""
+    _turn(app, asked, request.session_id, request.body)
+
+
+def part(app: Services, asked: Asked, request: Part) -> None:
+    """Asks the model, once the question is whole."""
+    session_id = request.session_id or asked.connection.session_id
+    principal = asked.connection.principal
+    question = app.uploads.add(session_id, principal, asked.incoming.event_id, request)
+    if question is not None and not question.strip():
+        raise ChatError("invalid_request", "the parts are empty together")
+    if question is not None:
+        _turn(app, asked, request.session_id, question)
+
+
+def go_on(app: Services, asked: Asked, request: Continue) -> None:
+    """Asks the model for the rest of its last answer."""
+    _turn(app, asked, request.session_id, CONTINUE, goes_on=True)
+
+
+def _turn(
+    app: Services, asked: Asked, session_id: str | None, question: str, *, goes_on: bool = False
+) -> None:
     """One turn: claim, history, stream and relay, save, and the terminal frame."""
     settings = app.settings
-    session_id = request.session_id or asked.connection.session_id
-    if len(request.body.encode()) > settings.max_input_bytes:
+    session_id = session_id or asked.connection.session_id
+    if len(question.encode()) > settings.max_input_bytes:
         raise ChatError("too_large", f"A message may have {settings.max_input_bytes} bytes.")
-    if _until(app, asked.incoming) <= time.monotonic():
-        raise ChatError("deadline", "There is no time left to answer.")
 
-    with app.memory.lease(_claim(asked, session_id)) as lease:
+    with app.leases.take(_claim(app, asked, session_id, question)) as lease:
         recent = app.memory.recent(session_id, settings.history_turns)
         past = window(recent.newest_first, settings.history_tokens)
+        if goes_on and not (past and past[-1].broke_off):
+            raise ChatError("invalid_request", "There is no answer to continue.")
+        if _until(app, asked.incoming) <= time.monotonic():
+            raise ChatError("deadline", "There is no time left to answer.")
         prompt = Prompt(
             system=settings.system_prompt,
-            messages=messages(past, request.body),
+            messages=messages(past, question),
             max_tokens=settings.max_output_tokens,
             temperature=settings.temperature,
             top_p=settings.top_p,
             stop_sequences=settings.stop_sequences,
             cache=settings.prompt_cache,
         )
-        answer = relay(app, asked, prompt, Start(session_id, settings.model_name))
+        course = Course(
+            until=_until(app, asked.incoming),
+            show_reasoning=settings.show_reasoning,
+            cancel_when_gone=settings.on_disconnect == "cancel",
+        )
+        channel = Channel(asked.reply, app.leases, lease, asked.incoming.began_at)
+        answer = relay(app.model, prompt, Start(session_id, settings.model_name), channel, course)
+        lease.used = tokens_used(answer.usage, prompt, answer.text)
+        asked.reply.settle()
         turn = Turn(
             number=recent.next_number,
             request_id=asked.request_id,
-            user=request.body,
+            user=question,
             assistant=answer.text,
             state=answer.state,
-            tokens=tokens_of_turn(answer.usage, past, request.body, answer.text),
+            tokens=tokens_of_turn(answer.usage, past, question, answer.text),
             created_at=int(time.time()),
+            stop_reason=answer.stop_reason,
+            reasoning=reasoning_in(asked.reply.told),
         )
-        app.memory.save(lease, turn)
+        kept = channel.told(answer.end)
+        while newcomer := app.leases.save(lease, turn, kept, channel.heard):
+            channel.turn_to(newcomer)
     asked.reply.send([answer.end])
     _log_turn(asked, session_id, turn, answer)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came of a call to the model. `end` is the frame that says so.
-
-    `latency_ms` has `total` and, where anything was said, `first_token`, since the event arrived.
-    """
-
-    text: str
-    state: str
-    usage: Usage
-    end: Done | Failed
-    latency_ms: Mapping[str, int]
+def stop(app: Services, asked: Asked, request: Stop) -> None:
+    """Asks a running answer to end; its own terminal frame tells that it did."""
+    _once(app, asked)
+    session_id = request.session_id or asked.connection.session_id
+    app.sessions.stop(session_id, asked.connection.principal, request.request_id)
 
 
-def relay(app: Services, asked: Asked, prompt: Prompt, start: Start) -> Answer:
-    """Streams the model's answer to the client while it arrives.
-
-    While one post is under way the next deltas gather, and leave together. `start` is posted while
-    Bedrock is already being called.
-    """
-    shown = (TextDelta, ReasoningDelta) if app.settings.show_reasoning else (TextDelta,)
-    said: list[str] = []
-    usage = Usage()
-    latency: dict[str, int] = {}
-    stop_reason, failure = "", None
-    try:
-        with bedrock_stream.answering(app.model, prompt, _until(app, asked.incoming)) as batches:
-            asked.reply.send([start])
-            for batch in batches:
-                for event in batch:
-                    match event:
-                        case TextDelta():
-                            said.append(event.text)
-                            latency.setdefault("first_token", _ms_since(asked))
-                        case Usage():
-                            usage = usage.updated(event)
-                        case Stopped():
-                            stop_reason = event.reason
-                asked.reply.send(event for event in batch if isinstance(event, shown))
-                if asked.reply.gone and app.settings.on_disconnect == "cancel" and not stop_reason:
-                    stop_reason = "disconnected"
-                    break
-    except ChatError as error:
-        failure = error
-    if asked.reply.late and not failure:
-        stop_reason = "deadline"  # the answer may be whole, but it was not all told
-    if stop_reason == "deadline" and not said:
-        failure = ChatError("deadline", "The model did not answer in time.")
-    latency["total"] = _ms_since(asked)
-    return Answer(
-        text="".join(said),
-        state=STATES.get(stop_reason, "error" if failure else "complete"),
-        usage=usage,
-        end=Failed(failure) if failure else Done(stop_reason, usage, latency, start.model),
-        latency_ms=latency,
+def resume(app: Services, asked: Asked, request: Resume) -> None:
+    """Tells a request's frames from `from_seq` on: where it runs, its Lambda does, and goes on."""
+    _once(app, asked)
+    connection = asked.connection
+    session_id = request.session_id or connection.session_id
+    listener = Listener(
+        asked.incoming.event_id, connection.connection_id, connection.format, request.from_seq
     )
-
-
-# How a turn is marked by what ended it; every other reason is the model's own.
-STATES: Mapping[str, str] = {"deadline": "deadline", "disconnected": "disconnected"}
+    until = min(_until(app, asked.incoming), time.monotonic() + 2 * LEASE_SECONDS)
+    if not app.sessions.rejoin(session_id, connection.principal, asked.request_id, listener, until):
+        asked.reply.told = list(app.sessions.answered(session_id, asked.request_id))
+        asked.reply.ended = True
+        encoder = FORMATS[connection.format](asked.request_id)
+        asked.reply.listen(connection.connection_id, encoder, request.from_seq)
 
 
 def history(app: Services, asked: Asked, request: History) -> None:
     """Tells the session's newest turns, oldest first."""
+    _once(app, asked)
     session_id = request.session_id or asked.connection.session_id
-    turns = app.memory.history(session_id, asked.connection.principal, request.limit)
-    asked.reply.send([tuple(_told(turn) for turn in turns), Done()])
+    turns, running = app.sessions.history(session_id, asked.connection.principal, request.limit)
+    asked.reply.send([tuple(_told(turn) for turn in turns), Done(running=running)])
 
 
 def clear(app: Services, asked: Asked, request: Clear) -> None:
     """Forgets the session's turns. The lease keeps a running answer from being saved behind it."""
     session_id = request.session_id or asked.connection.session_id
-    with app.memory.lease(_claim(asked, session_id)) as lease:
-        count = app.memory.forget(lease)
+    with app.leases.take(_claim(app, asked, session_id)) as lease:
+        count = app.sessions.forget(lease)
     asked.reply.send([Done(cleared=count)])
 
 
@@ -272,6 +304,10 @@ ROUTES: Mapping[str, Callable[[Services, Incoming], Response]] = {
 }
 ACTIONS: Mapping[type, Callable[[Services, Asked, Any], None]] = {
     Chat: chat,
+    Part: part,
+    Continue: go_on,
+    Stop: stop,
+    Resume: resume,
     History: history,
     Clear: clear,
     Ping: ping,
@@ -288,14 +324,24 @@ def _reply(app: Services, incoming: Incoming, request_id: str, wire_format: str)
     return Sender(client, incoming.connection_id, encoder, posting_until)
 
 
-def _claim(asked: Asked, session_id: str) -> Claim:
+def _claim(app: Services, asked: Asked, session_id: str, question: str = "") -> Claim:
+    settings = app.settings
+    most = settings.history_tokens + settings.max_output_tokens
     return Claim(
         session_id=session_id,
         principal=asked.connection.principal,
+        payer=asked.connection.payer,
         request_id=asked.request_id,
         event_id=asked.incoming.event_id,
-        lease_ms=int(max(0, asked.incoming.ends_at - time.monotonic()) * 1000),
+        question=question,
+        tokens=guessed_tokens(settings.system_prompt) + guessed_tokens(question) + most,
     )
+
+
+def _once(app: Services, asked: Asked) -> None:
+    """Lets an event pass that no claim covers, the first time."""
+    if not app.memory.first_delivery(asked.incoming.event_id):
+        raise RedeliveredError
 
 
 def _until(app: Services, incoming: Incoming) -> float:
@@ -314,8 +360,12 @@ def _told(turn: Turn) -> PastTurn:
     )
 
 
-def _fail(incoming: Incoming, reply: Sender, error: ChatError) -> None:
-    if not reply.ended:
+def _fail(app: Services, incoming: Incoming, reply: Sender, error: ChatError) -> None:
+    """Tells the client, unless this event's end was told already, here or in another delivery."""
+    told = reply.ended
+    with suppress(ChatError):  # a client is rather told twice than never
+        told = told or not app.memory.first_delivery(f"{incoming.event_id}#failed")
+    if not told:
         reply.send([Failed(error)])
     level = "ERROR" if error.code == "internal" else "INFO"
     log.write(level, "request.failed", **incoming.ids, code=error.code, cause=error.cause)
@@ -333,7 +383,7 @@ def _log_turn(asked: Asked, session_id: str, turn: Turn, answer: Answer) -> None
         state=turn.state,
         code=failure and failure.code,
         cause=failure and failure.cause,
-        stop_reason=answer.end.stop_reason if isinstance(answer.end, Done) else None,
+        stop_reason=answer.stop_reason or None,
         input_tokens=answer.usage.prompt_tokens,
         output_tokens=answer.usage.output_tokens,
         posts=asked.reply.posts,

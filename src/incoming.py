@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-ANONYMOUS = "anonymous"  # everybody, where nobody is asked who they are (auth = "none")
+# The subprotocol that a client may offer, beside one that carries a token; only this is echoed.
+SUBPROTOCOL = "chat.v1"
 
 
 class Context(Protocol):
@@ -30,15 +31,19 @@ class Incoming:
 
     `event_type` is CONNECT, MESSAGE or DISCONNECT. `event_id` is the same in every delivery of this
     event. `body` is the frame's text, "" where there is none, and None where it is no text.
-    `began_at` and `ends_at`, of `time.monotonic`, are when this invocation began and when Lambda
-    stops it.
+    `user_arn` is whom IAM let in, `authorized` whom the authorizer did, `source_ip` where they are;
+    each "" where there is none. `headers` have lower-case names. `began_at` and `ends_at`, of
+    `time.monotonic`, are when this invocation began and when Lambda stops it.
     """
 
     event_type: str
     connection_id: str
     event_id: str
     endpoint: str
-    principal: str
+    user_arn: str
+    authorized: str
+    source_ip: str
+    headers: Mapping[str, str]
     query: Mapping[str, str]
     body: str | None
     began_at: float
@@ -48,18 +53,27 @@ class Incoming:
     def of(cls, event: Any, context: Context) -> "Incoming":
         """Raises KeyError, TypeError or AttributeError for what is no WebSocket event."""
         meta = event["requestContext"]
+        identity = meta.get("identity") or {}
         now = time.monotonic()
         return cls(
             event_type=meta["eventType"],
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
             endpoint=f"https://{meta['domainName']}/{meta['stage']}",
-            principal=_principal(meta),
+            user_arn=identity.get("userArn") or "",
+            authorized=(meta.get("authorizer") or {}).get("principalId") or "",
+            source_ip=identity.get("sourceIp") or "",
+            headers={name.lower(): text for name, text in (event.get("headers") or {}).items()},
             query=event.get("queryStringParameters") or {},
             body=_text(event.get("body"), is_base64=event.get("isBase64Encoded") is True),
             began_at=now,
             ends_at=now + context.get_remaining_time_in_millis() / 1000,
         )
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """What the client offered in `Sec-WebSocket-Protocol`."""
+        return [each.strip() for each in self.headers.get("sec-websocket-protocol", "").split(",")]
 
     @property
     def ids(self) -> dict[str, str]:
@@ -76,9 +90,3 @@ def _text(body: Any, *, is_base64: bool) -> str | None:
         return base64.b64decode(body, validate=True).decode() if is_base64 else body
     except ValueError:  # no base64, or no UTF-8
         return None
-
-
-def _principal(meta: Mapping[str, Any]) -> str:
-    """Who connected, as the authorizer or IAM says; only the word of `$connect` is ever stored."""
-    authorizer, identity = meta.get("authorizer") or {}, meta.get("identity") or {}
-    return authorizer.get("principalId") or identity.get("userArn") or ANONYMOUS

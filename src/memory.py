@@ -1,41 +1,43 @@
-"""The hand-written conversation buffer: what was said, whose it is, and who may go on.
+"""The hand-written conversation buffer: what was said, and what of it the model sees again.
 
 Rules
-- A conversation belongs to a session, a session to the principal who spoke first in it, and nobody
-  else reads, continues or clears it.
-- One request at a time in a session: `claim` takes a lease that no Lambda outlives, and takes the
-  request id for good, in one conditional round trip. `save` gives the lease back.
 - One item per turn, numbered. Reading costs what the window costs, however long the conversation.
+- Roles alternate, and every answer that a person saw a word of is part of the conversation.
 
-Does not know DynamoDB's calls and failures (`table`), Bedrock, frames on a wire, or why a turn
-ended as it did.
+Does not know DynamoDB's calls and failures (`table`), who may speak (`leases`), Bedrock, or
+frames on a wire.
 
 The table: partition key `pk`, sort key `sk`, time to live `expires_at` (DynamoDB deletes up to days
-late, so `recent` looks at it too).
+late, so whoever reads looks at it too).
 
     pk                 sk             holds
     connection#<id>    connection     what was settled at $connect
-    session#<id>       head           whose it is; the lease: live, lease_token, lease_until
-    session#<id>       request#<id>   that this request was taken, and by which event
+    event#<id>         event          that this event was answered outside a session's lease
+    session#<id>       head           whose it is, and the lease             (`leases`)
+    session#<id>       request#<id>   that this request was taken; its frames (`leases`)
+    session#<id>       upload#<id>    a question that comes in parts         (`uploads`)
     session#<id>       turn#<number>  one question and its answer
+    budget#<person>    day#<number>   what was used of the day's allowance   (`budget`)
 """
 
-import secrets
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from frames import ChatError
-from model_families import Message, Usage
+from model_families import Message, Prompt, Usage
 from settings import CONNECTION_SECONDS
-from table import Item, Put, Table, Update
+from table import Item, Table
 
 # A guess for text whose tokens nobody counted, on the careful side: English runs at about four
 # bytes a token, other scripts at three or fewer.
 GUESSED_BYTES_PER_TOKEN = 3
 
 SECONDS_PER_DAY = 86_400
+
+# How long it is known that an event was answered. Lambda keeps an asynchronous event for
+# `maximum_event_age_in_seconds` (terraform: 60) before it gives up on delivering it.
+EVENT_SECONDS = 3600
 
 
 # -- the buffer: pure ------------------------------------------------------------------------------
@@ -45,8 +47,9 @@ SECONDS_PER_DAY = 86_400
 class Turn:
     """One question and what was answered.
 
-    `state` is complete, deadline, error or disconnected. `tokens` is what the turn adds to a later
-    prompt. `created_at` is in seconds of Unix time.
+    `state` is complete, stopped, deadline, error, disconnected or unfinished. `tokens` is what the
+    turn adds to a later prompt. `created_at` is in seconds of Unix time. `stop_reason` is the
+    model's, where it ended by itself; `reasoning` is kept where it was shown.
     """
 
     number: int
@@ -56,6 +59,14 @@ class Turn:
     state: str
     tokens: int
     created_at: int
+    stop_reason: str = ""
+    reasoning: str = ""
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether there is an answer, and more of it to come."""
+        ended = self.state == "complete" and self.stop_reason != "max_tokens"
+        return bool(self.assistant.strip()) and not ended
 
 
 def window(newest_first: Iterable[Turn], budget: int) -> tuple[Turn, ...]:
@@ -93,12 +104,32 @@ def tokens_of_turn(usage: Usage, past: Iterable[Turn], question: str, answer: st
     question (and, in a first turn, the system prompt). Where Bedrock reported nothing: a guess.
     """
     prompt = usage.prompt_tokens
-    asked = _guess(question) if prompt is None else max(1, prompt - sum(t.tokens for t in past))
-    said = _guess(answer) if usage.output_tokens is None else usage.output_tokens
+    asked = (
+        guessed_tokens(question) if prompt is None else max(1, prompt - sum(t.tokens for t in past))
+    )
+    said = guessed_tokens(answer) if usage.output_tokens is None else usage.output_tokens
     return asked + said
 
 
-def _guess(text: str) -> int:
+def tokens_used(usage: Usage, prompt: Prompt, answer: str) -> int:
+    """What a call has cost: as Bedrock reported, else a guess; nothing where nothing came of it."""
+    if usage == Usage() and not answer:
+        return 0
+    read, said = usage.prompt_tokens, usage.output_tokens
+    return (tokens_of_prompt(prompt) if read is None else read) + (
+        guessed_tokens(answer) if said is None else said
+    )
+
+
+def tokens_of_prompt(prompt: Prompt) -> int:
+    """A guess at what a prompt weighs."""
+    return guessed_tokens(prompt.system) + sum(
+        guessed_tokens(message.text) for message in prompt.messages
+    )
+
+
+def guessed_tokens(text: str) -> int:
+    """What a text may weigh whose tokens nobody counted."""
     return len(text.encode()) // GUESSED_BYTES_PER_TOKEN + 1
 
 
@@ -107,35 +138,13 @@ def _guess(text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What was settled at `$connect`; it never changes after."""
+    """What was settled at `$connect`; it never changes after. `payer`: whose allowance it uses."""
 
     connection_id: str
     session_id: str
     principal: str
+    payer: str
     format: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """Who asks for the session's lease.
-
-    `event_id` tells two deliveries of one event from a client that sends twice. `lease_ms` is how
-    long the asking Lambda can still live.
-    """
-
-    session_id: str
-    principal: str
-    request_id: str
-    event_id: str
-    lease_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A session that is held. `token` is of one attempt alone: nobody ends another's lease."""
-
-    session_id: str
-    token: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,146 +193,65 @@ class Memory:
         """Forgets the connection. Best effort, as `$disconnect` is: the time to live sees to it."""
         self._table.delete(_connection_key(connection_id))
 
-    # the lease
+    # events
 
-    @contextmanager
-    def lease(self, claim: Claim) -> Iterator[Lease]:
-        """Holds the session while something is done that ends in `save` or `forget`.
-
-        Time runs on the Lambdas' clocks, which AWS keeps within a fraction of a second:
-
-            claim ───────── stream ───────── save      the lease ends with `save`, with a failure,
-              └───────── lease_until ──────────────┘   or at the latest with the Lambda
-
-        Raises:
-            RedeliveredError: this very event was taken before.
-            ChatError: `busy`, `duplicate`, or `unauthorized` for another principal's session.
-        """
-        lease = Lease(claim.session_id, secrets.token_hex(8))
-        try:
-            refusal = self._claim(claim, lease)
-            if refusal is None:
-                yield lease
-        except BaseException:
-            # Also where the claim failed: it may have been taken, and DynamoDB's word of it lost.
-            with suppress(ChatError):  # the first failure is the one to tell
-                self._release(lease)
-            raise
-        if refusal is not None:
-            raise refusal
-
-    def _claim(self, claim: Claim, lease: Lease) -> Exception | None:
-        """Takes the session's lease and the request id, both or neither; else says why not."""
-        now = _now_ms()
-        lease_is_free = "(attribute_not_exists(live) OR lease_until < :now)"
-        session_is_mine = "(attribute_not_exists(pk) OR principal = :principal)"
-        take_lease = Update(
-            key=_session_key(claim.session_id, "head"),
-            expression="SET live = :request, lease_token = :token, lease_until = :until, "
-            "principal = :principal, expires_at = :expires",
-            condition=f"{session_is_mine} AND {lease_is_free}",
-            values={
-                ":request": claim.request_id,
-                ":token": lease.token,
-                ":until": now + claim.lease_ms,
-                ":principal": claim.principal,
-                ":expires": self._expiry(),
-                ":now": now,
-            },
-        )
-        take_request = Put(
-            item={
-                **_session_key(claim.session_id, f"request#{claim.request_id}"),
-                "event_id": claim.event_id,
-                "expires_at": self._expiry(),
-            },
-            condition="attribute_not_exists(pk)",
-        )
-        standing = self._table.transact(take_lease, take_request)
-        if standing is None:
-            return None
-        head, request = standing
-        if head is not None and head["principal"] != claim.principal:
-            return _not_yours()  # before all else: what was asked here is not theirs to know
-        if request is not None:
-            if request["event_id"] == claim.event_id:
-                return RedeliveredError()
-            return ChatError("duplicate", "This request_id was taken before; it is answered once.")
-        return ChatError("busy", "This session is answering another request.")
-
-    def _release(self, lease: Lease) -> None:
-        """Gives the lease back without a turn. Nothing happens if it was lost meanwhile."""
-        self._table.transact(self._end(lease))
-
-    def _end(self, lease: Lease) -> Update:
-        return Update(
-            key=_session_key(lease.session_id, "head"),
-            expression="REMOVE live, lease_token, lease_until SET expires_at = :expires",
-            condition="lease_token = :token",
-            values={":token": lease.token, ":expires": self._expiry()},
+    def first_delivery(self, event_id: str) -> bool:
+        """Whether this event is answered for the first time. Only what no claim covers need ask."""
+        expires_at = _now_s() + EVENT_SECONDS
+        return self._table.put_new(
+            {"pk": f"event#{event_id}", "sk": "event", "expires_at": expires_at}
         )
 
     # turns
 
     def recent(self, session_id: str, limit: int) -> Recent:
         """The newest `limit` turns, in one round trip."""
-        items = self._table.last(_session(session_id), "turn#", limit)
+        items = self._table.last(session_pk(session_id), "turn#", limit)
         return Recent(
             newest_first=tuple(_turn(item) for item in items if item["expires_at"] > _now_s()),
             next_number=items[0]["number"] + 1 if items else 1,
         )
 
-    def save(self, lease: Lease, turn: Turn) -> None:
-        """Writes the turn and gives the lease back, both or neither.
+    def turn(self, session_id: str, number: int) -> Turn | None:
+        """The turn of that number, if it is still kept."""
+        item = self._table.get(session_key(session_id, turn_sk(number)))
+        return None if item is None or item["expires_at"] <= _now_s() else _turn(item)
 
-        Raises:
-            ChatError: `internal` where the lease was lost to another request meanwhile.
-        """
-        key = _session_key(lease.session_id, f"turn#{turn.number:08d}")
-        write = Put(
-            item={**key, **asdict(turn), "expires_at": self._expiry()},
-            condition="attribute_not_exists(pk)",
-        )
-        if self._table.transact(write, self._end(lease)):
-            raise ChatError("internal", "The answer could not be saved.", cause="lease lost")
+    def item(self, session_id: str, turn: Turn) -> Item:
+        """The turn as it is written: together with whatever else must be, or not at all."""
+        return {
+            **session_key(session_id, turn_sk(turn.number)),
+            **asdict(turn),
+            "expires_at": self.expiry(),
+        }
 
-    def history(self, session_id: str, principal: str, limit: int) -> tuple[Turn, ...]:
-        """The newest `limit` turns, oldest first, for the session's own principal.
+    def forget(self, session_id: str) -> int:
+        """Deletes the session's turns and half-sent questions; says how many turns there were."""
+        self._table.delete_all(session_pk(session_id), "upload#")
+        return self._table.delete_all(session_pk(session_id), "turn#")
 
-        Raises:
-            ChatError: `unauthorized` for another principal's session.
-        """
-        turns = self.recent(session_id, limit).newest_first
-        # Asked after the turns: whose they are was written before the first of them.
-        head = self._table.get(_session_key(session_id, "head"))
-        if head is not None and head["principal"] != principal:
-            raise _not_yours()
-        return tuple(reversed(turns))
-
-    def forget(self, lease: Lease) -> int:
-        """Deletes the session's turns, gives the lease back, and says how many there were."""
-        count = self._table.delete_all(_session(lease.session_id), "turn#")
-        self._release(lease)
-        return count
-
-    def _expiry(self) -> int:
+    def expiry(self) -> int:
+        """When what is written now is forgotten, in seconds of Unix time."""
         return _now_s() + self._session_seconds
 
 
-def _not_yours() -> ChatError:
-    return ChatError("unauthorized", "This session belongs to someone else.")
+def session_key(session_id: str, sk: str) -> dict[str, str]:
+    """The key of one of a session's items."""
+    return {"pk": session_pk(session_id), "sk": sk}
+
+
+def session_pk(session_id: str) -> str:
+    """The partition key of all of a session's items."""
+    return f"session#{session_id}"
+
+
+def turn_sk(number: int) -> str:
+    """The sort key of a turn: as text in the order of the numbers."""
+    return f"turn#{number:08d}"
 
 
 def _connection_key(connection_id: str) -> dict[str, str]:
     return {"pk": f"connection#{connection_id}", "sk": "connection"}
-
-
-def _session_key(session_id: str, sk: str) -> dict[str, str]:
-    return {"pk": _session(session_id), "sk": sk}
-
-
-def _session(session_id: str) -> str:
-    return f"session#{session_id}"
 
 
 def _turn(item: Item) -> Turn:
@@ -332,7 +260,3 @@ def _turn(item: Item) -> Turn:
 
 def _now_s() -> int:
     return int(time.time())
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -13,9 +13,13 @@ import boto3
 import bedrock_stream
 import table
 import ws_sender
+from budget import Budget
+from leases import Leases
 from memory import Memory
 from model_families import family_of
+from sessions import Sessions
 from settings import Settings, load
+from uploads import Uploads
 
 if TYPE_CHECKING:
     from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -28,6 +32,9 @@ class Services:
     settings: Settings
     model: bedrock_stream.Model
     memory: Memory
+    leases: Leases
+    sessions: Sessions
+    uploads: Uploads
     connections_at: "Callable[[str], ApiGatewayManagementApiClient]"
 
 
@@ -53,9 +60,29 @@ def connect(environment: Mapping[str, str]) -> Services:
 
     if settings.callback_url:
         connections_at(settings.callback_url)
+    kept = table.Table(dynamodb, settings.table_name)
+    memory = Memory(kept, settings.session_days)
+    leases = Leases(kept, memory, Budget(settings.requests_per_day, settings.tokens_per_day))
     return Services(
         settings=settings,
-        model=bedrock_stream.Model(bedrock, settings.model_id, family),
-        memory=Memory(table.Table(dynamodb, settings.table_name), settings.session_days),
+        model=bedrock_stream.Model(
+            bedrock, settings.model_id, family, options(settings), settings.retry_seconds
+        ),
+        memory=memory,
+        leases=leases,
+        sessions=Sessions(kept, memory, leases),
+        uploads=Uploads(kept, settings.max_input_bytes),
         connections_at=connections_at,
     )
+
+
+def options(settings: Settings) -> dict[str, str]:
+    """What Bedrock is told beside the prompt; what is not set is left out."""
+    guarded = bool(settings.guardrail_id)
+    chosen = {
+        "guardrailIdentifier": settings.guardrail_id,
+        "guardrailVersion": settings.guardrail_version if guarded else "",
+        "serviceTier": settings.service_tier,
+        "performanceConfigLatency": settings.performance_latency,
+    }
+    return {name: value for name, value in chosen.items() if value}

@@ -36,6 +36,8 @@ ATTEMPTS = 3
 # first. The pauses are short because the other's transaction takes milliseconds.
 CONFLICT_PAUSES = (0.02, 0.05, 0.1, 0.2)
 
+NOT_THERE = "attribute_not_exists(pk)"
+
 # How often what BatchWriteItem left undone is sent again, and how long to wait before.
 UNPROCESSED_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
@@ -52,20 +54,30 @@ def client_config() -> Config:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Writes `item` where `condition` holds of what stands there."""
+    """Writes `item` where nothing stands yet."""
 
     item: Item
-    condition: str
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Applies `expression` to the item at `key` where `condition` holds. `values` fill both."""
+    """Applies `expression` to the item at `key`, there or not, where `condition` holds of it.
+
+    `values` fill both. An empty condition always holds.
+    """
 
     key: Item
     expression: str
-    condition: str
     values: Item
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What became of an update: whether it was `done`, and the item as it stands now, if any."""
+
+    done: bool
+    item: Item | None
 
 
 class Table:
@@ -91,6 +103,34 @@ class Table:
         """Writes the item, whatever stood there."""
         with _translated():
             self._client.put_item(TableName=self._name, Item=_written(item))
+
+    def put_new(self, item: Item) -> bool:
+        """Writes the item where nothing stands yet, and says whether it was so."""
+        try:
+            with _translated():
+                self._client.put_item(
+                    TableName=self._name, Item=_written(item), ConditionExpression=NOT_THERE
+                )
+        except _RefusedError:
+            return False
+        return True
+
+    def update(self, update: Update) -> Updated:
+        """Changes one item where its condition holds, in one round trip."""
+        for pause in (*CONFLICT_PAUSES, None):
+            try:
+                with _translated():
+                    changed = self._client.update_item(
+                        **self._updating(update), ReturnValues="ALL_NEW"
+                    )
+            except _RefusedError as refused:
+                return Updated(done=False, item=refused.standing)
+            except _ConflictError:
+                if pause is not None:
+                    time.sleep(pause)
+            else:
+                return Updated(done=True, item=_read(changed["Attributes"]))
+        raise ChatError("throttled", _BUSY, cause="dynamodb TransactionConflict")
 
     def delete(self, key: Item) -> None:
         """Deletes the item at `key`, if there is one."""
@@ -161,22 +201,28 @@ class Table:
         raise ChatError("throttled", _BUSY, cause="dynamodb TransactionConflict")
 
     def _write(self, write: Put | Update) -> dict[str, Any]:
-        common = {
-            "TableName": self._name,
-            "ConditionExpression": write.condition,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
         match write:
             case Put():
-                return {"Put": {**common, "Item": _written(write.item)}}
-            case Update():
-                update = {
-                    **common,
-                    "Key": _written(write.key),
-                    "UpdateExpression": write.expression,
-                    "ExpressionAttributeValues": _written(write.values),
+                put = {
+                    "TableName": self._name,
+                    "Item": _written(write.item),
+                    "ConditionExpression": NOT_THERE,
+                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 }
-                return {"Update": update}
+                return {"Put": put}
+            case Update():
+                return {"Update": self._updating(write)}
+
+    def _updating(self, update: Update) -> dict[str, Any]:
+        condition = {"ConditionExpression": update.condition} if update.condition else {}
+        return {
+            "TableName": self._name,
+            "Key": _written(update.key),
+            "UpdateExpression": update.expression,
+            "ExpressionAttributeValues": _written(update.values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            **condition,
+        }
 
 
 # -- failures --------------------------------------------------------------------------------------
@@ -208,6 +254,18 @@ class _CancelledError(Exception):
         ]
 
 
+class _RefusedError(Exception):
+    """The condition of a single write did not hold; `standing` is the item that stood there."""
+
+    def __init__(self, standing: Item | None) -> None:
+        super().__init__()
+        self.standing = standing
+
+
+class _ConflictError(Exception):
+    """A transaction holds the item for a moment."""
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -217,6 +275,11 @@ def _translated() -> Iterator[None]:
         code = response["Error"]["Code"]
         if code == "TransactionCanceledException":
             raise _CancelledError(response["CancellationReasons"]) from error
+        if code == "ConditionalCheckFailedException":
+            standing = response.get("Item")
+            raise _RefusedError(None if standing is None else _read(standing)) from error
+        if code == "TransactionConflictException":
+            raise _ConflictError from error
         if code in _THROTTLED:
             raise ChatError("throttled", _BUSY, cause=f"dynamodb {code}") from error
         raise ChatError("internal", _UNREACHABLE, cause=f"dynamodb {code}") from error

@@ -2,9 +2,10 @@
 
 Rules
 - One post at a time, in order: API Gateway promises no order between two.
-- What is sent in one call leaves in as few frames as it fits: deltas are joined, long ones split.
+- What is sent in one call leaves in as few frames as it fits (`formats.fitted`).
 - A request has one terminal frame, and nothing after it.
-- A client that is gone is a fact (`gone`), not an exception. After it nothing more is posted.
+- A client that is gone is a fact (`gone`), not an exception. What is sent after it is held for
+  another connection that may come (`listen`).
 - Back-pressure (429) and passing failures are waited out, within a bound. A post that is repeated
   may arrive twice: clients drop by `seq`.
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from formats import Encoder, coalesce
+from formats import Encoder, fitted
 from frames import Done, Failed, Item
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def client_config() -> Config:
 
 
 class Sender:
-    """Posts one request's frames to one connection.
+    """Tells one request's items to one connection at a time.
 
-    `delivery` is "ok" until it fails for good, and then says why. `posts` counts the calls made.
-    `ended` says whether the terminal frame was sent; after it, `send` refuses. From `until` (of
-    `time.monotonic`) on, only a terminal frame is posted: there is a turn to be saved first. `late`
-    says that frames were left out for that; their `seq` was not given to them.
+    `told` are the items so far; the place of one is its frame's `seq`. `delivery` is "ok" until it
+    fails for good, and then says why. `posts` counts the calls made. `ended` says whether the
+    terminal frame was sent; after it, `send` refuses. From `until` (of `time.monotonic`) on, only a
+    terminal frame is posted: there is a turn to be saved first. `late` says that something was left
+    out for that.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Sender:
         self._connection_id = connection_id
         self._encoder = encoder
         self._until = until
+        self._held: list[Item] = []
+        self.told: list[Item] = []
         self.delivery = "ok"
         self.posts = 0
         self.ended = False
@@ -84,18 +88,47 @@ class Sender:
 
         Where the format has a pause, it is spent here: meanwhile the next deltas gather.
         """
+        self._held.extend(items)
+        if self.gone and not any(isinstance(item, Done | Failed) for item in self._held):
+            return
         posts_before = self.posts
-        for item in coalesce(items):
+        self._tell(late_from=self._until)
+        if self._encoder.pause and self.posts > posts_before and not self.ended:
+            time.sleep(self._encoder.pause)
+
+    def settle(self) -> None:
+        """Gives what is held for nobody its place, for there is a turn to be saved."""
+        self._tell(late_from=None)
+
+    def listen(self, connection_id: str, encoder: Encoder, from_seq: int) -> None:
+        """Goes on at another connection: first what was told, from `from_seq` on, then what is new.
+
+        A terminal frame is told again to whoever has heard even that: they asked.
+        """
+        self._connection_id, self._encoder, self.delivery = connection_id, encoder, "ok"
+        for seq, item in enumerate(self.told):
+            again = self.ended and item is self.told[-1]
+            # Encoded in any case: some formats add up what was said.
+            for frame in encoder.encode(max(seq, from_seq) if again else seq, item):
+                if seq >= from_seq or again:
+                    self.post(frame, None if self.ended else self._until)
+        self._tell(late_from=self._until)
+
+    def _tell(self, late_from: float | None) -> None:
+        """Posts what is held. After `late_from` only the end is told."""
+        held, self._held = self._held, []
+        for item in fitted(held):
             if self.ended:
                 raise RuntimeError("a frame after the terminal frame")
             self.ended = isinstance(item, Done | Failed)
-            if not self.ended and time.monotonic() >= self._until:
+            in_time = late_from is None or time.monotonic() < late_from
+            if not (self.ended or in_time or self.gone):
                 self.late = True
                 continue
-            for frame in self._encoder.encode(item):
+            seq = len(self.told)
+            self.told.append(item)
+            for frame in self._encoder.encode(seq, item):
                 self.post(frame, None if self.ended else self._until)
-        if self._encoder.pause and self.posts > posts_before and not self.ended:
-            time.sleep(self._encoder.pause)
 
     def post(self, frame: str, until: float | None = None) -> None:
         """Posts one frame as it is, trying again for a while, but not beyond `until`."""

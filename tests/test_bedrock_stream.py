@@ -1,7 +1,11 @@
+import itertools
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import boto3
@@ -56,7 +60,7 @@ def script(**order: Any) -> Prompt:
 
 
 def read(model: Model, asked: Prompt, seconds: float = 30) -> list[list[Event]]:
-    with answering(model, asked, time.monotonic() + seconds) as batches:
+    with answering(model, asked, time.monotonic() + seconds, 1) as batches:
         return list(batches)
 
 
@@ -114,7 +118,7 @@ def test_a_clean_early_end_is_an_error(bedrock: str, family: str) -> None:
 def test_reading_never_waits_for_the_reader(bedrock: str) -> None:
     """What arrives while nobody looks is there, all at once, at the next look."""
     with answering(
-        model_at(bedrock), script(chunks=200, rate=400), time.monotonic() + 30
+        model_at(bedrock), script(chunks=200, rate=400), time.monotonic() + 30, 1
     ) as batches:
         first = next(batches)
         time.sleep(1.5)  # the post of the first delta, three times as long as the whole answer
@@ -187,7 +191,7 @@ def test_breaks(bedrock: str, fault: dict[str, Any], code: str, retryable: bool,
     order = script(chunks=9, text="ab", fault={"at": at, **fault})
     model = model_at(bedrock, stall_seconds=0.5 if fault["type"] == "stall" else 5.0)
     until = time.monotonic() + 30
-    with answering(model, order, until) as batches, pytest.raises(ChatError) as failed:
+    with answering(model, order, until, 1) as batches, pytest.raises(ChatError) as failed:
         said.extend(event for batch in batches for event in batch)
 
     assert (code, retryable) == (failed.value.code, failed.value.retryable)
@@ -252,7 +256,7 @@ def test_every_fault_has_a_documented_code() -> None:
         *(row for _, row in bedrock_stream._BREAKS),
     ]
 
-    assert {code for code, _, _ in rows} <= set(CODES)
+    assert {row.code for row in rows} <= set(CODES)
 
 
 def test_deadline(bedrock: str) -> None:
@@ -266,7 +270,7 @@ def test_deadline(bedrock: str) -> None:
 def test_deadline_while_nobody_looked(bedrock: str) -> None:
     """The time was over during a long post: what had arrived is given out, and then the end."""
     order = script(chunks=1000, rate=1000)
-    with answering(model_at(bedrock), order, time.monotonic() + 0.5) as batches:
+    with answering(model_at(bedrock), order, time.monotonic() + 0.5, 1) as batches:
         first = next(batches)
         time.sleep(0.7)
         second = next(batches)
@@ -278,7 +282,7 @@ def test_deadline_while_nobody_looked(bedrock: str) -> None:
 
 def test_an_answer_that_was_whole_by_the_deadline(bedrock: str) -> None:
     """An answer that ended in time is not cut because nobody looked."""
-    with answering(model_at(bedrock), script(chunks=50), time.monotonic() + 1) as batches:
+    with answering(model_at(bedrock), script(chunks=50), time.monotonic() + 1, 1) as batches:
         first = next(batches)
         time.sleep(1.2)
         second = list(batches)
@@ -300,7 +304,7 @@ def test_hanging_up(bedrock: str) -> None:
     """Who leaves the context ends the reading, and with it Bedrock's stream."""
     before = readers()
     order = script(chunks=10_000, rate=200)
-    with answering(model_at(bedrock), order, time.monotonic() + 60) as batches:
+    with answering(model_at(bedrock), order, time.monotonic() + 60, 1) as batches:
         next(batches)
         (reader,) = readers() - before
 
@@ -368,3 +372,145 @@ def test_one_attempt_by_botocore() -> None:
 
     assert 1 == config.retries["total_max_attempts"]
     assert (3.0, 60.0) == (config.connect_timeout, config.read_timeout)
+
+
+# trying again
+
+
+ORDERS = itertools.count(1)
+
+
+def failing(**fault: Any) -> Prompt:
+    """An order that nobody gave before: a fault's `times` are counted by the very order."""
+    return script(chunks=3, fault={**fault, "message": f"order {next(ORDERS)}"})
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bedrock_stream, "FIRST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"before": "ThrottlingException"},
+        {"before": "ModelNotReadyException"},
+        {"before": "ServiceUnavailableException"},
+        {"before": "InternalServerException"},
+        {"at": 0, "type": "throttlingException"},
+        {"at": 0, "type": "throttlingException", "event": True},
+        {"at": 0, "type": "serviceUnavailableException"},
+        {"at": 0, "type": "internalServerException"},
+        {"at": 0, "type": "cut"},
+    ],
+    ids=str,
+)
+def test_turned_away_and_then_answered(bedrock: str, fault: dict[str, Any]) -> None:
+    """What turned the call away, or cut it before the first delta, is tried again, and passes."""
+    model = replace(model_at(bedrock), retry_seconds=20.0)
+
+    assert "w w w " == text(read_all(model, failing(**fault, times=2)))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"before": "ValidationException"}, "model_error"),
+        ({"before": "AccessDeniedException"}, "model_unavailable"),
+        ({"before": "ServiceQuotaExceededException"}, "throttled"),
+        ({"before": "ModelTimeoutException"}, "model_error"),
+        ({"at": 1, "type": "throttlingException"}, "throttled"),
+        ({"at": 1, "type": "cut"}, "model_error"),
+        ({"at": 0, "type": "bad_crc"}, "model_error"),
+        ({"at": 0, "type": "truncate"}, "model_error"),
+    ],
+    ids=str,
+)
+def test_not_tried_again(bedrock: str, fault: dict[str, Any], code: str) -> None:
+    """What will not pass, what may have been answered, and all that had a first delta."""
+    model = replace(model_at(bedrock), retry_seconds=20.0)
+
+    with pytest.raises(ChatError) as failed:
+        read_all(model, failing(**fault, times=1))
+    assert code == failed.value.code
+
+
+@pytest.mark.usefixtures("quick")
+def test_trying_again_has_its_time(bedrock: str) -> None:
+    """A model that never comes back is told after `retry_seconds`, and within the deadline."""
+    for seconds, until in ((0.3, 30.0), (30.0, 0.3), (0.0, 30.0)):
+        model = replace(model_at(bedrock), retry_seconds=seconds)
+        with pytest.raises(ChatError) as failed:
+            read(model, failing(before="ThrottlingException"), until)
+        assert "throttled" == failed.value.code
+
+
+def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full jitter: each pause is drawn from nothing up to twice the last bound."""
+    bounds: list[tuple[float, float]] = []
+    failure = ChatError("throttled", "Later.")
+
+    def draw(least: float, most: float) -> float:
+        bounds.append((least, most))
+        return 0.0
+
+    failures = [failure] * 5 + [None]
+    monkeypatch.setattr(random, "uniform", draw)
+    monkeypatch.setattr(bedrock_stream, "_read_once", lambda *_: failures.pop(0))
+    model = replace(model_at("http://127.0.0.1:9"), retry_seconds=1.0)
+    bedrock_stream._read(
+        model, prompt("x"), time.monotonic() + 9, SimpleQueue(), bedrock_stream._Line()
+    )
+
+    assert [(0, 0.5), (0, 1.0), (0, 2.0), (0, 4.0), (0, 4.0)] == bounds
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        script(chunks=9, fault={"at": 3, "type": "stall"}),
+        script(chunks=9, fault={"at": 0, "type": "stall"}),
+        script(chunks=1000, rate=1),
+    ],
+    ids=["silent", "silent from the start", "slow"],
+)
+def test_hanging_up_wakes_the_reader(bedrock: str, asked: Prompt) -> None:
+    """It waits neither for the next chunk nor for the stall time, 60 s here."""
+    before = readers()
+    model = model_at(bedrock, stall_seconds=60.0)
+    with answering(model, asked, time.monotonic() + 60, 0.5) as batches:
+        next(batches)
+        next(batches)
+        (reader,) = readers() - before
+    reader.join(5)
+
+    assert not reader.is_alive()
+
+
+def test_an_empty_batch_is_a_tick(bedrock: str) -> None:
+    """Who waits for a silent model can look about meanwhile."""
+    asked = script(chunks=9, fault={"at": 0, "type": "stall"})
+    with answering(model_at(bedrock), asked, time.monotonic() + 60, 0.05) as batches:
+        silent = [batch for batch, _ in zip(batches, range(5), strict=False)]
+
+    assert [] == text_of(silent)
+
+
+def text_of(batches: list[list[Event]]) -> list[str]:
+    return [event.text for batch in batches for event in batch if isinstance(event, TextDelta)]
+
+
+def test_options_reach_the_call(bedrock: str) -> None:
+    """Guardrail, service tier and latency are arguments of the call, beside the prompt."""
+    asked: list[Any] = []
+    model = replace(model_at(bedrock), options={"serviceTier": "flex", "guardrailIdentifier": "g"})
+    model.client.meta.events.register(
+        "before-call.bedrock-runtime.*", lambda params, **_: asked.append(params["headers"])
+    )
+    read_all(model, prompt("hi"))
+
+    (headers,) = asked
+    assert "flex" == headers["X-Amzn-Bedrock-Service-Tier"]
+    assert "g" == headers["X-Amzn-Bedrock-GuardrailIdentifier"]

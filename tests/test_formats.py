@@ -13,7 +13,7 @@ from formats import (
     EventsEncoder,
     SeedEncoder,
     TextEncoder,
-    coalesce,
+    fitted,
     json_bytes,
     split,
 )
@@ -28,7 +28,7 @@ ERROR = Failed(ChatError("throttled", "Later."))
 
 
 def frames(encoder: Encoder, items: Iterable[Item]) -> list[str]:
-    return [frame for item in items for frame in encoder.encode(item)]
+    return [frame for seq, item in enumerate(fitted(items)) for frame in encoder.encode(seq, item)]
 
 
 def events(items: Iterable[Item], request_id: str = "r") -> list[dict[str, Any]]:
@@ -122,6 +122,13 @@ def test_no_frame_is_too_long(name: str, character: str) -> None:
         assert text == "".join(made)
 
 
+def test_an_error_that_ends_with_the_day() -> None:
+    """Where it is known when a request will not be refused again, it is told."""
+    assert (
+        86_400 == events([Failed(ChatError("over_budget", "No.", retry_at=86_400))])[0]["retry_at"]
+    )
+
+
 def test_split_fills_its_pieces() -> None:
     """Pieces are as long as they may be: each costs a post."""
     assert ["aaaa", "aaaa", "a"] == list(split("a" * 9, 4, len))
@@ -164,9 +171,9 @@ def test_long_history_is_split_and_joined(turns: list[tuple[str, str]], stretch:
         max_size=20,
     )
 )
-def test_coalesce_joins_neighbours_and_keeps_order(items: list[Item]) -> None:
+def test_neighbours_are_joined_and_keeps_order(items: list[Item]) -> None:
     """Joined deltas say the same in the same order, and no two neighbours are of one kind."""
-    joined = list(coalesce(items))
+    joined = list(fitted(items))
 
     def said(of: Iterable[Any]) -> list[tuple[type, str]]:
         return [(type(item), character) for item in of for character in item.text]
@@ -175,11 +182,11 @@ def test_coalesce_joins_neighbours_and_keeps_order(items: list[Item]) -> None:
     assert all(type(a) is not type(b) for a, b in pairwise(joined))
 
 
-def test_coalesce_leaves_the_rest_alone() -> None:
+def test_the_rest_is_left_alone() -> None:
     """Only deltas are joined."""
     items: list[Item] = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done(), Done()]
 
-    assert [Start("s", "m"), TextDelta("ab"), Done(), Done()] == list(coalesce(items))
+    assert [Start("s", "m"), TextDelta("ab"), Done(), Done()] == list(fitted(items))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +239,5 @@ def test_seed_too_long() -> None:
     """An answer that outgrows the format ends as an error that says it was saved, and only once."""
     made = frames(SeedEncoder("r"), [TextDelta("a" * 40_000), TextDelta("b"), Done("end_turn")])
 
-    assert 1 == len(made)
-    assert "error" == json.loads(made[0])["status"]
-    assert "saved" in json.loads(made[0])["msg"]
+    assert ["proceeding", "error"] == [json.loads(frame)["status"] for frame in made]
+    assert "saved" in json.loads(made[-1])["msg"]

@@ -12,8 +12,13 @@ from frames import (
     Chat,
     ChatError,
     Clear,
+    Continue,
     History,
+    Part,
     Ping,
+    Request,
+    Resume,
+    Stop,
     parse,
     request_id_in,
     valid_id,
@@ -54,6 +59,19 @@ def test_plain_text_is_chat(text: str) -> None:
             {"user_id": "u", "request_id": "r", "type": "text", "body": "x", "convType": "n"},
             Chat(body="x", request_id="r"),
         ),
+        ({"continue": True}, Continue()),
+        ({"continue": False, "body": "x"}, Chat(body="x")),
+        ({"action": "stop"}, Stop()),
+        ({"action": "stop", "request_id": "r"}, Stop(request_id="r")),
+        ({"action": "resume", "request_id": "r"}, Resume(request_id="r", from_seq=0)),
+        (
+            {"action": "resume", "request_id": "r", "from_seq": 7.0},
+            Resume(request_id="r", from_seq=7),
+        ),
+        (
+            {"body": " ", "part": 2, "parts": 2, "request_id": "r"},
+            Part(body=" ", number=2, count=2, request_id="r"),
+        ),
         ({"action": "history"}, History(limit=20)),
         (
             {"action": "history", "limit": 100, "session_id": "s"},
@@ -83,11 +101,23 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
         ('{"body":"  \\n"}', "body is empty"),
         ('{"body":"\\ud800"}', "surrogate"),
         ("\ud800", "surrogate"),
-        ('{"action":"nope","body":"x"}', "action must be one of chat, history, clear, ping"),
+        ('{"action":"nope","body":"x"}', "action must be one of chat, stop, resume, history, "),
         ('{"action":5}', "action must be"),
         ('{"action":null,"body":"x"}', "action must be"),
         ('{"action":["chat"],"body":"x"}', "action must be"),
         ("[]", "array"),
+        ('{"action":"resume"}', "request_id is missing"),
+        ('{"action":"resume","request_id":"r","from_seq":-1}', "from_seq must be"),
+        ('{"action":"resume","request_id":"r","from_seq":"1"}', "from_seq must be"),
+        ('{"continue":"yes"}', "continue must be true or false"),
+        ('{"continue":true,"body":"x"}', "continue takes no body"),
+        ('{"body":"x","part":1,"parts":2}', "needs a request_id"),
+        ('{"body":"x","part":3,"parts":2,"request_id":"r"}', "part must be .* from 1 to 2"),
+        ('{"body":"x","part":0,"parts":2,"request_id":"r"}', "part must be"),
+        ('{"body":"x","part":1,"request_id":"r"}', "parts must be .* from 1 to 32"),
+        ('{"body":"x","parts":33,"part":1,"request_id":"r"}', "parts must be"),
+        ('{"body":5,"part":1,"parts":2,"request_id":"r"}', "body must be text"),
+        ('{"body":"\\ud800","part":1,"parts":2,"request_id":"r"}', "body must be text"),
         ("[1, 2]", "array"),
         ('{"body": "x"', "must be a JSON object"),
         ("{" * 100_000, "must be a JSON object"),
@@ -129,13 +159,15 @@ def test_any_text_is_a_request_or_refused(raw: str) -> None:
     except ChatError as error:
         said = error.code
 
-    assert said == "invalid_request" or isinstance(said, Chat | History | Clear | Ping)
+    assert said == "invalid_request" or isinstance(said, Request)
 
 
 SCHEMA = json.loads(
     (Path(__file__).parents[1] / "docs" / "protocol.schema.json").read_text("utf-8")
 )
 CLIENT = Draft202012Validator({"$ref": "#/$defs/client", "$defs": SCHEMA["$defs"]})
+
+ACTIONS = ["chat", "stop", "resume", "history", "clear", "ping"]
 
 ids = st.text(alphabet="aZ0_.:=@+-/ \n", max_size=6)
 json_values = st.recursive(
@@ -151,13 +183,24 @@ json_values = st.recursive(
 @example({"action": "history", "limit": True})
 @example({"body": "x", "request_id": "a\n"})
 @example({"action": "ping", "session_id": []})
+@example({"continue": True})
+@example({"continue": True, "body": None})
+@example({"continue": False, "body": "x", "part": None})
+@example({"action": "resume", "request_id": "r", "from_seq": 1e9})
+@example({"action": "stop", "request_id": ""})
+@example({"body": " ", "part": 1, "parts": 2.0, "request_id": "r"})
+@example({"body": "", "part": 2, "parts": 1, "request_id": "r"})
 @given(
     st.fixed_dictionaries(
         {},
         optional={
-            "action": json_values | st.sampled_from(["chat", "history", "clear", "ping"]),
+            "action": json_values | st.sampled_from(ACTIONS),
             "body": json_values,
+            "continue": json_values,
+            "from_seq": json_values,
             "limit": json_values,
+            "part": json_values,
+            "parts": json_values,
             "request_id": json_values,
             "session_id": json_values,
         },
@@ -166,6 +209,11 @@ json_values = st.recursive(
 def test_any_fields_are_a_request_or_refused(fields: dict[str, object]) -> None:
     """Fields of any type and value: what the schema allows is a request, all else the one error."""
     allowed = CLIENT.is_valid(fields)
+    if allowed and "parts" in fields and fields.get("action", "chat") == "chat":
+        part, parts = fields["part"], fields["parts"]
+        assert isinstance(part, int | float)
+        assert isinstance(parts, int | float)
+        allowed = part <= parts  # which no schema can say
     try:
         request = parse(json.dumps(fields))
     except ChatError:
@@ -188,6 +236,8 @@ def test_any_fields_are_a_request_or_refused(fields: dict[str, object]) -> None:
         ('{"body":5,"request_id":"r-1"}', "r-1"),
         ('{"body":"x","request_id":5}', None),
         ('{"body":"x","request_id":"' + "r" * 5000 + '"}', None),
+        ('{"action":"stop","request_id":"another"}', None),
+        ('{"action":"resume","request_id":"r-1"}', "r-1"),
         ("plain", None),
         ("{broken", None),
         ("[]", None),

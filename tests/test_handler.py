@@ -15,14 +15,20 @@ import pytest
 from endpoints import Connections
 
 import handler
+import leases
+import sessions
 import ws_sender
 from bedrock_stream import Model, client_config
+from budget import Budget
 from frames import ChatError
+from leases import Leases
 from memory import Memory, Turn
 from model_families import UnknownModelError, family_of
 from services import Services, connect
+from sessions import Sessions
 from settings import SettingsError, load
 from table import Table
+from uploads import Uploads
 
 
 @dataclass
@@ -60,6 +66,7 @@ class Chatting:
         self, connection_id: str = "c=", principal: str = "", **query: str
     ) -> dict[str, Any]:
         meta = {"authorizer": {"principalId": principal}} if principal else {}
+        self.change(auth="jwt" if principal else "none")
         return self.send("CONNECT", connection_id, queryStringParameters=query or None, meta=meta)
 
     def say(self, body: Any, connection_id: str = "c=", **meta: str) -> list[dict[str, Any]]:
@@ -76,20 +83,23 @@ class Chatting:
         self.app = replace(self.app, settings=replace(self.app.settings, **settings))
 
     def turns(self, session_id: str = "s") -> tuple[Turn, ...]:
-        return self.app.memory.history(session_id, "anonymous", 100)
+        return self.app.sessions.history(session_id, "anonymous", 100)[0]
 
 
 @pytest.fixture
 def chatting(table: Table, bedrock: str, connections: Connections) -> Chatting:
     client = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
-    settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url})
+    settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
     poster = boto3.client(
         "apigatewaymanagementapi", endpoint_url=connections.url, config=ws_sender.client_config()
     )
     app = Services(
         settings=settings,
         model=Model(client, settings.model_id, family_of(settings.model_id)),
-        memory=Memory(table, 30),
+        memory=(memory := Memory(table, 30)),
+        leases=(held := Leases(table, memory, Budget(0, 0))),
+        sessions=Sessions(table, memory, held),
+        uploads=Uploads(table, settings.max_input_bytes),
         connections_at=lambda _: poster,
     )
     chatting = Chatting(app, connections)
@@ -146,6 +156,73 @@ def test_connect_refuses_what_it_does_not_know(chatting: Chatting, query: dict[s
     assert 400 == chatting.connect("new=", **query)["statusCode"]
     with pytest.raises(ChatError):
         chatting.app.memory.connection("new=")
+
+
+@pytest.mark.parametrize(
+    ("auth", "meta", "principal"),
+    [
+        ("none", {}, "anonymous"),
+        ("none", {"authorizer": {"principalId": "p"}}, "anonymous"),
+        ("iam", {"identity": {"userArn": "arn:aws:iam::1:user/a"}}, "arn:aws:iam::1:user/a"),
+        ("iam", {"authorizer": {"principalId": "p"}}, None),
+        ("iam", {}, None),
+        ("jwt", {"authorizer": {"principalId": "p"}}, "p"),
+        ("jwt", {"identity": {"userArn": "arn:aws:iam::1:user/a"}}, None),
+        ("jwt", {"authorizer": {}}, None),
+    ],
+)
+def test_who_is_let_in(
+    chatting: Chatting, auth: str, meta: dict[str, Any], principal: str | None
+) -> None:
+    """Only the word that the deployment's AUTH asks for counts; without it the door is closed."""
+    chatting.change(auth=auth)
+    answer = chatting.send("CONNECT", "c1=", meta=meta)
+
+    if principal is None:
+        assert 403 == answer["statusCode"]
+    else:
+        assert handler.OK == answer
+        assert principal == chatting.app.memory.connection("c1=").principal
+
+
+@pytest.mark.parametrize(
+    ("allowed", "headers", "status"),
+    [
+        ((), {"Origin": "https://evil.example"}, 200),
+        (("https://a.example",), {"Origin": "https://a.example"}, 200),
+        (("https://a.example",), {"origin": "https://evil.example"}, 403),
+        (("https://a.example",), {"Origin": "null"}, 403),
+        (("https://a.example",), {}, 200),
+    ],
+)
+def test_origins(
+    chatting: Chatting, allowed: tuple[str, ...], headers: dict[str, str], status: int
+) -> None:
+    """A page of another site may not connect; what is no browser says no origin."""
+    chatting.change(allowed_origins=allowed)
+
+    assert status == chatting.send("CONNECT", "c1=", headers=headers)["statusCode"]
+
+
+def test_only_the_protocol_is_echoed(chatting: Chatting) -> None:
+    """A token that came as a subprotocol is not sent back, nor what is not ours."""
+    offered = {"Sec-WebSocket-Protocol": "chat.v1, bearer.secret"}
+    answer = chatting.send("CONNECT", "c1=", headers=offered)
+
+    assert {"Sec-WebSocket-Protocol": "chat.v1"} == answer["headers"]
+    assert handler.OK == chatting.send("CONNECT", "c2=", headers={"Sec-WebSocket-Protocol": "x"})
+
+
+def test_whose_allowance(chatting: Chatting) -> None:
+    """Who has a name has an allowance of their own; strangers share that of their address."""
+    ips = [{"identity": {"sourceIp": ip}} for ip in ("1.2.3.4", "1.2.3.4", "1.2.3.5")]
+    for n, meta in enumerate(ips):
+        chatting.send("CONNECT", f"c{n}=", meta=meta)
+    first, second, third = (chatting.app.memory.connection(f"c{n}=").payer for n in range(3))
+    assert first == second != third
+    assert "1.2.3" not in first
+    chatting.connect("c4=", principal="me")
+    assert "me" == chatting.app.memory.connection("c4=").payer
 
 
 def test_disconnect(chatting: Chatting) -> None:
@@ -289,7 +366,7 @@ def test_a_session_of_another_principal(chatting: Chatting) -> None:
             asked = {"action": action, "body": '/script {"echo": true}', "session_id": "private"}
             (frame,) = chatting.say(asked, connection_id)
             assert ("error", "unauthorized") == (frame["type"], frame["code"])
-    assert 1 == len(chatting.app.memory.history("private", "me", 5))
+    assert 1 == len(chatting.app.sessions.history("private", "me", 5)[0])
 
 
 @pytest.mark.parametrize(
@@ -373,13 +450,14 @@ def test_deadline_before_a_word(chatting: Chatting) -> None:
 
 
 def test_no_time_left(chatting: Chatting) -> None:
-    """Where there is no time to answer, nothing is claimed and Bedrock is not called."""
+    """Where there is no time to answer, Bedrock is not called, and the session is free again."""
     chatting.clock.left = 5_000
     (frame,) = chatting.say({"body": "hi", "request_id": "r"})
     chatting.clock.left = 60_000
 
     assert ("error", "deadline") == (frame["type"], frame["code"])
-    assert "You said: hi" == text(chatting.say({"body": "hi", "request_id": "r"}))
+    assert () == chatting.turns()
+    assert "You said: hi" == text(chatting.say({"body": "hi", "request_id": "r2"}))
 
 
 # who may not
@@ -515,22 +593,24 @@ def test_memory_fails_before_the_model(
 def test_memory_fails_at_the_save(
     chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that could not be saved ends in an error, for the next turn will not know it."""
+    """A save is tried again for a while; one that fails for good ends in an error."""
     real: Callable[..., Any] = table.transact
     calls: list[int] = []
 
-    def second_fails(*writes: Any) -> Any:
+    def first_only(*writes: Any) -> Any:
         calls.append(1)
-        if len(calls) == 2:
-            raise ChatError("throttled", "The memory is busy.", cause="test")
-        return real(*writes)
+        if len(calls) == 1:
+            return real(*writes)
+        raise ChatError("throttled", "The memory is busy.", cause="test")
 
-    monkeypatch.setattr(table, "transact", second_fails)
-    frames = chatting.say("hi")
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "transact", first_only)
+        patch.setattr(leases, "SAVE_SECONDS", 1.0)
+        frames = chatting.say("hi")
 
     well_formed(frames)
     assert ("error", "throttled") == (frames[-1]["type"], frames[-1]["code"])
-    assert "You said: again" == text(chatting.say("again"))
+    assert len(calls) > 2
 
 
 def test_a_fault_of_our_own(
@@ -557,6 +637,56 @@ def test_a_fault_of_our_own_outside_a_message(
 
 
 # history, clear, ping
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"action": "nope"},
+        {"action": "history"},
+        {"action": "stop"},
+        {"action": "clear"},
+        {"action": "resume", "request_id": "never"},
+        {"body": "x" * 200},
+        {"body": "hi"},
+        {"continue": True},
+    ],
+    ids=str,
+)
+def test_every_event_is_answered_once(
+    chatting: Chatting, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    """A second and a third delivery of an event say nothing, whatever the first came to."""
+    monkeypatch.setattr(sessions, "ARRIVAL_SECONDS", 0.0)
+    chatting.change(max_input_bytes=100)
+    first = chatting.say(asked, requestId="one")
+
+    well_formed(first)
+    assert [] == chatting.say(asked, requestId="one")
+    assert [] == chatting.say(asked, requestId="one")
+
+
+def test_over_budget(chatting: Chatting) -> None:
+    """Who used up the day's allowance is told when there is more, and Bedrock is not called."""
+    table = chatting.app.memory._table
+    held = Leases(table, chatting.app.memory, Budget(1, 0))
+    chatting.app = replace(chatting.app, leases=held)
+    assert "You said: hi" == text(chatting.say("hi"))
+
+    (frame,) = chatting.say("again")
+
+    assert ("error", "over_budget", False) == (frame["type"], frame["code"], frame["retryable"])
+    assert 0 == frame["retry_at"] % 86_400
+    assert 1 == chatting.say({"action": "clear"})[-1]["cleared"]
+
+
+def test_parts_that_say_nothing(chatting: Chatting) -> None:
+    """White space in several parts is no question either."""
+    one = {"request_id": "r", "body": " ", "parts": 2}
+
+    assert [] == chatting.say({**one, "part": 1})
+    (frame,) = chatting.say({**one, "part": 2})
+    assert "invalid_request" == frame["code"]
 
 
 def test_history(chatting: Chatting) -> None:

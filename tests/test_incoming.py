@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from incoming import ANONYMOUS, Incoming
+from incoming import Incoming
 
 META = {
     "eventType": "MESSAGE",
@@ -62,20 +62,31 @@ def test_body(event: dict[str, Any], body: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("meta", "principal"),
+    ("meta", "who"),
     [
-        ({}, ANONYMOUS),
-        ({"authorizer": None, "identity": None}, ANONYMOUS),
-        ({"authorizer": {"principalId": "user-1"}}, "user-1"),
+        ({}, ("", "", "")),
+        ({"authorizer": None, "identity": None}, ("", "", "")),
+        ({"authorizer": {"principalId": "user-1"}}, ("", "user-1", "")),
         (
             {"identity": {"sourceIp": "1.2.3.4", "userArn": "arn:aws:iam::1:user/a"}},
-            "arn:aws:iam::1:user/a",
+            ("arn:aws:iam::1:user/a", "", "1.2.3.4"),
         ),
     ],
 )
-def test_principal(meta: dict[str, Any], principal: str) -> None:
-    """Who connected is what the authorizer or IAM says."""
-    assert principal == incoming(meta).principal
+def test_who(meta: dict[str, Any], who: tuple[str, str, str]) -> None:
+    """Whom IAM let in, whom the authorizer did, and where they are: never mixed up."""
+    seen = incoming(meta)
+
+    assert who == (seen.user_arn, seen.authorized, seen.source_ip)
+
+
+def test_headers() -> None:
+    """A header's name has no case, and a subprotocol is one of several."""
+    seen = incoming(headers={"ORIGIN": "https://a", "Sec-Websocket-Protocol": "chat.v1, bearer.x"})
+
+    assert "https://a" == seen.headers["origin"]
+    assert ["chat.v1", "bearer.x"] == seen.subprotocols
+    assert [""] == incoming(headers=None).subprotocols
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -7,13 +8,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 import table as table_module
 from frames import ChatError
-from table import Put, Table, Update
+from table import Put, Table, Update, Updated
 
 KEY = {"pk": "a", "sk": "b"}
 
 
 def put(sk: str, **more: Any) -> Put:
-    return Put({"pk": "a", "sk": sk, **more}, "attribute_not_exists(pk)")
+    return Put({"pk": "a", "sk": sk, **more})
 
 
 def failing(table: Table, monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> list[str]:
@@ -97,17 +98,51 @@ def test_delete_all_again_what_was_left(table: Table, monkeypatch: pytest.Monkey
 def test_transact(table: Table) -> None:
     """Both writes or neither; a refusal shows what stood against each."""
     table.put({**KEY, "count": 1})
-    update = Update(KEY, "SET live = :c", "attribute_exists(pk)", {":c": 2})
+    update = Update(KEY, "SET live = :c", {":c": 2}, "attribute_exists(pk)")
 
     assert table.transact(update, put("new")) is None
     assert 2 == (table.get(KEY) or {})["live"]
     assert [None, {"pk": "a", "sk": "new"}] == table.transact(
-        Update(KEY, "SET live = :c", "attribute_exists(pk)", {":c": 3}), put("new")
+        Update(KEY, "SET live = :c", {":c": 3}, "attribute_exists(pk)"), put("new")
     )
     assert 2 == (table.get(KEY) or {})["live"]
     assert [{}] == table.transact(
-        Update({"pk": "x", "sk": "x"}, "SET live = :c", "attribute_exists(pk)", {":c": 3})
+        Update({"pk": "x", "sk": "x"}, "SET live = :c", {":c": 3}, "attribute_exists(pk)")
     )
+
+
+def test_put_new(table: Table) -> None:
+    """Written once; what stands is left alone."""
+    assert table.put_new({**KEY, "n": 1})
+    assert not table.put_new({**KEY, "n": 2})
+    assert {**KEY, "n": 1} == table.get(KEY)
+
+
+def test_update(table: Table) -> None:
+    """One item, changed or not: either way it is told how it stands."""
+    change = Update(KEY, "SET live = :c ADD n :one", {":c": "x", ":one": 1})
+    only_new = replace(change, condition="attribute_not_exists(pk)")
+
+    assert Updated(done=True, item={**KEY, "live": "x", "n": 1}) == table.update(only_new)
+    assert Updated(done=False, item={**KEY, "live": "x", "n": 1}) == table.update(only_new)
+    assert Updated(done=True, item={**KEY, "live": "x", "n": 2}) == table.update(change)
+    missing = replace(change, key={"pk": "x", "sk": "x"}, condition="attribute_exists(pk)")
+    assert Updated(done=False, item=None) == table.update(missing)
+
+
+def test_update_again_after_a_conflict(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that holds the item is waited for; one without end is throttling."""
+    conflict = client_error("TransactionConflictException")
+    change = Update(KEY, "SET live = :c", {":c": "x"})
+
+    with monkeypatch.context() as patch:
+        calls = failing(table, patch, conflict, conflict)
+        assert table.update(change).done
+    assert 3 == len(calls)
+    failing(table, monkeypatch, *[conflict] * 20)
+    with pytest.raises(ChatError) as failed:
+        table.update(change)
+    assert "throttled" == failed.value.code
 
 
 def test_transact_again_after_a_conflict(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from endpoints import Connections
 
 import ws_sender
-from formats import EventsEncoder, TextEncoder
+from formats import EventsEncoder, SeedEncoder, TextEncoder
 from frames import ChatError, Done, Failed, Start
 from model_families import TextDelta
 from ws_sender import Sender, client_config
@@ -202,3 +202,63 @@ def test_one_attempt_by_botocore() -> None:
 
     assert 1 == config.retries["total_max_attempts"]
     assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout)
+
+
+# another connection
+
+
+def test_listening_elsewhere(sender: Sender, connections: Connections) -> None:
+    """Whoever comes hears what is missing, in its places, and then what is new."""
+    connections.answers = [200, 200, 410]
+    sender.send([Start("s", "m")])
+    sender.send([TextDelta("a")])
+    sender.send([TextDelta("b")])
+    for text in "cde":
+        sender.send([TextDelta(text)])
+    assert sender.gone
+    connections.frames.clear()
+
+    sender.listen("new=", EventsEncoder("r"), 1)
+    sender.send([Done("end_turn")])
+
+    heard = [json.loads(frame) for frame in connections.frames]
+    assert [1, 2, 3, 4] == [frame["seq"] for frame in heard]
+    assert ["a", "b", "cde"] == [frame["text"] for frame in heard[:-1]]
+    assert connections.paths[-1].endswith("/new=")
+
+
+def test_what_nobody_heard_has_its_place(sender: Sender, connections: Connections) -> None:
+    """What gathered for nobody is one frame, and counts before the turn is saved."""
+    connections.answers = [410]
+    sender.send([Start("s", "m")])
+    for text in "abc":
+        sender.send([TextDelta(text)])
+    sender.settle()
+    sender.send([Done("end_turn")])
+
+    assert [Start("s", "m"), TextDelta("abc"), Done("end_turn")] == sender.told
+    assert [] == connections.frames
+
+
+@pytest.mark.parametrize(
+    ("from_seq", "heard"), [(0, [0, 1, 2]), (1, [1, 2]), (2, [2]), (3, [3]), (9, [9])]
+)
+def test_an_answer_that_ended(
+    sender: Sender, connections: Connections, from_seq: int, heard: list[int]
+) -> None:
+    """The rest of it; whoever has heard all of it, or more, hears the end again, in its place."""
+    sender.told = [Start("s", "m"), TextDelta("a"), Done("end_turn")]
+    sender.ended = True
+    sender.listen("new=", EventsEncoder("r"), from_seq)
+
+    assert heard == [seq for _, seq in kinds(connections)]
+    assert "done" == kinds(connections)[-1][0]
+
+
+def test_formats_that_add_up(sender: Sender, connections: Connections) -> None:
+    """The seed's frames hold all the text so far, also where the first of it is not told again."""
+    sender.told = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done("end_turn")]
+    sender.ended = True
+    sender.listen("new=", SeedEncoder("r"), 2)
+
+    assert ["ab", "ab"] == [json.loads(frame)["msg"] for frame in connections.frames]

@@ -102,6 +102,7 @@ def test_a_token_as_a_subprotocol(jwt: House) -> None:
     token = jwt.token("alice")
     with visit(jwt.url, ["chat.v1", f"bearer.{token}"]) as alice:
         assert "You said: hello" == text(alice.say("hello"))
+        assert "chat.v1" == alice.socket.subprotocol
         assert alice.socket.response is not None
         assert token not in str(alice.socket.response.headers)
 
@@ -212,6 +213,10 @@ ATTEMPTS: Mapping[str, Frame] = {
     "history": {"action": "history"},
     "chat": {"action": "chat", "body": "go on"},
     "a bare body": {"body": "go on"},
+    "parts": {"body": "go on", "part": 1, "parts": 1, "request_id": "r"},
+    "continue": {"continue": True},
+    "stop": {"action": "stop"},
+    "resume": {"action": "resume", "request_id": "r"},
     "clear": {"action": "clear"},
 }
 
@@ -219,7 +224,7 @@ ATTEMPTS: Mapping[str, Frame] = {
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 @pytest.mark.parametrize("joined", [True, False], ids=["joined", "named in the frame"])
 def test_a_session_is_its_principals(closed: House, attempt: str, *, joined: bool) -> None:
-    """Another cannot read, continue or clear it, whether they join it or name it in a frame."""
+    """Nobody else reads, continues, stops or clears it, by joining it or naming it in a frame."""
     with visit(closed.url_for("alice")) as alice:
         session_id = alice.say("my name is Zanzibar")[0]["session_id"]
         query = {"session_id": session_id} if joined else {}

@@ -186,7 +186,7 @@ def test_parts_do_not_see_the_developers_aws_settings(
 def test_the_settings_that_are_passed_on_are_the_functions() -> None:
     """Every setting can be tried locally, but for those that the stack itself decides."""
     environment = {f.metadata["env"] for f in fields(settings.Settings)}
-    decided = {"TABLE_NAME", "MODEL_ID", "CALLBACK_URL"}
+    decided = {"AUTH", "TABLE_NAME", "MODEL_ID", "CALLBACK_URL"}
 
     assert set(stack_module.SETTINGS) == environment - decided
 

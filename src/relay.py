@@ -1,0 +1,183 @@
+"""One answer on its way: from Bedrock to whoever listens, while it arrives.
+
+Rules
+- The first delta leaves at once. While one post is under way the next deltas gather, and leave
+  together; reading from Bedrock never waits for a post.
+- Once a second the session is looked at: somebody may have asked to stop, or listens elsewhere.
+- However it ends, an `Answer` comes of it: what was said is kept.
+
+Does not know what was asked before, or how a turn is saved.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import bedrock_stream
+import log
+import transcript
+from formats import FORMATS
+from frames import ChatError, Done, Failed, Start
+from leases import LOOK_SECONDS, RENEW_SECONDS, Kept, Lease, Leases, Listener, News
+from model_families import Event, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
+from ws_sender import Sender
+
+# How a turn is marked by what ended it; every other reason is the model's own.
+STATES: Mapping[str, str] = {
+    "deadline": "deadline",
+    "disconnected": "disconnected",
+    "stopped": "stopped",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a call to the model. `end` is the frame that says so.
+
+    `latency_ms` has `total` and, where anything was said, `first_token`, since the event arrived.
+    """
+
+    text: str
+    state: str
+    usage: Usage
+    end: Done | Failed
+    latency_ms: Mapping[str, int]
+
+    @property
+    def stop_reason(self) -> str:
+        """Why it ended, where it ended well."""
+        return (isinstance(self.end, Done) and self.end.stop_reason) or ""
+
+
+@dataclass(slots=True)
+class Channel:
+    """Where an answer is told, and the session that it is told in.
+
+    `began_at` (of `time.monotonic`) is when the event arrived, `heard` the last listener's event.
+    """
+
+    reply: Sender
+    leases: Leases
+    lease: Lease
+    began_at: float
+    heard: str = ""
+    _look_at: float = field(default_factory=lambda: time.monotonic() + LOOK_SECONDS)
+    _renew_at: float = field(default_factory=lambda: time.monotonic() + RENEW_SECONDS)
+
+    def stopped(self, said: list[str]) -> bool:
+        """Looks at the session, at most once a second: whether the answer is to end.
+
+        Raises:
+            ChatError: the lease is another's; nothing more of this can be saved.
+        """
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_SECONDS
+        try:
+            news = self._renew(said) if now >= self._renew_at else self.leases.look(self.lease)
+            if news.listener and news.listener.event_id != self.heard:
+                self.heard = news.listener.event_id
+                self._renew(said)  # whoever asked waits to hear that somebody is here
+                self.turn_to(news.listener)
+        except ChatError as error:  # an answer does not break off for a look that failed
+            log.write("WARN", "session.not_seen", code=error.code, cause=error.cause)
+            return False
+        if news.lost:
+            raise ChatError("internal", "The answer cannot be saved.", cause="lease lost")
+        return news.stop
+
+    def turn_to(self, listener: Listener) -> None:
+        """Goes on telling it at another connection."""
+        self.heard = listener.event_id
+        encoder = FORMATS[listener.format](self.lease.request_id)
+        self.reply.listen(listener.connection_id, encoder, listener.from_seq)
+
+    def told(self, *end: Done | Failed) -> Kept:
+        """What was told so far, and what is told next, as it is kept."""
+        return transcript.written([*self.reply.told, *end])
+
+    def _renew(self, said: list[str]) -> News:
+        self._renew_at = time.monotonic() + RENEW_SECONDS
+        return self.leases.renew(self.lease, self.heard, "".join(said), self.told())
+
+    def ms(self) -> int:
+        """Milliseconds since the event arrived."""
+        return round((time.monotonic() - self.began_at) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How an answer is to go: until when (of `time.monotonic`), and what is shown and when not."""
+
+    until: float
+    show_reasoning: bool
+    cancel_when_gone: bool
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What the model has said so far."""
+
+    text: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    stop_reason: str = ""
+    first_token_ms: int | None = None
+
+    def take(self, event: Event, ms: int) -> None:
+        match event:
+            case TextDelta():
+                self.text.append(event.text)
+                if self.first_token_ms is None:
+                    self.first_token_ms = ms
+            case Usage():
+                self.usage = self.usage.updated(event)
+            case Stopped():
+                self.stop_reason = event.reason
+
+
+def relay(
+    model: bedrock_stream.Model, prompt: Prompt, start: Start, channel: Channel, course: Course
+) -> Answer:
+    """Streams the model's answer while it arrives.
+
+    `start` is posted while Bedrock is already being called.
+    """
+    shown = (TextDelta, ReasoningDelta) if course.show_reasoning else (TextDelta,)
+    reply, heard, failure = channel.reply, _Heard(), None
+    try:
+        with bedrock_stream.answering(model, prompt, course.until, LOOK_SECONDS) as batches:
+            reply.send([start])
+            for batch in batches:
+                for event in batch:
+                    heard.take(event, channel.ms())
+                reply.send(event for event in batch if isinstance(event, shown))
+                heard.stop_reason = heard.stop_reason or _broken_off(channel, heard, course)
+                if heard.stop_reason:
+                    break
+    except ChatError as error:
+        failure = error
+    if reply.late and not failure:
+        heard.stop_reason = "deadline"  # the answer may be whole, but it was not all told
+    if heard.stop_reason == "deadline" and not heard.text:
+        failure = ChatError("deadline", "The model did not answer in time.")
+    return _answer(heard, failure, channel.ms(), start.model)
+
+
+def _broken_off(channel: Channel, heard: _Heard, course: Course) -> str:
+    """Why the answer is to end here, if it is."""
+    if channel.stopped(heard.text):
+        return "stopped"
+    return "disconnected" if channel.reply.gone and course.cancel_when_gone else ""
+
+
+def _answer(heard: _Heard, failure: ChatError | None, total_ms: int, model: str) -> Answer:
+    first = {} if heard.first_token_ms is None else {"first_token": heard.first_token_ms}
+    latency = {**first, "total": total_ms}
+    return Answer(
+        text="".join(heard.text),
+        state=STATES.get(heard.stop_reason, "error" if failure else "complete"),
+        usage=heard.usage,
+        end=Failed(failure) if failure else Done(heard.stop_reason, heard.usage, latency, model),
+        latency_ms=latency,
+    )

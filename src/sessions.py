@@ -1,0 +1,161 @@
+"""What is asked of a session from outside its running answer: stop, resume, history, clear.
+
+Rules
+- A session belongs to the principal who spoke first in it, and nobody else reads, stops, resumes or
+  clears it.
+- A running answer is asked through the session's head, and tells by itself; one that ended is told
+  from what was kept; one whose Lambda crashed is made an unfinished turn of first.
+
+Does not know Bedrock, connections, or how a frame is written.
+"""
+
+import time
+
+import transcript
+from frames import ChatError, Done, Failed, Item
+from leases import LOOK_SECONDS, Lease, Leases, Listener, cut_off, expired, not_yours
+from memory import Memory, Turn, session_key
+from table import Item as TableItem
+from table import Table, Update
+
+# A client that reconnects at once may be faster than the message that it sent before: no order is
+# promised between two invocations. So long an unknown request may still arrive.
+ARRIVAL_SECONDS = 3.0
+ARRIVAL_PAUSE_SECONDS = 0.3
+
+
+class Sessions:
+    """The sessions of one table.
+
+    Raises, in every method, beside what it names:
+        ChatError: `throttled` or `internal`, DynamoDB's failure.
+    """
+
+    def __init__(self, table: Table, memory: Memory, leases: Leases) -> None:
+        self._table = table
+        self._memory = memory
+        self._leases = leases
+
+    def stop(self, session_id: str, principal: str, request_id: str | None) -> None:
+        """Asks the running answer to end; where `request_id` is given, only if it is that one.
+
+        Raises:
+            ChatError: `unauthorized`, or `invalid_request` where there is nothing to stop.
+        """
+        which = "live = :request" if request_id else "attribute_exists(live)"
+        named = {":request": request_id} if request_id else {}
+        asked = self._table.update(
+            Update(
+                key=session_key(session_id, "head"),
+                expression="SET stop_asked = live",
+                condition=f"principal = :principal AND {which}",
+                values={":principal": principal, **named},
+            )
+        )
+        head = asked.item or {}
+        if head.get("principal", principal) != principal:
+            raise not_yours()
+        if asked.done and expired(head):
+            self._leases.bury(session_id, head)
+        elif asked.done:
+            return
+        raise ChatError("invalid_request", "There is nothing to stop.")
+
+    def rejoin(
+        self, session_id: str, principal: str, request_id: str, listener: Listener, until: float
+    ) -> bool:
+        """Asks the running answer to go on at `listener`: whether it will.
+
+        Waits until the running answer took notice, or is found to have crashed, or `until` (of
+        `time.monotonic`). Where it will not, `answered` has all there is.
+
+        Raises:
+            ChatError: `unauthorized`.
+        """
+        arrival = min(until, time.monotonic() + ARRIVAL_SECONDS)
+        while (head := self._ask_to_turn(session_id, principal, request_id, listener)) is None:
+            if self._request(session_id, request_id) or time.monotonic() >= arrival:
+                return False
+            time.sleep(ARRIVAL_PAUSE_SECONDS)
+        while head.get("live") == request_id:
+            if head.get("heard") == listener.event_id:
+                return True
+            if expired(head):
+                self._leases.bury(session_id, head)
+                return False
+            if time.monotonic() >= until:
+                return True  # as far as anybody can tell it still runs
+            time.sleep(LOOK_SECONDS)
+            head = self._table.get(session_key(session_id, "head")) or {}
+        return bool(self._request(session_id, request_id).get("heard") == listener.event_id)
+
+    def _ask_to_turn(
+        self, session_id: str, principal: str, request_id: str, listener: Listener
+    ) -> TableItem | None:
+        """Leaves word for the running answer; gives the session's head, or None if none runs."""
+        asked = self._table.update(
+            Update(
+                key=session_key(session_id, "head"),
+                expression="SET listener = :event, listener_at = :connection, "
+                "listener_format = :format, listener_seq = :seq",
+                condition="principal = :principal AND live = :request",
+                values={
+                    ":principal": principal,
+                    ":request": request_id,
+                    ":event": listener.event_id,
+                    ":connection": listener.connection_id,
+                    ":format": listener.format,
+                    ":seq": listener.from_seq,
+                },
+            )
+        )
+        head = asked.item or {}
+        if head.get("principal", principal) != principal:
+            raise not_yours()
+        return head if asked.done else None
+
+    def _request(self, session_id: str, request_id: str) -> TableItem:
+        return self._table.get(session_key(session_id, f"request#{request_id}")) or {}
+
+    def answered(self, session_id: str, request_id: str) -> tuple[Item, ...]:
+        """The items of a request that ended, as they were told. Only after `rejoin`.
+
+        Raises:
+            ChatError: `invalid_request` where nothing is known of it, or no longer.
+        """
+        kept = self._request(session_id, request_id)
+        if not kept:
+            raise ChatError("invalid_request", "No such request was taken; please send it.")
+        if "ending" not in kept:  # its lease was lost in a way that left no trace of its end
+            return (Failed(cut_off()),)
+        number = kept.get("turn_number", 0)
+        turn = self._memory.turn(session_id, number) if number else None
+        if kept["cuts"] and (turn is None or turn.request_id != request_id):
+            raise ChatError("invalid_request", "The answer to that request was forgotten.")
+        answer, reasoning = (turn.assistant, turn.reasoning) if turn else ("", "")
+        return transcript.read(kept, session_id, answer, reasoning)
+
+    def history(
+        self, session_id: str, principal: str, limit: int
+    ) -> tuple[tuple[Turn, ...], str | None]:
+        """The newest `limit` turns, oldest first, and the request that is being answered, if any.
+
+        Raises:
+            ChatError: `unauthorized` for another principal's session.
+        """
+        recent = self._memory.recent(session_id, limit)
+        # Asked after the turns: whose they are was written before the first of them.
+        head = self._table.get(session_key(session_id, "head")) or {}
+        if head.get("principal", principal) != principal:
+            raise not_yours()
+        running = head.get("live")
+        if running and expired(head):
+            self._leases.bury(session_id, head)
+            recent, running = self._memory.recent(session_id, limit), None
+        return tuple(reversed(recent.newest_first)), running
+
+    def forget(self, lease: Lease) -> int:
+        """Deletes the session's turns, gives the lease back, and says how many there were."""
+        count = self._memory.forget(lease.session_id)
+        self._leases.finish(lease, Done(cleared=count))
+        return count
