@@ -57,7 +57,12 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import boto3
 places = json.load(sys.stdin)
-print(json.dumps([boto3.client(name, region).meta.endpoint_url for name, region in places]))
+found = []
+for name, region in places:
+    client = boto3.client(name, region)
+    signer = client._request_signer
+    found.append([client.meta.endpoint_url, signer.signing_name, signer.region_name])
+print(json.dumps(found))
 """
 AUTHORIZER = """
 import json, sys
@@ -154,7 +159,8 @@ def test_what_is_inside(packed: Path) -> None:
         "partitions.json",
         "sdk-default-configuration.json",
     } == data
-    assert [] == [path for path in paths if re.search(r"(^|/)(tests?|local|clients)/", path)]
+    unwanted = r"(^|/)(tests?|local|clients|examples)/|^boto3/data/|\.pyi$|/scripts/"
+    assert [] == [path for path in paths if re.search(unwanted, path)]
     assert {"METADATA"} == {path.rpartition("/")[2] for path in paths if ".dist-info/" in path}
     assert ("bytecode by Python 3.13." in told) == bool(LAMBDA_PYTHON)
 
@@ -206,10 +212,12 @@ def test_it_answers_from_itself_alone(
 
 
 def test_hosts_are_those_of_the_whole_data(task_root: Path) -> None:
-    """The trimmed list of endpoints leads to where the whole one leads."""
-    expected = [boto3.client(name, region).meta.endpoint_url for name, region in PLACES]
+    """The trimmed list of endpoints leads to where the whole one leads, signed for the same."""
+    whole = Path(boto3.__file__).parents[1]
 
-    assert expected == isolated(sys.executable, HOSTS, task_root, PLACES, **CREDENTIALS)
+    assert isolated(sys.executable, HOSTS, whole, PLACES, **CREDENTIALS) == (
+        isolated(sys.executable, HOSTS, task_root, PLACES, **CREDENTIALS)
+    )
 
 
 @pytest.mark.parametrize(("architecture", "machine"), [("arm64", 183), ("x86_64", 62)])
