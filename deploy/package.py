@@ -59,9 +59,9 @@ CONTENT = (
     ("*/py.typed", False),
     ("*", True),
 )
-# endpoints.json lists hosts by endpoint prefix. Of the clients' prefixes it has these.
+# Each client reads it all. Partitions and Regions count; what it says of services does not, for
+# those above have rules of their own (endpoint-rule-set-1.json.gz).
 ENDPOINTS = "botocore/data/endpoints.json"
-ENDPOINT_PREFIXES = ("dynamodb", "execute-api", "bedrock", "bedrock-runtime")
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can tell
 MODE = 0o100644  # a file that everybody may read: Lambda's user is nobody's owner
@@ -128,14 +128,10 @@ def used(wheel: Path) -> dict[str, bytes]:
 
 
 def trimmed(endpoints: bytes) -> bytes:
-    """The endpoints of the used services only: each client reads all that there are."""
+    """The list of endpoints without its services."""
     data = json.loads(endpoints)
     for partition in data["partitions"]:
-        partition["services"] = {
-            prefix: service
-            for prefix, service in partition["services"].items()
-            if prefix in ENDPOINT_PREFIXES
-        }
+        partition["services"] = {}
     return json.dumps(data, separators=(",", ":")).encode()
 
 

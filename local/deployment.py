@@ -31,6 +31,8 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 """
+# Nobody else changes what is deployed here, so only `plan` looks at all of it again.
+AT_ONCE = ("-auto-approve", "-refresh=false")
 # What a person may have added to the folder for their own deployment.
 NOT_COPIED = shutil.ignore_patterns(
     ".terraform*", "*.tfstate*", "*.tfvars", "*.tfvars.json", "*_override.tf", "tests", "backend.tf"
@@ -60,29 +62,27 @@ class Deployment:
 
     def apply(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Makes it so, and returns the outputs. Raises DeploymentError."""
-        self._write(variables)
-        self._run("apply", "-auto-approve")
-        told = json.loads(self._run("output", "-json"))
-        return {name: output["value"] for name, output in told.items()}
+        (self.folder / "local.auto.tfvars.json").write_text(json.dumps(dict(variables)))
+        [*_, told] = self._events("outputs", "apply", *AT_ONCE)
+        return {name: output["value"] for name, output in told["outputs"].items()}
 
     def plan(self) -> list[str]:
         """What another apply would change, as `update aws_lambda_function.chat`."""
-        lines = self._run("plan", "-json", "-lock=false").splitlines()
-        events = (json.loads(line) for line in lines)
-        changes = (event["change"] for event in events if event["type"] == "planned_change")
+        changes = [event["change"] for event in self._events("planned_change", "plan")]
         return [f"{change['action']} {change['resource']['addr']}" for change in changes]
 
     def destroy(self) -> None:
         """Takes everything down. Raises DeploymentError."""
-        self._run("destroy", "-auto-approve")
+        self._run("destroy", *AT_ONCE)
 
-    def _write(self, variables: Mapping[str, Any]) -> None:
-        (self.folder / "local.auto.tfvars.json").write_text(json.dumps(dict(variables)))
+    def _events(self, kind: str, *command: str) -> list[Any]:
+        """What Terraform says of this kind while it runs: "Machine-Readable UI" in its manual."""
+        lines = self._run(*command, "-json").splitlines()
+        return [event for event in map(json.loads, lines) if event["type"] == kind]
 
     def _run(self, command: str, *arguments: str) -> str:
-        plain = ("-no-color",) if command == "output" else ("-no-color", "-input=false")
         done = subprocess.run(
-            [self._program, command, *plain, *arguments],
+            [self._program, command, "-no-color", "-input=false", *arguments],
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -91,9 +91,16 @@ class Deployment:
             check=False,
         )
         if done.returncode:
-            _, error, said = f"{done.stdout}{done.stderr}".partition("Error: ")
-            raise DeploymentError(f"terraform {command}: {error}{said or done.stdout}")
+            raise DeploymentError(f"terraform {command}: {_errors(done.stdout + done.stderr)}")
         return done.stdout
+
+
+def _errors(said: str) -> str:
+    """What went wrong, out of all that Terraform said, be it in events or in words."""
+    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    found = [event["diagnostic"] for event in events if "diagnostic" in event]
+    told = [f"{each['summary']}. {each['detail']}" for each in found if each["severity"] == "error"]
+    return "\n".join(told) or said[max(said.find("Error: "), 0) :]
 
 
 def _environment(control_plane: str, build: Path) -> dict[str, str]:

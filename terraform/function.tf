@@ -45,7 +45,6 @@ locals {
 }
 
 resource "aws_lambda_function" "chat" {
-  #checkov:skip=CKV_AWS_115: reserved_concurrency is optional; AWS refuses any where the account's limit is low
   #checkov:skip=CKV_AWS_116: what fails goes to an on-failure destination, which tells more than a dead-letter queue
   #checkov:skip=CKV_AWS_117: it calls AWS's public endpoints only; in a VPC it would need a NAT gateway or four endpoints, paid by the hour
   #checkov:skip=CKV_AWS_173: the environment holds settings and no secret, and Lambda encrypts it

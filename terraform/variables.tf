@@ -71,8 +71,8 @@ variable "jwt_issuer" {
 
   validation {
     # As src/authorizer.py has it: without TLS on this very machine only, which is where the tests are.
-    condition     = var.jwt_issuer == null ? true : can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/])[^ ?#]+$", var.jwt_issuer))
-    error_message = "jwt_issuer must be an https:// URL."
+    condition     = var.jwt_issuer == null ? true : can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/])[^ ?#]+$", var.jwt_issuer)) && length(var.jwt_issuer) <= 512
+    error_message = "jwt_issuer must be an https:// URL of at most 512 characters, without a query."
   }
 
   validation {

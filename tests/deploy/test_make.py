@@ -18,12 +18,16 @@ from people import PATIENCE, ROOT
 
 from local.stack import Child, Stack
 
+# What `make test` hands down to those that it starts.
+OF_MAKE = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
+
 TERRAFORM = """#!/bin/sh
-test "$1" = "$FAILS" && exit 1
 test "$1" = version && {{ echo '{{"terraform_version": "1.11.4"}}'; exit; }}
-test "$1" = output && {{ echo '{outputs}'; exit; }}
 echo "$@" >> {noted}
-test "$1" != console || echo '{variables}'
+test "$1" = "$FAILS" && exit 1
+test "$1" = output && echo '{outputs}'
+test "$1" = console && echo '{variables}'
+true
 """
 
 
@@ -78,8 +82,12 @@ def given(account: dict[str, str], tmp_path: Path) -> dict[str, str]:
     )
     fake.chmod(0o755)
     (tmp_path / "noted").touch()
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "AWS_ENDPOINT_URL": account["aws"], "AWS_MAX_ATTEMPTS": "1", "PATH": path}
+    return {
+        **{name: value for name, value in os.environ.items() if name not in OF_MAKE},
+        "AWS_ENDPOINT_URL": account["aws"],
+        "AWS_MAX_ATTEMPTS": "1",
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+    }
 
 
 def make(*arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
@@ -96,9 +104,9 @@ def make(*arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
 
 
 def noted(folder: Path) -> list[str]:
-    """What Terraform was asked for, but for what its variables are."""
+    """What Terraform was asked to do, but for what its variables and outputs are."""
     lines = (folder / "noted").read_text().splitlines()
-    return [line for line in lines if not line.startswith("console") and "-no-color" not in line]
+    return [line for line in lines if "-no-color" not in line and "-json" not in line]
 
 
 def test_deploy(given: dict[str, str], tmp_path: Path) -> None:
@@ -120,7 +128,7 @@ def test_deploy_asks(given: dict[str, str], tmp_path: Path) -> None:
     done = make("deploy", **given, FAILS="apply")
 
     assert 2 == done.returncode
-    assert ["init -input=false"] == noted(tmp_path)
+    assert ["init -input=false", "apply"] == noted(tmp_path)
     assert "connect:" not in done.stdout
 
 

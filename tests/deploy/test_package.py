@@ -19,6 +19,7 @@ from people import ROOT, SERVER
 
 from deploy import package, wheels
 from deploy.package import build, interpreter, sources
+from deploy.terraform import TerraformMissingError
 from local.aws import CREDENTIALS
 from local.stack import backends
 
@@ -57,7 +58,12 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import boto3
 places = json.load(sys.stdin)
-print(json.dumps([boto3.client(name, region).meta.endpoint_url for name, region in places]))
+found = []
+for name, region in places:
+    client = boto3.client(name, region)
+    signer = client._request_signer
+    found.append([client.meta.endpoint_url, signer.signing_name, signer.region_name])
+print(json.dumps(found))
 """
 AUTHORIZER = """
 import json, sys
@@ -154,7 +160,8 @@ def test_what_is_inside(packed: Path) -> None:
         "partitions.json",
         "sdk-default-configuration.json",
     } == data
-    assert [] == [path for path in paths if re.search(r"(^|/)(tests?|local|clients)/", path)]
+    unwanted = r"(^|/)(tests?|local|clients|examples)/|^boto3/data/|\.pyi$|/scripts/"
+    assert [] == [path for path in paths if re.search(unwanted, path)]
     assert {"METADATA"} == {path.rpartition("/")[2] for path in paths if ".dist-info/" in path}
     assert ("bytecode by Python 3.13." in told) == bool(LAMBDA_PYTHON)
 
@@ -206,10 +213,12 @@ def test_it_answers_from_itself_alone(
 
 
 def test_hosts_are_those_of_the_whole_data(task_root: Path) -> None:
-    """The trimmed list of endpoints leads to where the whole one leads."""
-    expected = [boto3.client(name, region).meta.endpoint_url for name, region in PLACES]
+    """The trimmed list of endpoints leads to where the whole one leads, signed for the same."""
+    whole = Path(boto3.__file__).parents[1]
 
-    assert expected == isolated(sys.executable, HOSTS, task_root, PLACES, **CREDENTIALS)
+    assert isolated(sys.executable, HOSTS, whole, PLACES, **CREDENTIALS) == (
+        isolated(sys.executable, HOSTS, task_root, PLACES, **CREDENTIALS)
+    )
 
 
 @pytest.mark.parametrize(("architecture", "machine"), [("arm64", 183), ("x86_64", 62)])
@@ -303,3 +312,62 @@ def test_what_is_not_pinned_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(wheels.WheelsError, match="pip cannot get the wheels"):
         wheels.wheels("lambda", "arm64", tmp_path)
+
+
+def test_the_lock_has_each_architectures_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pip would take for each architecture, once, in order, without taking it."""
+    asked: list[tuple[str, ...]] = []
+
+    def pip(*arguments: str) -> str:
+        asked.append(arguments)
+        hashes = {"b": "of-any", "A": f"of-{len(asked)}"}
+        installed = [
+            {
+                "metadata": {"name": name, "version": "1"},
+                "download_info": {"archive_info": {"hashes": {"sha256": digest}}},
+            }
+            for name, digest in hashes.items()
+        ]
+        return json.dumps({"install": installed})
+
+    monkeypatch.setattr(wheels, "_pip", pip)
+
+    assert "A==1 --hash=sha256:of-1 --hash=sha256:of-2\nb==1 --hash=sha256:of-any\n" == wheels.lock(
+        "lambda"
+    )
+    assert all("--dry-run" in arguments for arguments in asked)
+    assert ["aarch64" in str(arguments) for arguments in asked] == [True, False]
+
+
+def test_as_terraforms_variables_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--configured` builds the authorizer where auth is jwt, for the function's architecture."""
+    built = []
+
+    def build_nothing(name: str, out: Path, architecture: str) -> tuple[Path, str]:
+        built.append((name, architecture))
+        path = out / name
+        path.touch()
+        return path, "made"
+
+    monkeypatch.setattr(package, "build", build_nothing)
+    chosen = {"architecture": "x86_64", "auth": "jwt"}
+    monkeypatch.setattr(package, "variables", lambda *_: chosen)
+    package.main(["--configured", "--out", str(tmp_path), "-var=name=x"])
+
+    assert [("lambda", "x86_64"), ("authorizer", "x86_64")] == built
+    assert f"{tmp_path / 'lambda'}: 0.00 MB, made\n" in capsys.readouterr().out
+
+
+def test_what_cannot_be_built_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown argument, and what Terraform cannot tell, end it in a sentence."""
+
+    def refuse(*_: object) -> None:
+        raise TerraformMissingError("No such thing.")
+
+    monkeypatch.setattr(package, "variables", refuse)
+    with pytest.raises(SystemExit, match="No such thing"):
+        package.main(["--configured"])
+    with pytest.raises(SystemExit):
+        package.main(["-var=name=x"])

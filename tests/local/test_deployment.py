@@ -20,7 +20,8 @@ if command == "version":
     print(json.dumps({{"terraform_version": "1.11.4"}}))
     sys.exit()
 said = {{
-    "output": json.dumps({{"url": {{"value": "ws://x"}}}}),
+    "apply": json.dumps({{"type": "outputs", "outputs": {{}}}}) + "\\n"
+        + json.dumps({{"type": "outputs", "outputs": {{"url": {{"value": "ws://x"}}}}}}),
     "plan": "\\n".join(json.dumps(line) for line in [
         {{"type": "version"}},
         {{"type": "planned_change",
@@ -32,7 +33,7 @@ told = json.loads(log.read_text()) if log.exists() else []
 log.write_text(json.dumps([*told, {{"arguments": sys.argv[1:], "environment": dict(os.environ)}}]))
 print(said.get(command, "working on it"))
 if command == os.environ.get("FAILING"):
-    print("Error: no such thing")
+    print(os.environ["WHY"])
     sys.exit(1)
 """
 
@@ -111,24 +112,50 @@ def test_apply_plan_and_destroy(tmp_path: Path, source: Path, told: Path) -> Non
     assert {"url": "ws://x"} == outputs
     assert ["update aws_x.y"] == changes
     assert {"auth": "none"} == json.loads(values)
-    assert ["init", "apply", "output", "plan", "destroy"] == [
-        each["arguments"][0] for each in run(told)
-    ]
-    assert all(
-        "-input=false" in each["arguments"]
-        for each in run(told)
-        if each["arguments"][0] != "output"
+    assert ["init", "apply", "plan", "destroy"] == [each["arguments"][0] for each in run(told)]
+    assert all("-input=false" in each["arguments"] for each in run(told))
+
+
+def diagnostic(severity: str, summary: str) -> str:
+    """A line as Terraform writes it with -json."""
+    return json.dumps(
+        {
+            "@message": f"Error: {summary}",
+            "type": "diagnostic",
+            "diagnostic": {"severity": severity, "summary": summary, "detail": "See there."},
+        }
     )
 
 
 @pytest.mark.usefixtures("told")
-def test_what_fails_is_told(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With Terraform's own words, from the error on."""
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ("destroy", "Error: no such thing", "Error: no such thing"),
+        ("destroy", "gone", "gone"),
+        (
+            "apply",
+            f"{diagnostic('warning', 'old')}\n{diagnostic('error', 'no such thing')}",
+            "no such thing. See there.",
+        ),
+    ],
+)
+def test_what_fails_is_told(
+    tmp_path: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: tuple[str, str, str],
+) -> None:
+    """With Terraform's own words, and no more of them than say what is wrong."""
+    command, why, words = failure
     deployment = Deployment("http://127.0.0.1:1", tmp_path / "copy", source)
-    monkeypatch.setitem(deployment._environment, "FAILING", "apply")
+    monkeypatch.setitem(deployment._environment, "FAILING", command)
+    monkeypatch.setitem(deployment._environment, "WHY", why)
 
-    with pytest.raises(DeploymentError, match=r"^terraform apply: Error: no such thing\n$"):
-        deployment.apply({})
+    with pytest.raises(DeploymentError) as failed:
+        {"apply": lambda: deployment.apply({}), "destroy": deployment.destroy}[command]()
+
+    assert f"terraform {command}: {words}" in str(failed.value).replace("working on it\n", "")
 
 
 @pytest.mark.usefixtures("told")
@@ -137,6 +164,7 @@ def test_no_provider_is_told_before_anything_is_applied(
 ) -> None:
     """It is as if there were no Terraform: nothing can be proven here."""
     monkeypatch.setenv("FAILING", "init")
+    monkeypatch.setenv("WHY", "Error: not to be had")
 
-    with pytest.raises(TerraformMissingError, match=r"no AWS provider.*TF_PLUGIN_DIR"):
+    with pytest.raises(TerraformMissingError, match=r"no AWS provider.*TF_PLUGIN_DIR.*to be had"):
         Deployment("http://127.0.0.1:1", tmp_path / "copy", source)
