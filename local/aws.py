@@ -5,7 +5,8 @@ SIGTERM or when its standard input ends. It prints one line, `listening: http://
 once it serves.
 
 moto's transactions are not safe from each other: two threads inside it have been seen to take one
-lease, both. So it answers one request at a time, which costs nothing, for it is all Python.
+lease, both. So it answers one request at a time, which costs nothing, for it is all Python. Nor
+does it know a transaction that it sees twice; DynamoDB does, by its token, and so does this.
 
 What it does not know: who may do what (no credentials are checked), throughput limits, and deletion
 by TTL: an item past its time stays until somebody deletes it, so readers must look at the time
@@ -14,12 +15,14 @@ partition is; on AWS it does not.
 """
 
 import argparse
+import io
+import json
 import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local.processes import on_end_of_input
 
@@ -115,12 +118,32 @@ def _server(port: int) -> "BaseWSGIServer":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line per request
     moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
     one_at_a_time = threading.Lock()
+    done: set[str] = set()  # the tokens of transactions that went through
 
     def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
+        token = _transaction(environ)
         with one_at_a_time:
-            return moto(environ, start_response)
+            if token in done:
+                start_response("200 OK", [("Content-Type", "application/x-amz-json-1.0")])
+                return [b"{}"]
+
+            def started(status: str, *rest: Any) -> Any:
+                if token and status.startswith("200"):
+                    done.add(token)
+                return start_response(status, *rest)
+
+            return moto(environ, started)
 
     return make_server("127.0.0.1", port, app, threaded=True)
+
+
+def _transaction(environ: "WSGIEnvironment") -> str:
+    """The token by which DynamoDB knows a transaction that is sent again; "" for all else."""
+    if not environ.get("HTTP_X_AMZ_TARGET", "").endswith(".TransactWriteItems"):
+        return ""
+    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return str(json.loads(body).get("ClientRequestToken", ""))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ Rules:
 - Prompts and answers are never logged, and neither are requests.
 - It prints one line, `listening: http://127.0.0.1:<port>`, once it serves, and ends on SIGTERM or
   when its standard input ends.
-- `GET /_calls` counts (see `Calls`), `DELETE /_calls` starts again at 0. Bedrock has no such thing.
+- `GET /_calls` counts (see `Calls`), `DELETE /_calls` starts again at 0. `GET /_calls?said=TEXT`
+  counts alone those whose last user message is that text. Bedrock has no such thing.
 
 Does not know: who may call. A request must carry a signature (`AWS4-HMAC-SHA256`) or a bearer
 token, as on AWS, but neither is verified. No quotas, no guardrails, no other operation. Claude's
@@ -21,7 +22,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from aiohttp import web
@@ -47,7 +48,8 @@ class Calls:
 
     Every request is one of `calls` and ends as one of `refused` (an HTTP error), `finished` (to the
     last chunk), `faulted` (broken by a fault or failure inside the stream) or `abandoned` (the
-    client hung up). `chunks` of text or reasoning were sent.
+    client hung up). `chunks` of text or reasoning were sent, in `charged` calls: an answer that was
+    never begun costs nothing.
     """
 
     calls: int = 0
@@ -56,6 +58,7 @@ class Calls:
     faulted: int = 0
     abandoned: int = 0
     chunks: int = 0
+    charged: int = 0
 
 
 class Endpoint:
@@ -65,7 +68,7 @@ class Endpoint:
         """`own`: the family of ARNs that do not tell theirs."""
         self._model = model
         self._own = own
-        self._calls = Calls()
+        self._calls: dict[int | None, Calls] = {}  # by the hash of what was said; None: of all
 
     def application(self) -> web.Application:
         """The routes."""
@@ -76,43 +79,54 @@ class Endpoint:
         app.router.add_delete("/_calls", self._reset)
         return app
 
-    async def _tell(self, _request: web.Request) -> web.Response:
-        return web.json_response(asdict(self._calls))
+    async def _tell(self, request: web.Request) -> web.Response:
+        said = request.query.get("said")
+        counts = self._calls.get(None if said is None else hash(said), Calls())
+        return web.json_response(asdict(counts))
 
     async def _reset(self, _request: web.Request) -> web.Response:
-        self._calls = Calls()
+        self._calls.clear()
         return web.Response(status=204)
 
-    def _count(self, outcome: str) -> None:
-        self._calls = replace(self._calls, **{outcome: getattr(self._calls, outcome) + 1})
+    def _count(self, outcome: str, *among: int | None) -> None:
+        for key in among:
+            calls = self._calls.get(key, Calls())
+            self._calls[key] = replace(calls, **{outcome: getattr(calls, outcome) + 1})
 
     async def _invoke(self, request: web.Request) -> web.StreamResponse:
-        self._count("calls")
+        self._count("calls", None)
+        among: list[int | None] = [None]
         try:
             _authorize(request)
             family, model_id = families.resolve(request.match_info["id"], self._own)
             prompt = families.read(family, await _body(request))
+            among.append(hash(prompt.last_words))
+            self._count("calls", among[-1])
             speech = family.speak(model_id, prompt)
             async with contextlib.aclosing(self._model.answer(prompt)) as pieces:
                 clock = _Clock()
                 first = await anext(pieces)  # a failure up to here is an HTTP error
                 clock.first_byte()
                 stream = _Stream(request, speech, clock)
-                self._count(await self._relay(stream, first, pieces))
+                self._count(await self._relay(stream, first, pieces, among), *among)
                 return stream.response
         except Failure as failure:
-            self._count("refused")
+            self._count("refused", *among)
             return _refusal(failure)
         except (asyncio.CancelledError, ConnectionError):
-            self._count("abandoned")
+            self._count("abandoned", *among)
             raise
 
     async def _relay(
-        self, stream: "_Stream", first: Piece, rest: AsyncGenerator[Piece, None]
+        self,
+        stream: "_Stream",
+        first: Piece,
+        rest: AsyncGenerator[Piece, None],
+        among: Sequence[int | None],
     ) -> str:
         """Sends the answer; returns how it ended, as a name in `Calls`."""
         await stream.begin()
-        outcome = "faulted"
+        outcome, charged = "faulted", False
         try:
             async for piece in _chain(first, rest):
                 if isinstance(piece, Fault):
@@ -120,7 +134,10 @@ class Endpoint:
                     return outcome
                 await stream.say(piece)
                 if isinstance(piece, Text | Reasoning):
-                    self._count("chunks")
+                    self._count("chunks", *among)
+                    if not charged:
+                        self._count("charged", *among)
+                    charged = True
                 elif isinstance(piece, End):
                     outcome = "finished"
         except Failure as failure:

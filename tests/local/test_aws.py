@@ -89,3 +89,21 @@ def test_it_ends_without_fuss(way: str) -> None:
             child.returncode in {0, -signal.SIGTERM} if way == "SIGTERM" else child.returncode == 0
         )
         assert errors == ""
+
+
+def test_a_transaction_that_is_sent_again_is_done_once() -> None:
+    """The second of the same token says that it went through, though its condition holds no more.
+
+    One that failed may be tried again.
+    """
+    item = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+    new = {"TableName": "chat", "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
+    with server("--table", "chat") as (_, url), dynamodb(url) as client:
+        for _ in range(2):
+            client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="first")  # type: ignore[typeddict-item]
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="other")  # type: ignore[typeddict-item]
+        client.delete_item(TableName="chat", Key=item)
+        client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="other")  # type: ignore[typeddict-item]
+
+        assert item == client.get_item(TableName="chat", Key=item)["Item"]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -126,6 +127,13 @@ class Endpoint:
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             counts: dict[str, int] = json.loads(response.read() or b"{}")
         return counts
+
+    def charged(self, said: str | None) -> tuple[int, int]:
+        """How often this was asked, or anything, and how many of these calls were charged."""
+        query = "" if said is None else f"?said={urllib.parse.quote(said)}"
+        with urllib.request.urlopen(f"{self.url}/_calls{query}", timeout=PATIENCE) as response:
+            counts = json.loads(response.read())
+        return counts["calls"], counts["charged"]
 
     def wait_for(self, **expected: int) -> dict[str, int]:
         """The counts, once they have these values."""
@@ -269,6 +277,21 @@ def test_chunks_leave_while_the_answer_is_still_made(endpoint: Endpoint) -> None
     assert ended["finished"] == 0
     assert ended["chunks"] < 1000
     assert ended == {**endpoint.counts(), "calls": 1}
+
+
+def test_calls_are_counted_by_what_was_said(endpoint: Endpoint) -> None:
+    """Each question's calls by themselves; one that broke before its first words is not charged."""
+    before = '{"fault": {"at": 0, "type": "cut", "times": 1}}'
+    late = before.replace("0", "3")
+    for order in (before, before, late):
+        endpoint.ask(f"/script {order}")
+    endpoint.ask("hi")
+
+    assert (2, 1) == endpoint.charged(f"/script {before}")
+    assert (1, 1) == endpoint.charged(f"/script {late}")
+    assert (1, 1) == endpoint.charged("hi")
+    assert (0, 0) == endpoint.charged("never said")
+    assert (4, 3) == endpoint.charged(None)
 
 
 def test_many_streams_run_at_once(endpoint: Endpoint) -> None:
