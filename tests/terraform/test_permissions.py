@@ -214,13 +214,13 @@ def test_nothing_can_be_taken_away(site: Site, calls: Calls, told: list[str]) ->
     made = [(name, call) for name, each in calls.items() for call in each]
     questions = [asked_by(deployed, call) for _, call in made]
     rests = list(less(policy))
-    answers = decide(*(Case(questions, [rest]) for _, rest in rests))
+    whole, *answers = decide(*(Case(questions, [each]) for each in (policy, *dict(rests).values())))
 
     for (taken, _), decisions in zip(rests, answers, strict=True):
         needing = [
             f"{name} ({call.operation})"
-            for (name, call), decision in zip(made, decisions, strict=True)
-            if not decision.allowed
+            for (name, call), before, after in zip(made, whole, decisions, strict=True)
+            if before.allowed and not after.allowed
         ]
         assert needing, f"granted, and used by nothing: {taken}"
         told.append(f"needed: {taken} <- {', '.join(list(dict.fromkeys(needing))[:3])}")
