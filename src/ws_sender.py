@@ -6,8 +6,9 @@ Rules
 - A request has one terminal frame, and nothing after it.
 - A client that is gone is a fact (`gone`), not an exception. What is sent after it is held for
   another connection that may come (`listen`).
-- Back-pressure (429) and passing failures are waited out, within a bound. A post that is repeated
-  may arrive twice: clients drop by `seq`.
+- Back-pressure (429) and passing failures are waited out; meanwhile the next deltas gather. Where
+  that takes too long nobody is waited for, but the same frame is tried again now and then, and at
+  the end. A post that is repeated may arrive twice: clients drop by `seq`.
 
 Does not know what is being said, or by whom.
 """
@@ -35,6 +36,9 @@ PATIENCE_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
+# How often one that counts as gone for a trouble that may pass is tried again, once each time.
+AGAIN_SECONDS = 2.0
+
 # API Gateway, "@connections": 410 the client is gone, 403 we may not post to it, 413 the frame is
 # over 32 KB. None gets better by trying again.
 _FINAL_STATUS = {400: "refused", 403: "forbidden", 410: "gone", 413: "too large"}
@@ -53,8 +57,8 @@ def client_config() -> Config:
 class Sender:
     """Tells one request's items to one connection at a time.
 
-    `told` are the items so far; the place of one is its frame's `seq`. `delivery` is "ok" until it
-    fails for good, and then says why. `posts` counts the calls made. `ended` says whether the
+    `told` are the items so far; the place of one is its frame's `seq`. `delivery` is "ok", or says
+    why nothing arrives. `posts` counts the calls made. `ended` says whether the
     terminal frame was sent; after it, `send` refuses. From `until` (of `time.monotonic`) on, only a
     terminal frame is posted: there is a turn to be saved first. `late` says that something was left
     out for that.
@@ -72,6 +76,8 @@ class Sender:
         self._encoder = encoder
         self._until = until
         self._held: list[Item] = []
+        self._unposted: list[str] = []
+        self._again_at = 0.0
         self.told: list[Item] = []
         self.delivery = "ok"
         self.posts = 0
@@ -80,7 +86,7 @@ class Sender:
 
     @property
     def gone(self) -> bool:
-        """Whether nobody listens any more."""
+        """Whether nobody listens, or nothing gets through."""
         return self.delivery != "ok"
 
     def send(self, items: Iterable[Item]) -> None:
@@ -89,7 +95,10 @@ class Sender:
         Where the format has a pause, it is spent here: meanwhile the next deltas gather.
         """
         self._held.extend(items)
-        if self.gone and not any(isinstance(item, Done | Failed) for item in self._held):
+        ending = any(isinstance(item, Done | Failed) for item in self._held)
+        if self.gone and self.delivery not in _FINAL_STATUS.values():
+            self._try_again(ending=ending)
+        if self.gone and not ending:
             return
         posts_before = self.posts
         self._tell(late_from=self._until)
@@ -105,7 +114,8 @@ class Sender:
 
         A terminal frame is told again to whoever has heard even that: they asked.
         """
-        self._connection_id, self._encoder, self.delivery = connection_id, encoder, "ok"
+        self._connection_id, self._encoder = connection_id, encoder
+        self.delivery, self._unposted = "ok", []
         for seq, item in enumerate(self.told):
             again = self.ended and item is self.told[-1]
             # Encoded in any case: some formats add up what was said.
@@ -132,19 +142,33 @@ class Sender:
 
     def post(self, frame: str, until: float | None = None) -> None:
         """Posts one frame as it is, trying again for a while, but not beyond `until`."""
+        self._unposted.append(frame)
         patience = time.monotonic() + PATIENCE_SECONDS
-        if until is not None:
-            patience = min(patience, until)
+        self._post_all(patience if until is None else min(patience, until))
+
+    def _try_again(self, *, ending: bool) -> None:
+        """Sees whether the trouble has passed: at the end patiently, else with a post now and then.
+
+        What waits is posted in its order, and what gathered behind it follows.
+        """
+        now = time.monotonic()
+        if ending or now >= self._again_at:
+            self.delivery = "ok"
+            self._post_all(now + PATIENCE_SECONDS if ending else now)
+
+    def _post_all(self, patience: float) -> None:
+        """Posts what waits, in order, until it is done or `patience` (of `time.monotonic`) is."""
         pause = FIRST_PAUSE_SECONDS
-        while not self.gone:
-            trouble = self._try(frame)
+        while self._unposted and not self.gone:
+            trouble = self._try(self._unposted[0])
             if trouble is None:
-                return
-            if time.monotonic() + pause > patience:
+                self._unposted.pop(0)
+            elif time.monotonic() + pause > patience:
                 self.delivery = trouble
-                return
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self._again_at = time.monotonic() + AGAIN_SECONDS
+            else:
+                time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _try(self, frame: str) -> str | None:
         """One attempt: None where it went, or in a word the trouble that may pass."""

@@ -99,15 +99,39 @@ def test_passing_trouble(sender: Sender, connections: Connections, status: int) 
 
 @pytest.mark.usefixtures("quick")
 def test_patience_ends(sender: Sender, connections: Connections) -> None:
-    """A client that takes nothing for too long counts as gone, and nobody waits for it again."""
+    """Who takes nothing for too long counts as gone, and is waited for once more at the end."""
     connections.answers = [429] * 1000
     sender.send([TextDelta("a")])
     tries = sender.posts
-    sender.send([Done("end_turn")])
+    sender.send([TextDelta("b")])
 
     assert ("status 429", True) == (sender.delivery, sender.gone)
     assert 5 < tries < 30
     assert tries == sender.posts
+    sender.send([Done("end_turn")])
+    assert tries < sender.posts < 60
+    assert [] == connections.frames
+
+
+@pytest.mark.usefixtures("quick")
+def test_back_pressure_that_passes_in_the_end(
+    sender: Sender, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be posted for long is posted in its order, with what gathered behind it."""
+    connections.answers = [200] + [429] * 1000
+    sender.send([Start("s", "m")])
+    sender.send([TextDelta("a")])
+    for text in "bcd":
+        sender.send([TextDelta(text)])
+    assert sender.gone
+    connections.answers = []
+    monkeypatch.setattr(ws_sender, "AGAIN_SECONDS", 0.0)
+    sender._again_at = 0.0
+    sender.send([])
+    sender.send([Done("end_turn")])
+
+    assert [("start", 0), ("delta", 1), ("delta", 2), ("done", 3)] == kinds(connections)
+    assert "bcd" == json.loads(connections.frames[2])["text"]
 
 
 @pytest.mark.usefixtures("quick")
