@@ -5,6 +5,7 @@ name, and not the code, stands in a table of its own with where that is document
 """
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -213,13 +214,13 @@ def role_of(site: Site, arn: str) -> tuple[list[Policy], Policy]:
 
 
 def asked_by(deployed: Deployed, call: Permission) -> Question:
-    """What IAM is asked when the function makes this call."""
+    """What IAM is asked when the function makes this call. One connection is like another."""
     role = deployed.function.role.rpartition("/")[2]
     return Question(
         principal=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{deployed.function.name}",
         account=ACCOUNT,
         action=call.action,
-        resource=call.resource,
+        resource=re.sub("@connections/.+", "@connections/abc=", call.resource),
         context=call.context,
     )
 
