@@ -56,6 +56,7 @@ class DeployedStack:
     record: Callable[[Mapping[str, Any]], None] = lambda _event: None
     log: Say = print
     url: str = field(default="", init=False)
+    _chat: Function = field(init=False, repr=False)
     _parts: contextlib.AsyncExitStack = field(
         default_factory=contextlib.AsyncExitStack, init=False, repr=False
     )
@@ -78,6 +79,7 @@ class DeployedStack:
             )
             parts.push_async_callback(function.close)
             await function.start()
+            self._chat = function
             guard = await self._guard(parts)
             gateway = Gateway(
                 deployed.api,
@@ -97,6 +99,11 @@ class DeployedStack:
 
     async def __aexit__(self, *_: object) -> None:
         await self._parts.aclose()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the function has anything left to do."""
+        return self._chat.busy
 
     async def _guard(self, parts: contextlib.AsyncExitStack) -> Guard:
         """What asks who it is, as the deployment says."""

@@ -383,6 +383,11 @@ class Function:
         self._queue.append(_Event(event))
         self._pump()
 
+    @property
+    def busy(self) -> bool:
+        """Whether any event is being handled, or waits to be."""
+        return bool(self._running or self._queue)
+
     def _new(self) -> _Environment:
         environment = _Environment(self._settings)
         self._environments.add(environment)

@@ -33,6 +33,7 @@ USER = User(
 )
 # Bedrock User Guide, "Global cross-Region inference": where the call is made, and nowhere.
 REGIONS_OF = {"global": (REGION, "")}
+FORGET = "dynamodb:DeleteItem"  # what `$disconnect` does, and nothing else
 PATIENCE = 60.0
 # The architecture does not matter to the function's zip, and an authorizer's zip is not run whole.
 ARCHITECTURE = "arm64"
@@ -67,7 +68,8 @@ class Version:
 
 # What every version has, so that in the end nothing of it may be left.
 OPTIONAL = {"alarm_email": "someone@example.com", "monthly_budget_usd": 10}
-FIRST = Version("first", {})
+# With all that gives the function something to do.
+FIRST = Version("first", {"guardrail_id": "gr0123456789"})
 
 
 class Site:
@@ -109,6 +111,20 @@ class Site:
     def permissions(self) -> list[Permission]:
         """What the function needed for the requests that were seen so far."""
         return [each for request in self.requests for each in needed(request, self.place)]
+
+    def wait(self) -> None:
+        """Until everybody has left, and all is done that came of what they did."""
+        assert self._stack is not None
+        deadline = time.monotonic() + PATIENCE
+        while self._stack.busy or self._connections:
+            assert time.monotonic() < deadline, "the function does not come to an end"
+            time.sleep(0.02)
+
+    @property
+    def _connections(self) -> int:
+        """How many connections the function has been told of, and has not yet forgotten."""
+        opened = [e for e in self.events if e["requestContext"]["eventType"] == "CONNECT"]
+        return len(opened) - [call.action for call in self.permissions].count(FORGET)
 
     def read(self) -> Deployed:
         return read(self.url, self.outputs["api_id"], self.outputs["stage"])

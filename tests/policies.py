@@ -41,15 +41,32 @@ class Case:
 
 
 def decide(*cases: Case) -> list[list[Decision]]:
-    """A decision for each question of each case."""
+    """A decision for each question of each case. Whoever asks the same twice is told the same."""
+    texts = [[json.dumps(asdict(each), sort_keys=True) for each in c.questions] for c in cases]
+    asked = [
+        {
+            "identity": case.identity,
+            "resource": case.resource,
+            "questions": [json.loads(text) for text in dict.fromkeys(questions)],
+        }
+        for case, questions in zip(cases, texts, strict=True)
+    ]
     done = subprocess.run(
         ["node", str(PROGRAM)],
-        input=json.dumps([asdict(case) for case in cases]),
+        input=json.dumps(asked),
         capture_output=True,
         text=True,
         check=True,
     )
-    return [[Decision(**each) for each in decisions] for decisions in json.loads(done.stdout)]
+    decided = (
+        dict(zip(dict.fromkeys(questions), map(_decision, answers), strict=True))
+        for questions, answers in zip(texts, json.loads(done.stdout), strict=True)
+    )
+    return [[by[t] for t in questions] for questions, by in zip(texts, decided, strict=True)]
+
+
+def _decision(answer: Mapping[str, Any]) -> Decision:
+    return Decision(**answer)
 
 
 def less(policy: Policy) -> Iterator[tuple[str, Policy]]:

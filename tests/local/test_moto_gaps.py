@@ -104,10 +104,17 @@ def budget(url: str, name: str) -> Any:
         "Threshold": 80.0,
     }
     somebody = [{"SubscriptionType": "EMAIL", "Address": "a@example.com"}]
+    another = {
+        "Notification": {**notification, "Threshold": 50.0},
+        "Subscribers": [{"SubscriptionType": "EMAIL", "Address": "b@example.com"}],
+    }
     budgets.create_budget(
         AccountId=ACCOUNT,
         Budget={**BUDGET, "BudgetName": name},
-        NotificationsWithSubscribers=[{"Notification": notification, "Subscribers": somebody}],
+        NotificationsWithSubscribers=[
+            another,
+            {"Notification": notification, "Subscribers": somebody},
+        ],
         ResourceTags=[{"Key": "project", "Value": "chat"}],
     )
     return budgets, notification, somebody

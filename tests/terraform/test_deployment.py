@@ -17,6 +17,8 @@ from deploy import smoke
 from local.aws import REGION
 from local.sigv4 import User
 
+pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
+
 
 def turns(frames: list[Frame]) -> list[Frame]:
     return [turn for frame in frames for turn in frame.get("turns", ())]

@@ -5,14 +5,14 @@ name, and not the code, stands in a table of its own with where that is document
 """
 
 import json
-import time
+import re
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
-from deployments import FIRST, PATIENCE, Site, ann
-from people import Person, script
+from deployments import FIRST, Site, ann
+from people import Frame, Person, script
 from policies import Case, Decision, Policy, Question, decide, less
 
 from local.authorizers import ACCOUNT
@@ -20,84 +20,120 @@ from local.aws import REGION
 from local.deployed import Deployed, client
 from local.permissions import Permission
 
+pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
+
 LAMBDA, API_GATEWAY = "lambda.amazonaws.com", "apigateway.amazonaws.com"
 
 
 # -- what people do --------------------------------------------------------------------------------
 
 
-def nothing(person: Person) -> None:
-    del person
+def nothing(url: str) -> None:
+    with ann(url):
+        pass
 
 
-def chat(person: Person) -> None:
-    assert "done" == person.say("hello")[-1]["type"]
-    assert "done" == person.say("and again")[-1]["type"]
+def chat(url: str) -> None:
+    with ann(url) as person:
+        assert "done" == person.say("hello")[-1]["type"]
+        assert "done" == person.say("and again")[-1]["type"]
 
 
-def history(person: Person) -> None:
-    person.say("hello")
-    assert 2 == len(person.say({"action": "history"}))
+def stop(url: str) -> None:
+    with ann(url) as person:
+        stopped(person, script(chunks=2000, rate=50))
 
 
-def clear(person: Person) -> None:
-    person.say("hello")
-    assert 1 == person.say({"action": "clear"})[-1]["cleared"]
-
-
-def refused(person: Person) -> None:
-    """By the protocol, for a request id that was taken, and by the model, early and late."""
-    assert "invalid_request" == code(person, {"action": "nope"})
-    person.say({"body": "hello", "request_id": "one"})
-    assert "duplicate" == code(person, {"body": "hello", "request_id": "one"})
-    failing = script(fault={"before": "AccessDeniedException"})
-    assert "model_unavailable" == code(person, failing)
-    assert "model_error" == code(person, script(fault={"at": 1, "type": "cut"}))
-
-
-def ping(person: Person) -> None:
-    person.send({"action": "ping"})
-    assert '{"type": "pong"}' == person.socket.recv()
-
-
-def leaving(person: Person) -> None:
-    """Gone in the middle of an answer, which is finished and saved all the same."""
-    person.send(script(chunks=20, rate=40))
+def stopped(person: Person, *messages: str | Frame) -> None:
+    """Asks a question, and stops the answer."""
+    for message in messages:
+        person.send(message)
     person.receive()
+    person.send({"action": "stop"})
+    while (frame := person.receive())["type"] != "done":
+        pass
+    assert "stopped" == frame["stop_reason"]
 
 
-def code(person: Person, message: str | Mapping[str, Any]) -> str:
-    return str(person.say(message if isinstance(message, str) else dict(message))[-1]["code"])
+def resume(url: str) -> None:
+    """Of an answer that runs, from another connection; and of one that has ended."""
+    session = {"session_id": secrets.token_hex(8)}
+    with ann(url, **session) as person:
+        person.send({"request_id": "one", "body": script(chunks=100, rate=50)})
+        person.receive()
+    with ann(url, **session) as person:
+        for _ in range(2):
+            person.send({"action": "resume", "request_id": "one"})
+            assert "done" == person.answer()[-1]["type"]
 
 
-def left_and_forgotten(calls: list[Permission]) -> bool:
-    """`$disconnect` was handled: in each conversation, the last thing that has to happen."""
-    return any(call.action == "dynamodb:DeleteItem" for call in calls)
+def parts(url: str) -> None:
+    """A question in two frames, and going on where its answer was stopped."""
+    order = script(chunks=2000, rate=50)
+    halves = [order[:9], order[9:]]
+    with ann(url) as person:
+        stopped(
+            person,
+            *(
+                {"request_id": "one", "part": number, "parts": len(halves), "body": half}
+                for number, half in enumerate(halves, 1)
+            ),
+        )
+        assert "done" == person.say({"continue": True})[-1]["type"]
 
 
-def saved(calls: list[Permission]) -> bool:
-    """Beside that, a turn was claimed and saved: two transactions of two writes."""
-    writes = [call for call in calls if call.operation == "TransactWriteItems"]
-    return left_and_forgotten(calls) and len(writes) == 4
+def history(url: str) -> None:
+    with ann(url) as person:
+        person.say("hello")
+        assert 2 == len(person.say({"action": "history"}))
 
 
-@dataclass(frozen=True)
-class Conversation:
-    """What somebody does, and when all calls are made that come of it."""
-
-    talk: Callable[[Person], None]
-    over: Callable[[list[Permission]], bool] = left_and_forgotten
+def clear(url: str) -> None:
+    with ann(url) as person:
+        person.say("hello")
+        assert 1 == person.say({"action": "clear"})[-1]["cleared"]
 
 
-# A row for each; what a new action needs is found by a row of its own.
-CONVERSATIONS: Mapping[str, Conversation] = {
-    "connect and disconnect": Conversation(nothing),
-    "chat": Conversation(chat),
-    "history": Conversation(history),
-    "clear": Conversation(clear),
-    "refused": Conversation(refused),
-    "ping": Conversation(ping),
-    "leaving": Conversation(leaving, saved),
+def refused(url: str) -> None:
+    """By the protocol, for a request id that was taken, and by the model, early and late."""
+    early = script(fault={"before": "AccessDeniedException"})
+    late = script(fault={"at": 1, "type": "cut"})
+    with ann(url) as person:
+        person.say({"body": "hello", "request_id": "one"})
+        codes = {
+            "invalid_request": person.say({"action": "nope"}),
+            "duplicate": person.say({"body": "hello", "request_id": "one"}),
+            "model_unavailable": person.say(early),
+            "model_error": person.say(late),
+        }
+    assert list(codes) == [frames[-1]["code"] for frames in codes.values()]
+
+
+def ping(url: str) -> None:
+    with ann(url) as person:
+        person.send({"action": "ping"})
+        assert '{"type": "pong"}' == person.socket.recv()
+
+
+def leaving(url: str) -> None:
+    """Gone in the middle of an answer, which is finished and saved all the same."""
+    with ann(url) as person:
+        person.send(script(chunks=20, rate=40))
+        person.receive()
+
+
+# What a new action needs is found by a row of its own.
+CONVERSATIONS: Mapping[str, Callable[[str], None]] = {
+    "connect and disconnect": nothing,
+    "chat": chat,
+    "stop": stop,
+    "resume": resume,
+    "parts": parts,
+    "history": history,
+    "clear": clear,
+    "refused": refused,
+    "ping": ping,
+    "leaving": leaving,
 }
 
 Calls = Mapping[str, list[Permission]]
@@ -107,14 +143,10 @@ Calls = Mapping[str, list[Permission]]
 def calls(site: Site) -> Calls:
     """What each conversation, and Lambda itself, needed of IAM; each thing once."""
     url, found = site.serving(FIRST), {}
-    for name, conversation in CONVERSATIONS.items():
+    for name, talk in CONVERSATIONS.items():
         before = len(site.permissions)
-        with ann(url) as person:
-            conversation.talk(person)
-        deadline = time.monotonic() + PATIENCE
-        while not conversation.over(site.permissions[before:]):
-            assert time.monotonic() < deadline, f"{name}: {site.permissions[before:]}"
-            time.sleep(0.02)
+        talk(url)
+        site.wait()
         found[name] = list(dict.fromkeys(site.permissions[before:]))
     return {**found, **by_lambda(site)}
 
@@ -182,13 +214,13 @@ def role_of(site: Site, arn: str) -> tuple[list[Policy], Policy]:
 
 
 def asked_by(deployed: Deployed, call: Permission) -> Question:
-    """What IAM is asked when the function makes this call."""
+    """What IAM is asked when the function makes this call. One connection is like another."""
     role = deployed.function.role.rpartition("/")[2]
     return Question(
         principal=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{deployed.function.name}",
         account=ACCOUNT,
         action=call.action,
-        resource=call.resource,
+        resource=re.sub("@connections/.+", "@connections/abc=", call.resource),
         context=call.context,
     )
 
