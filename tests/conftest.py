@@ -29,6 +29,15 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_REGION"):
     os.environ.pop(name, None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers (`-n 2`), each gets whole files; the deployment's belong together."""
+    for item in items:
+        name = item.path.relative_to(config.rootpath).as_posix()
+        together = "deployment" if "site" in getattr(item, "fixturenames", ()) else name
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 @pytest.fixture(autouse=True)
 def _no_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
