@@ -375,10 +375,11 @@ class Talk:
             return []
         assert {here} == {where for where, _ in lamb.posts}
         frames = lamb.frames(here)
-        counted(frames, from_seq)
         assert terminal(frames[-1])
         if request.forgotten or request.became == "lost":
+            assert 1 == len(frames)
             return frames
+        counted(frames, from_seq)
         if from_seq == 0:
             request.told = request.told or frames
         if request.told:
