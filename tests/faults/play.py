@@ -2,30 +2,45 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from faults.rows import Outcome, Row
 from faults.scene import Scene
-from faults.stage import Pace, stage
+from faults.stage import Pace, Stage, stage
 
-# At once: as many as keep two cores busy; and those that mostly wait, for a lease or for patience.
-BUSY, WAITING = 6, 14
+# A machine that is busy with other things may be too slow for a fault to find its place in time:
+# the row is played again, with an answer that takes longer.
+TRIES = 3
+LONGER = 2.5
+
+Told = Callable[[Row, Outcome], None]
 
 
 async def play(
-    rows: Sequence[Row], pace: Pace, log: Callable[[str], None]
+    rows: Sequence[Row], pace: Pace, log: Callable[[str], None], told: Told
 ) -> Mapping[str, Outcome]:
-    """What came of each row, by its id."""
-    rooms = {False: asyncio.Semaphore(BUSY), True: asyncio.Semaphore(WAITING)}
+    """What came of each row, by its id. `told` hears of each as it ends."""
+    rooms = {False: asyncio.Semaphore(pace.busy), True: asyncio.Semaphore(pace.waiting)}
     outcomes: dict[str, Outcome] = {}
 
-    async with stage(pace, log) as stack:
+    async with stage(pace, log) as ready:
 
         async def one(row: Row) -> None:
             async with rooms[row.waits]:
-                outcomes[row.id] = await Scene(stack, row).play()
-                log(f"{row.id}: {outcomes[row.id]}")
+                outcomes[row.id] = await _until_it_happens(ready, row)
+            told(row, outcomes[row.id])
 
         async with asyncio.TaskGroup() as playing:
             for row in sorted(rows, key=lambda row: not row.waits):
                 playing.create_task(one(row))
     return {row.id: outcomes[row.id] for row in rows}
+
+
+async def _until_it_happens(ready: Stage, row: Row) -> Outcome:
+    outcome = await Scene(ready, row).play()
+    for _ in range(TRIES - 1):
+        if not outcome.missed:
+            break
+        row = replace(row, paced=True, stretch=row.stretch * LONGER)
+        outcome = await Scene(ready, row).play()
+    return outcome

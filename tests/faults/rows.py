@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from faults.between import Fault
+from faults.between import FOREVER, Fault
 
 if TYPE_CHECKING:
     from faults.scene import Scene
 
 CHUNKS = 24
+WAITS = ("killed before", "killed after", "silent")
 
 Story = Callable[["Scene"], Awaitable[None]]
 
@@ -47,7 +48,8 @@ class Row:
     that. `quiet` is how
     long the client hears nothing before it resumes. `deliveries`: so often the event is delivered,
     at once. `meanwhile` is done when a fault of that name says so. `later` befalls the calls of
-    those who serve a resume. `overlaps`: some frames rightly arrive twice.
+    those who serve a resume. `overlaps`: some frames rightly arrive twice. `longer`: it is left
+    out where time is short, for another row is much like it.
     """
 
     group: str
@@ -63,13 +65,15 @@ class Row:
     deliveries: int = 1
     goodbye: bool = True
     overlaps: bool = False
+    longer: bool = False
     story: Story = ask_and_listen
     meanwhile: Story = leave
 
     @property
     def waits(self) -> bool:
         """Whether it spends its time waiting, and not the machine's."""
-        return self.paced or any(fault.way in ("killed before", "silent") for fault in self.faults)
+        faults = (*self.faults, *self.later)
+        return any(fault.way in WAITS or fault.times == FOREVER for fault in faults)
 
     @property
     def id(self) -> str:
@@ -88,7 +92,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a row. `seconds`: from the fault to the terminal frame."""
+    """What came of a row. `seconds`: from the fault to the terminal frame.
+
+    `calls`: what the function called for it. `missed`: its fault never came to pass, so that this
+    says nothing.
+    """
 
     heard: str
     kept: str
@@ -97,4 +105,15 @@ class Outcome:
     posts: int
     resumes: int
     seconds: float | None
+    calls: frozenset[str]
+    missed: bool
     troubles: tuple[str, ...]
+
+    def wrong(self, expected: Expected) -> list[str]:
+        """All that is not as it should be."""
+        charged = self.charged if expected.charged is None else expected.charged
+        same = (expected.heard, expected.kept, charged) == (self.heard, self.kept, self.charged)
+        ends = [] if self.ends == 1 else [f"{self.ends} terminal frames"]
+        missed = ["the fault never came to pass"] if self.missed else []
+        other = [] if same else [f"{self.heard}, {self.kept}, {self.charged} charged"]
+        return [*self.troubles, *missed, *ends, *other]

@@ -31,6 +31,7 @@ DEAFENING = {"killed before", "killed after", "Gone", "Forbidden", "PayloadTooLa
 REPEATED = {"lost", "silent"}  # a post that was repeated may arrive twice
 POSTS = ("start", "delta", "end")
 MEMORY = "memory"  # any call to DynamoDB
+MID_STREAM = "mid-stream"  # a look, when some of the answer is written down, and some is not
 ECHO = '/script {"echo": true}'
 
 Frame = dict[str, Any]
@@ -48,7 +49,9 @@ class Watch:
 
     def meets(self, call: str) -> Fault | None:
         """Counts a try of this call, and among those of memory; gives what befalls it."""
-        names = (call,) if call in POSTS else (call, MEMORY)
+        names = [call] if call in POSTS else [call, MEMORY]
+        if call == "look" and self.calls["note"]:
+            names.append(MID_STREAM)
         self.calls.update(names)
         for fault in self.faults:
             if fault.at in names and 0 <= self.calls[fault.at] - fault.nth < fault.times:
@@ -340,9 +343,6 @@ class Scene:
         self._check_memory(ours)
         self._check_prompt(turns, prompt)
         self._check_frames()
-        missed = [fault for watch in self.watches.values() for fault in watch.missed]
-        if missed:
-            self.troubles.append(f"never happened: {missed}")
         if charged > 1:
             self.troubles.append(f"charged {charged} times")
         return self._outcome(ours[0]["state"] if ours else "-", charged)
@@ -379,10 +379,10 @@ class Scene:
         """One end, nothing after it, and nothing twice that was not sent twice."""
         inbox = self._inbox(self.request_id)
         late = in_hand(inbox)
-        repeated = any(fault.way in REPEATED for fault in self.row.faults)
+        repeated = self.row.overlaps or any(fault.way in REPEATED for fault in self.row.faults)
         if [frame for frame in late if not (repeated and frame in self.heard)]:
             self.troubles.append(f"{len(late)} frames after the end: {late}")
-        if self.doubled and not (repeated or self.row.overlaps):
+        if self.doubled and not repeated:
             self.troubles.append(f"{self.doubled} frames twice")
 
     def _outcome(self, kept: str, charged: int) -> Outcome:
@@ -397,6 +397,8 @@ class Scene:
             posts=sum(self.watches[self.name].calls[call] for call in POSTS),
             resumes=self.resumes,
             seconds=waited or None,
+            calls=frozenset(self.watches[self.name].calls),
+            missed=any(watch.missed for watch in self.watches.values()),
             troubles=tuple(self.troubles),
         )
 

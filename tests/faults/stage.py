@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from faults.scene import Scene
 
 TESTS = Path(__file__).parents[1]
-CONCURRENCY = 32  # Lambdas at once: those that wait out a lease hold one each
-WARM = 16
+CONCURRENCY = 90  # Lambdas at once: those that wait out a lease hold one each
+WARM = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """The function's seconds (src/leases.py), and how long a `paced` answer takes.
 
-    It takes longer than a renewal. A resume waits for two leases, so one lease has to outlast what
-    clocks may differ by, twice.
+    It takes longer than a renewal. So many rows are played at once: `busy` ones, and `waiting` ones
+    that mostly wait, for a lease or for patience. A resume waits for two leases, so one lease has to
+    outlast twice what clocks may differ by.
     """
 
     lease: float
@@ -40,6 +41,8 @@ class Pace:
     look: float
     skew: float
     span: float
+    busy: int
+    waiting: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -51,8 +54,8 @@ class Pace:
         }
 
 
-REAL = Pace(lease=30, renew=8, look=1, skew=5, span=11)
-SHORT = Pace(lease=6, renew=0.6, look=0.25, skew=2, span=1.5)
+REAL = Pace(lease=30, renew=8, look=1, skew=5, span=11, busy=20, waiting=20)
+SHORT = Pace(lease=6, renew=0.9, look=0.4, skew=2, span=2.4, busy=8, waiting=10)
 
 
 class Stage:
