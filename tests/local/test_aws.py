@@ -107,3 +107,29 @@ def test_a_transaction_that_is_sent_again_is_done_once() -> None:
         client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="other")  # type: ignore[typeddict-item]
 
         assert item == client.get_item(TableName="chat", Key=item)["Item"]
+
+
+def test_a_transaction_that_fails_leaves_no_trace() -> None:
+    """What it had written before the condition that does not hold is as it was, item by item."""
+    there, free, other = ({"pk": {"S": name}, "sk": {"S": "b"}} for name in ("a", "c", "d"))
+    new = {"TableName": "chat", "ConditionExpression": "attribute_not_exists(pk)"}
+    change = {
+        "TableName": "chat",
+        "Key": there,
+        "UpdateExpression": "SET x = :x",
+        "ExpressionAttributeValues": {":x": {"S": "changed"}},
+    }
+    with server("--table", "chat") as (_, url), dynamodb(url) as client:
+        for item in (there, other):
+            client.put_item(TableName="chat", Item=item)
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            client.transact_write_items(
+                TransactItems=[
+                    {"Update": change},  # type: ignore[typeddict-item]
+                    {"Put": {**new, "Item": free}},  # type: ignore[typeddict-item]
+                    {"Put": {**new, "Item": other}},  # type: ignore[typeddict-item]
+                ]
+            )
+        found = client.scan(TableName="chat")["Items"]
+
+    assert [there, other] == sorted(found, key=lambda item: item["pk"]["S"])

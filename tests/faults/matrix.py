@@ -1,0 +1,426 @@
+"""The rows, and what is expected of each; what is expected of all of them is checked in `scene`."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from faults.between import FOREVER, Fault
+from faults.rows import Expected, Row
+from faults.scene import MID_STREAM, Scene
+from faults.stories import (
+    another_tab_asks,
+    event_comes_again_after_a_crash,
+    event_comes_again_at_the_end,
+    leaves_after,
+    restless,
+    resumes_beside,
+    resumes_everywhere,
+    sends_again,
+    stops,
+)
+
+AT_THE_START, IN_THE_MIDDLE = 0, 12
+
+
+# -- Bedrock ---------------------------------------------------------------------------------------
+
+# Each error, what a client is told of it, and whether a call that it turned away is made again.
+ERRORS = {
+    "AccessDenied": ("model_unavailable", False),
+    "ExpiredToken": ("model_unavailable", False),
+    "InternalServer": ("model_error", True),
+    "MissingAuthenticationToken": ("model_unavailable", False),
+    "ModelError": ("model_error", False),
+    "ModelNotReady": ("model_unavailable", True),
+    "ModelStreamError": ("model_error", False),
+    "ModelTimeout": ("model_error", False),
+    "ResourceNotFound": ("model_unavailable", False),
+    "ServiceQuotaExceeded": ("throttled", False),
+    "ServiceUnavailable": ("model_unavailable", True),
+    "Throttling": ("throttled", True),
+    "UnrecognizedClient": ("model_unavailable", False),
+    "Validation": ("model_error", False),
+}
+IN_STREAM = ("internalServer", "modelStreamError", "modelTimeout", "serviceUnavailable",
+             "throttling", "validation")  # fmt: skip
+BREAKS = {
+    "cut": ("model_error", True),
+    "stall": ("model_error", False),
+    "truncate": ("model_error", False),
+    "bad_crc": ("model_error", False),
+    "error": ("model_error", False),
+}
+
+
+def _bedrock() -> list[Row]:
+    rows = []
+    for error, (code, again) in ERRORS.items():
+        order = {"fault": {"before": f"{error}Exception"}}
+        rows += _once_and_lasting(f"{error} instead of a stream", order, code, again=again)
+    in_stream: dict[str, tuple[dict[str, Any], str, bool]] = {
+        f"{name}Exception as {kind}": (
+            {"type": f"{name}Exception", "event": kind == "event"},
+            *told,
+        )
+        for name in IN_STREAM
+        for kind in ("exception", "event")
+        for told in [ERRORS[name[0].upper() + name[1:]]]
+    }
+    broken: dict[str, tuple[dict[str, Any], str, bool]] = {
+        kind: ({"type": kind}, *told) for kind, told in BREAKS.items()
+    }
+    for name, (fault, code, again) in {**in_stream, **broken}.items():
+        start = {"fault": {**fault, "at": AT_THE_START}}
+        rows += _once_and_lasting(f"{name} at the start", start, code, again=again)
+        middle = {"fault": {**fault, "at": IN_THE_MIDDLE, "times": 1}}
+        expected = Expected(f"error {code}", "error", 1)
+        rows.append(
+            Row(group="Bedrock", name=f"{name} in the middle", order=middle, expected=expected)
+        )
+    return rows
+
+
+def _once_and_lasting(
+    name: str, order: dict[str, dict[str, Any]], code: str, *, again: bool
+) -> list[Row]:
+    once = {"fault": {**order["fault"], "times": 1}}
+    failed = Expected(f"error {code}", "error", 0)
+    return [
+        Row(
+            group="Bedrock",
+            name=f"{name}, once",
+            order=once,
+            expected=Expected() if again else failed,
+        ),
+        Row(group="Bedrock", name=f"{name}, always", order=order, expected=failed),
+    ]
+
+
+# -- DynamoDB --------------------------------------------------------------------------------------
+
+# The calls of a turn, in their order, and what comes of one that fails for good: the terminal
+# frame, the turn, and whether Bedrock was charged. Of `%s`, throttling makes `throttled`.
+CALLS = {
+    "connection": Expected("error %s", "-", 0),
+    "claim": Expected("error %s", "-", 0),
+    "history": Expected("error %s", "-", 0),
+    "look": Expected(),
+    "renew": Expected(),
+    "note": Expected(),
+    "save": Expected("error %s", "unfinished", 1),
+}
+WRITES = ("claim", "renew", "note", "save")
+WHILE_IT_RUNS = ("look", "renew", "note")
+
+
+def _dynamodb() -> list[Row]:
+    rows = []
+    for call, failed in CALLS.items():
+        ways = {"throttled": "throttled", "broken": "internal", "cut": "internal"}
+        conflicts = {"conflicting": "throttled"} if call in WRITES else {}
+        for way, code in {**ways, **conflicts}.items():
+            expected = replace(failed, heard=failed.heard.replace("%s", code))
+            rows += [
+                _on(call, way),
+                _on(call, way, times=FOREVER, expected=expected),
+            ]
+        rows += [_on(call, way) for way in ("lost", "slow", "silent")]
+    away = Expected("error internal", "unfinished", 1)
+    return [
+        *rows,
+        _on("claim", "lost", times=3, expected=Expected("error internal", "-", 0)),
+        _on("save", "lost", times=3),
+        _on("memory", "cut", nth=5, times=6, paced=True),
+        _on("memory", "broken", nth=5, times=FOREVER, paced=True, expected=away),
+    ]
+
+
+def _on(
+    call: str,
+    way: str,
+    *,
+    nth: int = 1,
+    times: int = 1,
+    expected: Expected = Expected(),  # noqa: B008 - it is frozen
+    paced: bool = False,
+) -> Row:
+    often = {1: "once", FOREVER: "always"}.get(times, f"{times} times")
+    place = call if nth == 1 else f"{call} from call {nth} on"
+    return Row(
+        group="DynamoDB",
+        name=f"{place} {way} {often}",
+        faults=(Fault(way, call, nth, times),),
+        paced=paced or call in WHILE_IT_RUNS,
+        expected=expected,
+    )
+
+
+# -- @connections ----------------------------------------------------------------------------------
+
+PLACES = {"the first frame": ("start", 1), "a middle frame": ("delta", 3), "the end": ("end", 1)}
+FINAL = ("Gone", "Forbidden", "PayloadTooLarge")
+OFTEN = {"once": 1, "5 times": 5, "always": FOREVER}
+PASSING = (
+    ("LimitExceeded", "once"),
+    ("LimitExceeded", "5 times"),
+    ("LimitExceeded", "always"),
+    ("failed", "once"),
+    ("failed", "always"),
+    ("silent", "once"),
+    ("silent", "always"),
+    ("cut", "once"),
+    ("lost", "once"),
+    ("slow", "once"),
+)
+
+
+def _posts() -> list[Row]:
+    kinds = [*((way, "once") for way in FINAL), *PASSING]
+    return [
+        Row(
+            group="Post",
+            name=f"{place} {way} {often}",
+            faults=(Fault(way, at, nth, OFTEN[often]),),
+            quiet=10 if often == "always" else 75,
+            paced=True,
+        )
+        for way, often in kinds
+        for place, (at, nth) in PLACES.items()
+    ]
+
+
+# -- the Lambda is killed --------------------------------------------------------------------------
+
+LEFT_EMPTY = Expected("error internal", "unfinished", 0)
+LEFT = Expected("error internal", "unfinished", 1)
+LEFT_RACING = Expected("error internal", "unfinished", None)
+KILLED = {
+    ("before", "connection"): Expected(),  # never taken: it is sent again
+    ("before", "claim"): Expected(),
+    ("after", "claim"): LEFT_EMPTY,
+    ("after", "history"): LEFT_EMPTY,
+    ("before", "start"): LEFT_RACING,
+    ("after", "start"): LEFT_RACING,
+    ("before", "delta"): LEFT,
+    ("after", "delta"): LEFT,
+    ("before", "look"): LEFT,
+    ("before", "renew"): LEFT,
+    ("after", "renew"): LEFT,
+    ("after", "note"): LEFT,
+    ("before", "save"): LEFT,
+    ("after", "save"): Expected(),
+    ("before", "end"): Expected(),
+    ("after", "end"): Expected(),
+}
+
+
+def _kills() -> list[Row]:
+    steps = [
+        Row(
+            group="Killed",
+            name=f"{when} {call}",
+            faults=(Fault(f"killed {when}", call),),
+            paced=True,
+            expected=expected,
+        )
+        for (when, call), expected in KILLED.items()
+    ]
+    late = Fault("killed before", MID_STREAM)
+    return [
+        *steps,
+        Row(
+            group="Killed", name="mid-stream", faults=(late,), paced=True, stretch=2, expected=LEFT
+        ),
+        *(
+            Row(
+                group="Killed",
+                name=f"mid-stream, and whoever then resumes, {when} making the turn",
+                faults=(late,),
+                stretch=2,
+                later=(Fault(f"killed {when}", "bury"),),
+                paced=True,
+                expected=LEFT,
+            )
+            for when in ("before", "after")
+        ),
+        Row(
+            group="Killed",
+            name="mid-stream, and the event comes again",
+            faults=(late,),
+            stretch=2,
+            paced=True,
+            expected=LEFT,
+            story=event_comes_again_after_a_crash,
+        ),
+    ]
+
+
+# -- events ----------------------------------------------------------------------------------------
+
+
+def _events() -> list[Row]:
+    middle = (Fault("meanwhile", "delta", 3),)
+    return [
+        Row(group="Event", name="delivered twice at once", deliveries=2, paced=True),
+        Row(group="Event", name="delivered three times at once", deliveries=3, paced=True),
+        Row(
+            group="Event",
+            name="delivered again mid-stream",
+            faults=middle,
+            meanwhile=Scene.again,
+            paced=True,
+        ),
+        Row(
+            group="Event", name="delivered again after the end", story=event_comes_again_at_the_end
+        ),
+        Row(
+            group="Event",
+            name="sent again by a client that reconnected",
+            paced=True,
+            story=sends_again,
+        ),
+        Row(
+            group="Event",
+            name="delivered twice at once, and refused",
+            deliveries=2,
+            faults=(Fault("broken", "history", 1, FOREVER),),
+            expected=Expected("error internal", "-", 0),
+        ),
+    ]
+
+
+# -- the client ------------------------------------------------------------------------------------
+
+EVERYWHERE = (*list(CALLS)[:3], "start", "delta", *list(CALLS)[3:], "end")
+
+
+def _clients() -> list[Row]:
+    gone = [
+        Row(group="Client", name=f"gone at {call}", faults=(Fault("meanwhile", call),), paced=True)
+        for call in EVERYWHERE
+    ]
+    left = [
+        Row(
+            group="Client",
+            name=f"left after {n} frames",
+            paced=True,
+            stretch=2,
+            story=leaves_after(n),
+        )
+        for n in range(6)
+    ]
+    return [
+        *gone,
+        *left,
+        Row(group="Client", name="reconnects after every frame", paced=True, story=restless),
+        Row(group="Client", name="resumes at every seq after the end", story=resumes_everywhere),
+        Row(
+            group="Client",
+            name="resumes while its old connection is open",
+            paced=True,
+            overlaps=True,
+            story=resumes_beside,
+        ),
+        Row(
+            group="Client",
+            name="left, and $disconnect is never delivered",
+            paced=True,
+            goodbye=False,
+            story=leaves_after(4),
+        ),
+    ]
+
+
+# -- clocks, and other tabs ------------------------------------------------------------------------
+
+
+def _clocks() -> list[Row]:
+    looks = Fault("meanwhile", "look", 3)
+    crash = Fault("killed before", MID_STREAM)
+    away = Row(group="Clock", name="resumed while it runs", paced=True, story=leaves_after(4))
+    asked = Row(
+        group="Clock",
+        name="another tab asks",
+        faults=(looks,),
+        meanwhile=another_tab_asks,
+        paced=True,
+        stretch=4,
+    )
+    killed = Row(
+        group="Clock",
+        name="killed mid-stream",
+        faults=(crash,),
+        paced=True,
+        stretch=2,
+        expected=LEFT,
+    )
+    return [
+        replace(row, name=f"{seconds:+} s, {row.name}", frame={"clock": seconds})
+        for seconds in (3, -3)
+        for row in (away, asked, killed)
+    ]
+
+
+def _tabs() -> list[Row]:
+    stopped = Expected("done stopped", "stopped", 1)
+    return [
+        *(
+            Row(
+                group="Tab",
+                name=f"stops at {call}",
+                faults=(Fault("meanwhile", call),),
+                meanwhile=stops,
+                paced=True,
+                stretch=4,
+                expected=expected,
+            )
+            for call, expected in {
+                "claim": Expected(),  # there is nothing to stop yet
+                "history": stopped,
+                "start": stopped,
+                "delta": stopped,
+                "renew": stopped,
+                "save": Expected(),  # too late
+                "end": Expected(),
+            }.items()
+        ),
+        Row(
+            group="Tab",
+            name="asks, clears and looks mid-stream",
+            faults=(Fault("meanwhile", "delta", 3),),
+            meanwhile=another_tab_asks,
+            paced=True,
+            stretch=4,
+        ),
+    ]
+
+
+# What is left out where time is short: another row of the same table goes the same way.
+LONGER = re.compile(
+    "|".join(
+        (
+            rf"Bedrock: ({'|'.join(name for name, (_, again) in ERRORS.items() if not again)}) "
+            ".*always",
+            r"Bedrock: (?!throttling).* as event .*",
+            r"Bedrock: .* at the start, always",
+            r"DynamoDB: \w+ broken .*",
+            r"DynamoDB: \w+ cut once",
+            r"DynamoDB: (?!claim|save)\w+ slow once",
+            r"DynamoDB: (?!look|save)\w+ silent once",
+            r"DynamoDB: \w+ conflicting once",
+            r"Post: (?!the first).* Forbidden .*",
+            r"Post: (?!a middle).* (PayloadTooLarge|failed|cut) .*",
+            r"Post: (?!a middle).* LimitExceeded (once|always)",
+            r"Post: (?!the end).* (LimitExceeded 5 times|silent once)",
+            r"Post: .* (silent always|failed always|slow once)",
+            r"Client: left after [135] frames",
+        )
+    )
+)
+
+PLAIN = Row(group="Nothing", name="goes wrong", paced=True)
+TABLES = (_bedrock, _dynamodb, _posts, _kills, _events, _clients, _clocks, _tabs)
+ROWS: tuple[Row, ...] = (
+    PLAIN,
+    *(replace(row, longer=bool(LONGER.fullmatch(row.id))) for table in TABLES for row in table()),
+)

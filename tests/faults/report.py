@@ -1,0 +1,68 @@
+"""The matrix as a table, on a terminal and in docs/reliability.md.
+
+What the function promises stands in the first columns and is checked; posts and seconds are figures
+of one run on one machine, and are not.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from faults.rows import Expected, Outcome, Row
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- made by `make faults ARGS=--write` -->", "<!-- up to here -->"
+HEADINGS = ("what happens", "the client is told", "the turn", "charged", "posts", "seconds")
+CHECKED = 4  # columns
+
+Cells = tuple[str, ...]
+
+
+def promised(row: Row, expected: Expected) -> Cells:
+    """The columns that are checked."""
+    charged = "0 or 1" if expected.charged is None else str(expected.charged)
+    return row.name, expected.heard, expected.kept, charged
+
+
+def figures(outcome: Outcome) -> Cells:
+    """The columns that are of one run."""
+    recovered = outcome.seconds is not None and (outcome.resumes or outcome.seconds >= 1)
+    return str(outcome.posts), f"{outcome.seconds:.1f}" if recovered else ""
+
+
+def line(row: Row, outcome: Outcome) -> str:
+    """A row for the terminal."""
+    wrong = outcome.wrong(row.expected)
+    cells = (f"{row.group}: {row.name}", *promised(row, row.expected)[1:], *figures(outcome))
+    widths = (64, 24, 11, 7, 6, 6)
+    told = " ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return f"{'FAIL' if wrong else 'ok  '} {told} {'; '.join(wrong)}".rstrip()
+
+
+def document(rows: Sequence[Row], outcomes: Mapping[str, Outcome], text: str) -> str:
+    """The document with the tables of this run in their place."""
+    tables = [
+        "\n".join([f"### {group}", "", *_table(list(of_group), outcomes)])
+        for group, of_group in groupby(rows, key=lambda row: row.group)
+    ]
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return "\n\n".join([before + BEGIN, *tables, END + after])
+
+
+def _table(rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> list[str]:
+    lines = [HEADINGS, ("---",) * len(HEADINGS)]
+    lines += [(*promised(row, row.expected), *figures(outcomes[row.id])) for row in rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def documented(text: str) -> list[tuple[str, Cells]]:
+    """Each row of the document: its group, and what is promised."""
+    found, group = [], ""
+    for each in text.partition(BEGIN)[2].partition(END)[0].splitlines():
+        if each.startswith("### "):
+            group = each.removeprefix("### ")
+        elif each.startswith("| ") and not each.startswith(("| ---", f"| {HEADINGS[0]}")):
+            cells = [cell.strip() for cell in each.strip("|").split("|")]
+            found.append((group, tuple(cells[:CHECKED])))
+    return found
