@@ -165,7 +165,6 @@ class _Line:
         """Takes the stream that is being read from now on."""
         self._stream = stream
 
-    @property
     def hung_up(self) -> bool:
         """Whether nobody wants the answer any more."""
         return self._hung_up.is_set()
@@ -184,6 +183,8 @@ def _read(model: Model, prompt: Prompt, until: float, arrived: "_Arrivals", line
         if time.monotonic() + wait > retry_until:
             arrived.put(failure)
             return
+        if line.hung_up():
+            return
         log.write("WARN", "stream.again", code=failure.code, cause=failure.cause)
         if line.wait(wait):
             return
@@ -199,7 +200,7 @@ def _read_once(model: Model, prompt: Prompt, arrived: "_Arrivals", line: _Line) 
     told = False
     try:
         for event in _whole_characters(_events(model, prompt, line)):
-            if line.hung_up:
+            if line.hung_up():
                 return None
             if isinstance(event, Stopped):
                 stopped = event
@@ -221,6 +222,8 @@ def _read_once(model: Model, prompt: Prompt, arrived: "_Arrivals", line: _Line) 
 
 def _events(model: Model, prompt: Prompt, line: _Line) -> Iterator[Event]:
     """Calls Bedrock and reads the stream to its end, or until the answer is as long as is kept."""
+    if line.hung_up():
+        return
     response = model.client.invoke_model_with_response_stream(
         modelId=model.model_id,
         body=json.dumps(body(model.family, model.model_id, prompt)),
@@ -233,11 +236,11 @@ def _events(model: Model, prompt: Prompt, line: _Line) -> Iterator[Event]:
     decoder = Decoder(model.family)
     said = 0
     try:
-        if line.hung_up:  # while the call was under way: there was nothing to wake yet
+        if line.hung_up():  # while the call was under way: there was nothing to wake yet
             return
         for message in stream:
             for event in decoder.events(_chunk(message)):
-                if isinstance(event, TextDelta):
+                if isinstance(event, TextDelta | ReasoningDelta):  # both may be kept
                     said += len(event.text.encode(errors="surrogatepass"))
                     if said > MAX_ANSWER_BYTES:
                         yield Stopped("max_tokens")

@@ -2,7 +2,8 @@
 
 Rules
 - What a request may cost at the most is reserved before Bedrock is called, and settled with what it
-  did cost: no number of requests at once can use more than the day's allowance.
+  did cost: no number of requests at once uses more than the day's allowance, but for what a guess
+  at the question's tokens was too low. An allowance below one reservation lets one in at a time.
 - Whoever crashes has used what it reserved: nobody knows better.
 - A day is one of UTC, by the clock of the Lambda that reserves.
 """
@@ -76,7 +77,8 @@ def over_budget(reservation: Reservation) -> ChatError:
     """The refusal, with the time when the next day begins."""
     return ChatError(
         "over_budget",
-        "Today's allowance is used up; a new day begins at 00:00 UTC.",
+        "Today's allowance is used up, or held by answers that still run; a new day begins at "
+        "00:00 UTC.",
         retry_at=(reservation.day + 1) * DAY_SECONDS,
     )
 

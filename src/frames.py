@@ -236,9 +236,11 @@ def _whole(
 ) -> int:
     value = fields.get(name, default)
     # In Python True is 1; in JSON it is not, but 2.0 is 2.
-    if isinstance(value, bool) or value not in range(least, most + 1):
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise _invalid(f"{name} must be a whole number from {least} to {most}")
-    return int(value)
+    return value
 
 
 _ACTIONS: Mapping[str, Callable[..., Request]] = {

@@ -63,6 +63,9 @@ SESSION_ID_BYTES = 24  # 192 bits: nobody guesses it
 # that, what had arrived when the stream was ended may still be posted.
 SAVING_SHARE = 0.6
 
+# Of Lambda's time, what a save leaves for the terminal frame.
+TELLING_SECONDS = 1.0
+
 ANONYMOUS = "anonymous"  # everybody, where nobody is asked who they are (AUTH=none)
 
 # What the model is told where the person only wants more. Newer models take no half an answer to go
@@ -232,7 +235,8 @@ def _turn(
         )
         channel = Channel(asked.reply, app.leases, lease, asked.incoming.began_at)
         answer = relay(app.model, prompt, Start(session_id, settings.model_name), channel, course)
-        lease.used = tokens_used(answer.usage, prompt, answer.text)
+        if not answer.turned_away:
+            lease.used = tokens_used(answer.usage, prompt, answer.reasoning + answer.text)
         asked.reply.settle()
         turn = Turn(
             number=recent.next_number,
@@ -245,9 +249,7 @@ def _turn(
             stop_reason=answer.stop_reason,
             reasoning=reasoning_in(asked.reply.told),
         )
-        kept = channel.told(answer.end)
-        while newcomer := app.leases.save(lease, turn, kept, channel.heard):
-            channel.turn_to(newcomer)
+        channel.save(turn, answer.end, asked.incoming.ends_at - TELLING_SECONDS)
     asked.reply.send([answer.end])
     _log_turn(asked, session_id, turn, answer)
 
@@ -256,7 +258,13 @@ def stop(app: Services, asked: Asked, request: Stop) -> None:
     """Asks a running answer to end; its own terminal frame tells that it did."""
     _once(app, asked)
     session_id = request.session_id or asked.connection.session_id
-    app.sessions.stop(session_id, asked.connection.principal, request.request_id)
+    app.sessions.stop(
+        session_id,
+        asked.connection.principal,
+        request.request_id,
+        asked.incoming.sent_at,
+        _until(app, asked.incoming),
+    )
 
 
 def resume(app: Services, asked: Asked, request: Resume) -> None:
@@ -265,14 +273,18 @@ def resume(app: Services, asked: Asked, request: Resume) -> None:
     connection = asked.connection
     session_id = request.session_id or connection.session_id
     listener = Listener(
-        asked.incoming.event_id, connection.connection_id, connection.format, request.from_seq
+        asked.incoming.event_id,
+        asked.incoming.sent_at,
+        connection.connection_id,
+        connection.format,
+        request.from_seq,
     )
     until = min(_until(app, asked.incoming), time.monotonic() + 2 * LEASE_SECONDS)
     if not app.sessions.rejoin(session_id, connection.principal, asked.request_id, listener, until):
         asked.reply.told = list(app.sessions.answered(session_id, asked.request_id))
-        asked.reply.ended = True
         encoder = FORMATS[connection.format](asked.request_id)
         asked.reply.listen(connection.connection_id, encoder, request.from_seq)
+        asked.reply.send([])
 
 
 def history(app: Services, asked: Asked, request: History) -> None:
@@ -321,7 +333,8 @@ def _reply(app: Services, incoming: Incoming, request_id: str, wire_format: str)
     client = app.connections_at(app.settings.callback_url or incoming.endpoint)
     encoder = FORMATS[wire_format](request_id)
     posting_until = incoming.ends_at - SAVING_SHARE * app.settings.deadline_seconds
-    return Sender(client, incoming.connection_id, encoder, posting_until)
+    last = max(posting_until, incoming.ends_at - TELLING_SECONDS)
+    return Sender(client, incoming.connection_id, encoder, posting_until, last)
 
 
 def _claim(app: Services, asked: Asked, session_id: str, question: str = "") -> Claim:
@@ -333,6 +346,7 @@ def _claim(app: Services, asked: Asked, session_id: str, question: str = "") -> 
         payer=asked.connection.payer,
         request_id=asked.request_id,
         event_id=asked.incoming.event_id,
+        asked_at=asked.incoming.sent_at,
         question=question,
         tokens=guessed_tokens(settings.system_prompt) + guessed_tokens(question) + most,
     )
@@ -394,10 +408,6 @@ def _log_turn(asked: Asked, session_id: str, turn: Turn, answer: Answer) -> None
 
 def _status(status: int, message: str) -> Response:
     return {"statusCode": status, "body": message}
-
-
-def _ms_since(asked: Asked) -> int:
-    return round((time.monotonic() - asked.incoming.began_at) * 1000)
 
 
 def _where(error: Exception) -> str:

@@ -30,7 +30,8 @@ class Incoming:
     """One event.
 
     `event_type` is CONNECT, MESSAGE or DISCONNECT. `event_id` is the same in every delivery of this
-    event. `body` is the frame's text, "" where there is none, and None where it is no text.
+    event, `sent_at` (ms) is when API Gateway got it. `body` is the frame's text, "" where there is
+    none, and None where it is no text.
     `user_arn` is whom IAM let in, `authorized` whom the authorizer did, `source_ip` where they are;
     each "" where there is none. `headers` have lower-case names. `began_at` and `ends_at`, of
     `time.monotonic`, are when this invocation began and when Lambda stops it.
@@ -39,6 +40,7 @@ class Incoming:
     event_type: str
     connection_id: str
     event_id: str
+    sent_at: int
     endpoint: str
     user_arn: str
     authorized: str
@@ -59,6 +61,7 @@ class Incoming:
             event_type=meta["eventType"],
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
+            sent_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),
             endpoint=f"https://{meta['domainName']}/{meta['stage']}",
             user_arn=identity.get("userArn") or "",
             authorized=(meta.get("authorizer") or {}).get("principalId") or "",

@@ -13,16 +13,16 @@ Rules
 
 Does not know Bedrock, connections, or what is asked of a running answer from elsewhere
 (`sessions`). Items of the table are listed in `memory`. A head has `principal` and, while something
-runs, `live` (the request id), `lease_token`, `lease_until` (ms), `stop_asked` (a request id), and
-the newest listener: `listener` (the event that asked), `heard` (the same, once it is served),
-`listener_at`, `listener_format`, `listener_seq`.
+runs, `live` (the request id), `asked_at` (ms), `lease_token`, `lease_until` (ms), `stop_asked` (a
+request id), and the newest listener: `listener` (the event that asked), `heard` (the same, once it
+is served), `listener_since` (ms), `listener_at`, `listener_format`, `listener_seq`.
 """
 
 import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import transcript
 from budget import Budget, Reservation, over_budget, settle
@@ -52,7 +52,8 @@ Kept = Mapping[str, str]  # what `transcript.written` makes
 class Claim:
     """Who asks for the session's lease, and for what.
 
-    `event_id` tells two deliveries of one event from a client that sends twice. `question` is kept
+    `event_id` tells two deliveries of one event from a client that sends twice; `asked_at` (ms) is
+    when API Gateway got it. `question` is kept
     until there is a turn, and "" where there will be none. `tokens` is the most that it may cost.
     """
 
@@ -61,6 +62,7 @@ class Claim:
     payer: str
     request_id: str
     event_id: str
+    asked_at: int
     question: str = ""
     tokens: int = 0
 
@@ -82,9 +84,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A connection that wants a running answer's frames, from `from_seq` on."""
+    """A connection that wants a running answer's frames, from `from_seq` on; since when (ms)."""
 
     event_id: str
+    since: int
     connection_id: str
     format: str
     from_seq: int
@@ -167,14 +170,16 @@ class Leases:
         return Update(
             key=session_key(claim.session_id, "head"),
             expression="SET live = :request, lease_token = :token, lease_until = :until, "
-            "principal = :principal, expires_at = :expires "
-            "REMOVE stop_asked, listener, listener_at, listener_format, listener_seq, heard",
+            "asked_at = :asked, principal = :principal, expires_at = :expires "
+            "REMOVE stop_asked, listener, listener_since, listener_at, listener_format, "
+            "listener_seq, heard",
             condition="attribute_not_exists(pk) "
             "OR (principal = :principal AND attribute_not_exists(live))",
             values={
                 ":request": claim.request_id,
                 ":token": lease.token,
                 ":until": _lease_until(),
+                ":asked": claim.asked_at,
                 ":principal": claim.principal,
                 ":expires": self._memory.expiry(),
             },
@@ -205,17 +210,20 @@ class Leases:
             *self._settled(lease),
         )
 
-    def save(self, lease: Lease, turn: Turn, kept: Kept, heard: str) -> Listener | None:
+    def save(
+        self, lease: Lease, turn: Turn, kept: Kept, heard: str | None, until: float
+    ) -> Listener | None:
         """Writes the turn and gives the lease back, both or neither.
 
         Gives, where it wrote nothing, the listener that came meanwhile: `heard` is the last that
-        was served. Tries again for a while where DynamoDB fails.
+        was served, or None where the save does not wait for any. Tries again for a while where
+        DynamoDB fails, but not beyond `until` (of `time.monotonic`).
 
         Raises:
             ChatError: `internal` where the lease was lost to another request meanwhile.
         """
         lease.saving = True
-        until, pause = time.monotonic() + SAVE_SECONDS, SAVE_PAUSE_SECONDS
+        until, pause = min(until, time.monotonic() + SAVE_SECONDS), SAVE_PAUSE_SECONDS
         while True:
             try:
                 return self._save(lease, turn, kept, heard)
@@ -227,11 +235,11 @@ class Leases:
             time.sleep(pause)
             pause *= 2
 
-    def _save(self, lease: Lease, turn: Turn, kept: Kept, heard: str) -> Listener | None:
+    def _save(self, lease: Lease, turn: Turn, kept: Kept, heard: str | None) -> Listener | None:
         standing = self._table.transact(
             self._ending(lease, heard),
             Put(self._memory.item(lease.session_id, turn)),
-            self._answered(lease.session_id, lease.request_id, kept, turn.number, heard),
+            self._answered(lease.session_id, lease.request_id, kept, turn.number, heard or ""),
             *self._settled(lease),
         )
         if standing is None:
@@ -267,7 +275,7 @@ class Leases:
         return Update(
             key=session_key(session_id, f"request#{request_id}"),
             expression=f"SET turn_number = :number, heard = :heard, {set_kept} "
-            "REMOVE question, answer",
+            "REMOVE question, answer, reasoning",
             condition="attribute_exists(pk)",
             values=names,
         )
@@ -282,7 +290,7 @@ class Leases:
         """What is new, in one cheap read."""
         return _news(lease, self._table.get(session_key(lease.session_id, "head")) or {})
 
-    def renew(self, lease: Lease, heard: str, answer: str, kept: Kept) -> News:
+    def renew(self, lease: Lease, heard: str, answer: str, reasoning: str, kept: Kept) -> News:
         """The same, and the lease lasts longer; `heard` is the last listener that is served.
 
         The answer so far is written down: it is what stays if this Lambda crashes.
@@ -295,19 +303,17 @@ class Leases:
                 values={":until": _lease_until(), ":heard": heard, ":token": lease.token},
             )
         )
-        if renewed.done and answer:
-            self._table.update(
-                Update(
-                    key=session_key(lease.session_id, f"request#{lease.request_id}"),
-                    expression="SET answer = :answer, cuts = :cuts, model = :model",
-                    condition="attribute_exists(question)",
-                    values={
-                        ":answer": answer,
-                        ":cuts": kept["cuts"],
-                        ":model": kept["model"],
-                    },
+        if renewed.done and kept["cuts"]:
+            words = {"answer": answer, "reasoning": reasoning, **kept}
+            with suppress(ChatError):  # without it a crash costs more, and nothing else does
+                self._table.update(
+                    Update(
+                        key=session_key(lease.session_id, f"request#{lease.request_id}"),
+                        expression="SET " + ", ".join(f"{name} = :{name}" for name in words),
+                        condition="attribute_exists(question)",
+                        values={f":{name}": text for name, text in words.items()},
+                    )
                 )
-            )
         return _news(lease, renewed.item or {})
 
     def bury(self, session_id: str, head: TableItem) -> None:
@@ -323,13 +329,20 @@ class Leases:
             state="unfinished",
             tokens=guessed_tokens(question) + guessed_tokens(answer),
             created_at=request.get("created_at", 0),
+            reasoning=request.get("reasoning", ""),
         )
         kept = transcript.written([Failed(cut_off())])
         kept |= {name: request[name] for name in ("model", "cuts") if name in request}
         # What it reserved of the allowance is not given back: nobody knows what it used. A request
         # that asked the model nothing (`clear`) leaves no turn.
+        ending = self._ending(Lease(session_id, request_id, token))
         self._table.transact(
-            self._ending(Lease(session_id, request_id, token)),
+            # Not where its holder has renewed it meanwhile: it lives.
+            replace(
+                ending,
+                condition=f"{ending.condition} AND lease_until = :seen",
+                values={**ending.values, ":seen": head["lease_until"]},
+            ),
             self._answered(session_id, request_id, kept, turn.number if question else 0),
             *([Put(self._memory.item(session_id, turn))] if question else []),
         )
@@ -374,7 +387,11 @@ def _news(lease: Lease, head: TableItem) -> News:
 
 def _listener(head: TableItem) -> Listener:
     return Listener(
-        head["listener"], head["listener_at"], head["listener_format"], head["listener_seq"]
+        head["listener"],
+        head["listener_since"],
+        head["listener_at"],
+        head["listener_format"],
+        head["listener_seq"],
     )
 
 

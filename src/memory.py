@@ -111,13 +111,11 @@ def tokens_of_turn(usage: Usage, past: Iterable[Turn], question: str, answer: st
     return asked + said
 
 
-def tokens_used(usage: Usage, prompt: Prompt, answer: str) -> int:
-    """What a call has cost: as Bedrock reported, else a guess; nothing where nothing came of it."""
-    if usage == Usage() and not answer:
-        return 0
-    read, said = usage.prompt_tokens, usage.output_tokens
+def tokens_used(usage: Usage, prompt: Prompt, said: str) -> int:
+    """What a call has cost, as Bedrock reported, else a guess. `said`: all that the model said."""
+    read, written = usage.prompt_tokens, usage.output_tokens
     return (tokens_of_prompt(prompt) if read is None else read) + (
-        guessed_tokens(answer) if said is None else said
+        guessed_tokens(said) if written is None else written
     )
 
 

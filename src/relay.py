@@ -19,6 +19,7 @@ import transcript
 from formats import FORMATS
 from frames import ChatError, Done, Failed, Start
 from leases import LOOK_SECONDS, RENEW_SECONDS, Kept, Lease, Leases, Listener, News
+from memory import Turn
 from model_families import Event, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 from ws_sender import Sender
 
@@ -30,18 +31,30 @@ STATES: Mapping[str, str] = {
 }
 
 
+# How many listeners may come between an answer's end and its save; more than one is no accident.
+MAX_NEWCOMERS = 5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What came of a call to the model. `end` is the frame that says so.
 
-    `latency_ms` has `total` and, where anything was said, `first_token`, since the event arrived.
+    `reasoning` is what the model thought, shown or not. `latency_ms` has `total` and, where
+    anything was said, `first_token`, since the event arrived.
     """
 
     text: str
+    reasoning: str
     state: str
     usage: Usage
     end: Done | Failed
     latency_ms: Mapping[str, int]
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether the call failed before anything came of it: nothing was paid for."""
+        said = self.text or self.reasoning or self.usage != Usage()
+        return self.state == "error" and not said
 
     @property
     def stop_reason(self) -> str:
@@ -77,8 +90,8 @@ class Channel:
         try:
             news = self._renew(said) if now >= self._renew_at else self.leases.look(self.lease)
             if news.listener and news.listener.event_id != self.heard:
-                self.heard = news.listener.event_id
-                self._renew(said)  # whoever asked waits to hear that somebody is here
+                # Whoever asked waits to hear that somebody is here.
+                self._renew(said, news.listener.event_id)
                 self.turn_to(news.listener)
         except ChatError as error:  # an answer does not break off for a look that failed
             log.write("WARN", "session.not_seen", code=error.code, cause=error.cause)
@@ -88,18 +101,34 @@ class Channel:
         return news.stop
 
     def turn_to(self, listener: Listener) -> None:
-        """Goes on telling it at another connection."""
+        """Goes on telling it at another connection, from the next `send` on."""
         self.heard = listener.event_id
         encoder = FORMATS[listener.format](self.lease.request_id)
         self.reply.listen(listener.connection_id, encoder, listener.from_seq)
+
+    def save(self, turn: Turn, end: Done | Failed, until: float) -> None:
+        """Saves the turn, with what was told and what is told next. No newcomer is passed over.
+
+        Whoever comes quicker than turns are saved is, in the end: `resume` has it all from then on.
+        """
+        kept = self.told(end)
+        for _ in range(MAX_NEWCOMERS):
+            newcomer = self.leases.save(self.lease, turn, kept, self.heard, until)
+            if newcomer is None:
+                return
+            self.turn_to(newcomer)
+        self.leases.save(self.lease, turn, kept, None, until)
 
     def told(self, *end: Done | Failed) -> Kept:
         """What was told so far, and what is told next, as it is kept."""
         return transcript.written([*self.reply.told, *end])
 
-    def _renew(self, said: list[str]) -> News:
+    def _renew(self, said: list[str], heard: str = "") -> News:
         self._renew_at = time.monotonic() + RENEW_SECONDS
-        return self.leases.renew(self.lease, self.heard, "".join(said), self.told())
+        reasoning = transcript.reasoning_in(self.reply.told)
+        return self.leases.renew(
+            self.lease, heard or self.heard, "".join(said), reasoning, self.told()
+        )
 
     def ms(self) -> int:
         """Milliseconds since the event arrived."""
@@ -120,6 +149,7 @@ class _Heard:
     """What the model has said so far."""
 
     text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     stop_reason: str = ""
     first_token_ms: int | None = None
@@ -130,6 +160,8 @@ class _Heard:
                 self.text.append(event.text)
                 if self.first_token_ms is None:
                     self.first_token_ms = ms
+            case ReasoningDelta():
+                self.reasoning.append(event.text)
             case Usage():
                 self.usage = self.usage.updated(event)
             case Stopped():
@@ -176,6 +208,7 @@ def _answer(heard: _Heard, failure: ChatError | None, total_ms: int, model: str)
     latency = {**first, "total": total_ms}
     return Answer(
         text="".join(heard.text),
+        reasoning="".join(heard.reasoning),
         state=STATES.get(heard.stop_reason, "error" if failure else "complete"),
         usage=heard.usage,
         end=Failed(failure) if failure else Done(heard.stop_reason, heard.usage, latency, model),

@@ -10,13 +10,14 @@ Does not know Bedrock, connections, or how a frame is written.
 """
 
 import time
+from contextlib import suppress
 
 import transcript
 from frames import ChatError, Done, Failed, Item
 from leases import LOOK_SECONDS, Lease, Leases, Listener, cut_off, expired, not_yours
 from memory import Memory, Turn, session_key
 from table import Item as TableItem
-from table import Table, Update
+from table import Table, Update, Updated
 
 # A client that reconnects at once may be faster than the message that it sent before: no order is
 # promised between two invocations. So long an unknown request may still arrive.
@@ -36,35 +37,38 @@ class Sessions:
         self._memory = memory
         self._leases = leases
 
-    def stop(self, session_id: str, principal: str, request_id: str | None) -> None:
-        """Asks the running answer to end; where `request_id` is given, only if it is that one.
+    def stop(
+        self, session_id: str, principal: str, request_id: str | None, sent_at: int, until: float
+    ) -> None:
+        """Asks the running answer to end: `request_id`, or the one that was running at `sent_at`.
+
+        A request that is named may not have arrived yet; it is waited for, but not beyond `until`.
 
         Raises:
             ChatError: `unauthorized`, or `invalid_request` where there is nothing to stop.
         """
-        which = "live = :request" if request_id else "attribute_exists(live)"
-        named = {":request": request_id} if request_id else {}
-        asked = self._table.update(
-            Update(
-                key=session_key(session_id, "head"),
-                expression="SET stop_asked = live",
-                condition=f"principal = :principal AND {which}",
-                values={":principal": principal, **named},
-            )
+        which = "live = :request" if request_id else "asked_at <= :sent"
+        named = {":request": request_id} if request_id else {":sent": sent_at}
+        asking = Update(
+            key=session_key(session_id, "head"),
+            expression="SET stop_asked = live",
+            condition=f"principal = :principal AND attribute_exists(live) AND {which}",
+            values={":principal": principal, **named},
         )
-        head = asked.item or {}
-        if head.get("principal", principal) != principal:
-            raise not_yours()
-        if asked.done and expired(head):
-            self._leases.bury(session_id, head)
-        elif asked.done:
-            return
-        raise ChatError("invalid_request", "There is nothing to stop.")
+        arrival = min(until, time.monotonic() + ARRIVAL_SECONDS)
+        while not (asked := self._asked(asking, principal)).done:
+            ended = request_id is None or "ending" in self._request(session_id, request_id)
+            if ended or time.monotonic() >= arrival:
+                raise ChatError("invalid_request", "There is nothing to stop.")
+            time.sleep(ARRIVAL_PAUSE_SECONDS)
+        if asked.item and expired(asked.item):
+            self._leases.bury(session_id, asked.item)
+            raise ChatError("invalid_request", "There is nothing to stop.")
 
     def rejoin(
         self, session_id: str, principal: str, request_id: str, listener: Listener, until: float
     ) -> bool:
-        """Asks the running answer to go on at `listener`: whether it will.
+        """Asks the running answer to go on at `listener`: whether it, or somebody else, will.
 
         Waits until the running answer took notice, or is found to have crashed, or `until` (of
         `time.monotonic`). Where it will not, `answered` has all there is.
@@ -73,12 +77,16 @@ class Sessions:
             ChatError: `unauthorized`.
         """
         arrival = min(until, time.monotonic() + ARRIVAL_SECONDS)
-        while (head := self._ask_to_turn(session_id, principal, request_id, listener)) is None:
-            if self._request(session_id, request_id) or time.monotonic() >= arrival:
+        while not (asked := self._ask_to_turn(session_id, principal, request_id, listener)).done:
+            if asked.item and asked.item.get("live") == request_id:
+                return True  # somebody asked after this one
+            ended = "ending" in self._request(session_id, request_id)  # else it began just now
+            if ended or time.monotonic() >= arrival:
                 return False
             time.sleep(ARRIVAL_PAUSE_SECONDS)
+        head = asked.item or {}
         while head.get("live") == request_id:
-            if head.get("heard") == listener.event_id:
+            if listener.event_id == head.get("heard") or listener.event_id != head.get("listener"):
                 return True
             if expired(head):
                 self._leases.bury(session_id, head)
@@ -86,33 +94,41 @@ class Sessions:
             if time.monotonic() >= until:
                 return True  # as far as anybody can tell it still runs
             time.sleep(LOOK_SECONDS)
-            head = self._table.get(session_key(session_id, "head")) or {}
-        return bool(self._request(session_id, request_id).get("heard") == listener.event_id)
+            with suppress(ChatError):  # the running answer may see what is not seen here
+                head = self._table.get(session_key(session_id, "head")) or {}
+        # Nobody asked after this one: who was heard at the end is this one, or nobody.
+        return bool(self._request(session_id, request_id).get("heard"))
 
     def _ask_to_turn(
         self, session_id: str, principal: str, request_id: str, listener: Listener
-    ) -> TableItem | None:
-        """Leaves word for the running answer; gives the session's head, or None if none runs."""
-        asked = self._table.update(
+    ) -> Updated:
+        """Leaves word for the running answer, unless somebody did who asked later."""
+        return self._asked(
             Update(
                 key=session_key(session_id, "head"),
-                expression="SET listener = :event, listener_at = :connection, "
-                "listener_format = :format, listener_seq = :seq",
-                condition="principal = :principal AND live = :request",
+                expression="SET listener = :event, listener_since = :since, "
+                "listener_at = :connection, listener_format = :format, listener_seq = :seq",
+                condition="principal = :principal AND live = :request "
+                "AND (attribute_not_exists(listener_since) OR listener_since <= :since)",
                 values={
                     ":principal": principal,
                     ":request": request_id,
                     ":event": listener.event_id,
+                    ":since": listener.since,
                     ":connection": listener.connection_id,
                     ":format": listener.format,
                     ":seq": listener.from_seq,
                 },
-            )
+            ),
+            principal,
         )
-        head = asked.item or {}
-        if head.get("principal", principal) != principal:
+
+    def _asked(self, asking: Update, principal: str) -> Updated:
+        """Writes into the session's head, which is its principal's alone."""
+        asked = self._table.update(asking)
+        if asked.item and asked.item["principal"] != principal:
             raise not_yours()
-        return head if asked.done else None
+        return asked
 
     def _request(self, session_id: str, request_id: str) -> TableItem:
         return self._table.get(session_key(session_id, f"request#{request_id}")) or {}

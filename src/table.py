@@ -9,6 +9,7 @@ Rules
 Knows keys `pk` and `sk` and nothing of what is kept under them.
 """
 
+import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 Item = Mapping[str, Any]
 
-# DynamoDB answers within milliseconds. A second try of a write is harmless here: it says the same
-# again or, in a transaction, carries the idempotency token that botocore adds.
-CONNECT_SECONDS = 2.0
-READ_SECONDS = 3.0
+# DynamoDB answers within milliseconds. botocore may send a call twice: a transaction carries an
+# idempotency token, a plain put or delete says the same again, and whoever makes a conditional
+# update has to bear that it was done already.
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 2.0
 ATTEMPTS = 3
 
 # Two transactions that meet on one item cancel with TransactionConflict; one more try tells who was
@@ -105,15 +107,11 @@ class Table:
             self._client.put_item(TableName=self._name, Item=_written(item))
 
     def put_new(self, item: Item) -> bool:
-        """Writes the item where nothing stands yet, and says whether it was so."""
-        try:
-            with _translated():
-                self._client.put_item(
-                    TableName=self._name, Item=_written(item), ConditionExpression=NOT_THERE
-                )
-        except _RefusedError:
-            return False
-        return True
+        """Writes the item where nothing stands yet, and says whether it was so.
+
+        A transaction of one: what botocore sends twice, for its answer was lost, is done once.
+        """
+        return self.transact(Put(item)) is None
 
     def update(self, update: Update) -> Updated:
         """Changes one item where its condition holds, in one round trip."""
@@ -123,14 +121,14 @@ class Table:
                     changed = self._client.update_item(
                         **self._updating(update), ReturnValues="ALL_NEW"
                     )
+                return Updated(done=True, item=_read(changed["Attributes"]))
             except _RefusedError as refused:
                 return Updated(done=False, item=refused.standing)
             except _ConflictError:
-                if pause is not None:
-                    time.sleep(pause)
-            else:
-                return Updated(done=True, item=_read(changed["Attributes"]))
-        raise ChatError("throttled", _BUSY, cause="dynamodb TransactionConflict")
+                if pause is None:
+                    raise
+                _wait(pause)
+        raise AssertionError("the last pause is None")
 
     def delete(self, key: Item) -> None:
         """Deletes the item at `key`, if there is one."""
@@ -197,8 +195,8 @@ class Table:
             else:
                 return None
             if pause is not None:
-                time.sleep(pause)
-        raise ChatError("throttled", _BUSY, cause="dynamodb TransactionConflict")
+                _wait(pause)
+        raise _ConflictError
 
     def _write(self, write: Put | Update) -> dict[str, Any]:
         match write:
@@ -214,15 +212,22 @@ class Table:
                 return {"Update": self._updating(write)}
 
     def _updating(self, update: Update) -> dict[str, Any]:
-        condition = {"ConditionExpression": update.condition} if update.condition else {}
+        condition = {
+            "ConditionExpression": update.condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
         return {
             "TableName": self._name,
             "Key": _written(update.key),
             "UpdateExpression": update.expression,
             "ExpressionAttributeValues": _written(update.values),
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            **condition,
+            **(condition if update.condition else {}),
         }
+
+
+def _wait(pause: float) -> None:
+    """About so long: those who met once should not meet again."""
+    time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
 
 
 # -- failures --------------------------------------------------------------------------------------
@@ -262,8 +267,11 @@ class _RefusedError(Exception):
         self.standing = standing
 
 
-class _ConflictError(Exception):
+class _ConflictError(ChatError):
     """A transaction holds the item for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__("throttled", _BUSY, cause="dynamodb TransactionConflict")
 
 
 @contextmanager

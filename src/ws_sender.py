@@ -15,7 +15,8 @@ Does not know what is being said, or by whom.
 
 import random
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
@@ -39,6 +40,9 @@ LONGEST_PAUSE_SECONDS = 1.0
 # How often one that counts as gone for a trouble that may pass is tried again, once each time.
 AGAIN_SECONDS = 2.0
 
+# How long one call tells again what was told elsewhere: then somebody has to look after the lease.
+CATCH_UP_SECONDS = 1.0
+
 # API Gateway, "@connections": 410 the client is gone, 403 we may not post to it, 413 the frame is
 # over 32 KB. None gets better by trying again.
 _FINAL_STATUS = {400: "refused", 403: "forbidden", 410: "gone", 413: "too large"}
@@ -58,10 +62,10 @@ class Sender:
     """Tells one request's items to one connection at a time.
 
     `told` are the items so far; the place of one is its frame's `seq`. `delivery` is "ok", or says
-    why nothing arrives. `posts` counts the calls made. `ended` says whether the
-    terminal frame was sent; after it, `send` refuses. From `until` (of `time.monotonic`) on, only a
-    terminal frame is posted: there is a turn to be saved first. `late` says that something was left
-    out for that.
+    why nothing arrives. `posts` counts the calls made. `ended` says whether the terminal frame is
+    among what was told; after it, `send` takes nothing more. From `until` (of `time.monotonic`) on
+    nothing is posted before the terminal frame is sent: there is a turn to be saved first. `late`
+    says that something was left out for that. From `last` on only that frame is posted.
     """
 
     def __init__(
@@ -70,18 +74,22 @@ class Sender:
         connection_id: str,
         encoder: Encoder,
         until: float,
+        last: float | None = None,
     ) -> None:
         self._client = client
         self._connection_id = connection_id
         self._encoder = encoder
         self._until = until
-        self._held: list[Item] = []
+        self._last = until if last is None else last
+        self._held: list[Item] = []  # has no place yet
+        self._fit: deque[Item] = deque()  # the same, one for each frame
+        self._next = 0  # of what was told, the first that this connection has not been told
+        self._from_seq = 0  # before it, this connection wants nothing
         self._unposted: list[str] = []
         self._again_at = 0.0
         self.told: list[Item] = []
         self.delivery = "ok"
         self.posts = 0
-        self.ended = False
         self.late = False
 
     @property
@@ -89,56 +97,88 @@ class Sender:
         """Whether nobody listens, or nothing gets through."""
         return self.delivery != "ok"
 
-    def send(self, items: Iterable[Item]) -> None:
-        """Encodes the items and posts the frames; returns when the last was taken.
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal frame is among what was told."""
+        return bool(self.told) and isinstance(self.told[-1], Done | Failed)
 
-        Where the format has a pause, it is spent here: meanwhile the next deltas gather.
+    def send(self, items: Iterable[Item]) -> None:
+        """Tells the items, and first what this connection has not been told yet.
+
+        Returns when the last frame was taken; or, where much is to be told again, after a while:
+        the next call goes on. Where the format has a pause, it is spent here: meanwhile the next
+        deltas gather.
         """
         self._held.extend(items)
-        ending = any(isinstance(item, Done | Failed) for item in self._held)
+        if self._held and self.ended:
+            raise RuntimeError("a frame after the terminal frame")
+        ending = self.ended or any(isinstance(item, Done | Failed) for item in self._held)
+        if ending:
+            self.settle()
         if self.gone and self.delivery not in _FINAL_STATUS.values():
             self._try_again(ending=ending)
-        if self.gone and not ending:
-            return
         posts_before = self.posts
-        self._tell(late_from=self._until)
-        if self._encoder.pause and self.posts > posts_before and not self.ended:
+        self._flow(ending=ending)
+        if self._encoder.pause and self.posts > posts_before and not ending:
             time.sleep(self._encoder.pause)
 
     def settle(self) -> None:
-        """Gives what is held for nobody its place, for there is a turn to be saved."""
-        self._tell(late_from=None)
+        """Gives what is held its place: there is a turn to be saved, or an end to be told.
+
+        What came too late to be posted is left out, but for the end.
+        """
+        too_late = time.monotonic() >= self._until and not self.gone
+        while (item := self._taken()) is not None:
+            if too_late and not isinstance(item, Done | Failed):
+                self.late = True
+            else:
+                self.told.append(item)
+
+    def _taken(self) -> Item | None:
+        """The next item that fits a frame, out of what is held."""
+        if not self._fit:
+            self._fit.extend(fitted(self._held))
+            self._held = []
+        return self._fit.popleft() if self._fit else None
 
     def listen(self, connection_id: str, encoder: Encoder, from_seq: int) -> None:
-        """Goes on at another connection: first what was told, from `from_seq` on, then what is new.
+        """Goes on at another connection: the next `send` tells it what it lacks from `from_seq` on.
 
         A terminal frame is told again to whoever has heard even that: they asked.
         """
         self._connection_id, self._encoder = connection_id, encoder
+        self._next, self._from_seq = 0, from_seq
         self.delivery, self._unposted = "ok", []
-        for seq, item in enumerate(self.told):
-            again = self.ended and item is self.told[-1]
-            # Encoded in any case: some formats add up what was said.
-            for frame in encoder.encode(max(seq, from_seq) if again else seq, item):
-                if seq >= from_seq or again:
-                    self.post(frame, None if self.ended else self._until)
-        self._tell(late_from=self._until)
 
-    def _tell(self, late_from: float | None) -> None:
-        """Posts what is held. After `late_from` only the end is told."""
-        held, self._held = self._held, []
-        for item in fitted(held):
-            if self.ended:
-                raise RuntimeError("a frame after the terminal frame")
-            self.ended = isinstance(item, Done | Failed)
-            in_time = late_from is None or time.monotonic() < late_from
-            if not (self.ended or in_time or self.gone):
-                self.late = True
-                continue
-            seq = len(self.told)
-            self.told.append(item)
-            for frame in self._encoder.encode(seq, item):
-                self.post(frame, None if self.ended else self._until)
+    def _flow(self, *, ending: bool) -> None:
+        """Encodes and posts, in order, what this connection has not been told."""
+        pauses_at = min(time.monotonic() + CATCH_UP_SECONDS, self._until)
+        while not self.gone:
+            now = time.monotonic()
+            if not ending and now >= pauses_at:
+                break
+            if ending and now >= self._last:
+                self._next = max(self._next, len(self.told) - 1)  # the end; resume has the rest
+            if self._next == len(self.told):
+                item = self._taken()
+                if item is None:
+                    return
+                self.told.append(item)
+            for frame in self._encoded(self._next):
+                self.post(frame, None if ending else self._until)
+            self._next += 1
+        if time.monotonic() >= self._until:
+            self.settle()
+
+    def _encoded(self, seq: int) -> Iterator[str]:
+        """The frames of one item, unless this connection has them."""
+        item = self.told[seq]
+        heard = seq < self._from_seq
+        if heard and isinstance(item, Done | Failed):
+            heard, seq = False, self._from_seq
+        # Encoded in any case: some formats add up what was said.
+        frames = list(self._encoder.encode(seq, item))
+        yield from [] if heard else frames
 
     def post(self, frame: str, until: float | None = None) -> None:
         """Posts one frame as it is, trying again for a while, but not beyond `until`."""

@@ -28,6 +28,7 @@ def claim(number: int = 1, **more: Any) -> Claim:
         "payer": "me",
         "request_id": f"r{number}",
         "event_id": f"e{number}",
+        "asked_at": number,
         "question": "q",
         "tokens": 100,
     }
@@ -68,7 +69,11 @@ def attempt(leases: Leases, number: int = 1, **more: Any) -> Callable[[], None]:
 
 def answer(leases: Leases, number: int = 1, **more: Any) -> None:
     with leases.take(claim(number, **more)) as lease:
-        assert leases.save(lease, turn(number), KEPT, "") is None
+        assert save(leases, lease, turn(number), "") is None
+
+
+def save(leases: Leases, lease: Lease, turn: Turn, heard: str | None = "") -> Listener | None:
+    return leases.save(lease, turn, KEPT, heard, time.monotonic() + 60)
 
 
 def crashed(leases: Leases, number: int = 1, **more: Any) -> Lease:
@@ -96,7 +101,7 @@ def test_one_request_at_a_time(leases: Leases) -> None:
     """While one request holds the session, another is told so; afterwards it is free."""
     with leases.take(claim()) as lease:
         assert "busy" == refusal(attempt(leases, 2))
-        leases.save(lease, turn(1), KEPT, "")
+        save(leases, lease, turn(1), "")
     answer(leases, 3)
 
 
@@ -104,7 +109,7 @@ def test_a_request_is_taken_once(leases: Leases) -> None:
     """The same request_id again is a duplicate, while it runs and for good."""
     with leases.take(claim()) as lease:
         assert "duplicate" == refusal(attempt(leases, event_id="e2"))
-        leases.save(lease, turn(1), KEPT, "")
+        save(leases, lease, turn(1), "")
     assert "duplicate" == refusal(attempt(leases, event_id="e3"))
 
 
@@ -113,7 +118,7 @@ def test_a_redelivered_event_is_told_apart(leases: Leases) -> None:
     with leases.take(claim()) as lease:
         with pytest.raises(RedeliveredError), leases.take(claim()):
             pytest.fail("the lease was given")
-        leases.save(lease, turn(1), KEPT, "")
+        save(leases, lease, turn(1), "")
     with pytest.raises(RedeliveredError), leases.take(claim()):
         pytest.fail("the lease was given")
 
@@ -122,7 +127,7 @@ def test_a_refused_event_stays_refused(leases: Leases) -> None:
     """Who was told busy is not answered when the event comes again and the session is free."""
     with leases.take(claim()) as lease:
         assert "busy" == refusal(attempt(leases, 2))
-        leases.save(lease, turn(1), KEPT, "")
+        save(leases, lease, turn(1), "")
 
     with pytest.raises(RedeliveredError), leases.take(claim(2)):
         pytest.fail("the lease was given")
@@ -133,7 +138,7 @@ def test_a_session_belongs_to_its_principal(leases: Leases) -> None:
     """Nobody else continues it, while it is answered and after, nor learns what was asked."""
     with leases.take(claim()) as lease:
         assert "unauthorized" == refusal(attempt(leases, 9, principal="you"))
-        leases.save(lease, turn(1), KEPT, "")
+        save(leases, lease, turn(1), "")
 
     assert "unauthorized" == refusal(attempt(leases, 9, principal="you"))
     assert "unauthorized" == refusal(attempt(leases, 1, principal="you"))
@@ -152,7 +157,7 @@ def test_a_crash_frees_the_session(
     assert "busy" == refusal(attempt(leases, 2))
     later(leases_module.LEASE_SECONDS + leases_module.CLOCK_SKEW_SECONDS + 1)
     with leases.take(claim(3)) as lease:
-        leases.save(lease, turn(2, request_id="r3"), KEPT, "")
+        save(leases, lease, turn(2, request_id="r3"), "")
 
     last, first = memory.recent("s", 5).newest_first
     assert (1, "unfinished", "q", "") == (first.number, first.state, first.user, first.assistant)
@@ -164,7 +169,7 @@ def test_a_crash_keeps_what_was_written_down(
 ) -> None:
     """The unfinished turn has the answer up to the last renewal, and how it was told."""
     lease = crashed(leases)
-    leases.renew(lease, "", "so far", {"model": "m", "cuts": "2 4"})
+    leases.renew(lease, "", "so far", "", {"model": "m", "cuts": "2 4"})
 
     later(60)
     leases.bury("s", head(table))
@@ -202,10 +207,10 @@ def test_renewing(leases: Leases, later: Callable[[float], None]) -> None:
     """A lease that is renewed outlasts its first time."""
     with leases.take(claim()) as lease:
         later(leases_module.LEASE_SECONDS)
-        leases.renew(lease, "", "", KEPT)
+        leases.renew(lease, "", "", "", KEPT)
         later(leases_module.LEASE_SECONDS * 2)
         assert "busy" == refusal(attempt(leases, 2))
-        leases.save(lease, turn(1), KEPT, "")
+        save(leases, lease, turn(1), "")
 
 
 # how it ends
@@ -229,11 +234,11 @@ def test_a_lost_lease_overwrites_nothing(
     lost = crashed(leases)
     later(60)
     with leases.take(claim(2)) as lease:
-        assert leases.look(lost) == News(lost=True) == leases.renew(lost, "", "late", KEPT)
-        assert "internal" == refusal(lambda: leases.save(lost, turn(1, assistant="late"), KEPT, ""))
+        assert leases.look(lost) == News(lost=True) == leases.renew(lost, "", "late", "", KEPT)
+        assert "internal" == refusal(lambda: save(leases, lost, turn(1, assistant="late"), ""))
         leases.finish(lost, Failed(ChatError("internal", "Sorry.")))
         assert "busy" == refusal(attempt(leases, 3))
-        leases.save(lease, turn(2), KEPT, "")
+        save(leases, lease, turn(2), "")
 
     assert [2, 1] == [turn.number for turn in memory.recent("s", 5).newest_first]
 
@@ -269,7 +274,7 @@ def test_a_save_whose_answer_was_lost(
 
         monkeypatch.setattr(table, "transact", lose_the_answer)
         monkeypatch.setattr(leases_module, "SAVE_PAUSE_SECONDS", 0.0)
-        assert leases.save(lease, turn(1), KEPT, "") is None
+        assert save(leases, lease, turn(1), "") is None
 
     assert (turn(1),) == memory.recent("s", 5).newest_first
 
@@ -288,10 +293,10 @@ def test_a_save_that_fails_for_good(
 
     def hold() -> None:
         with leases.take(claim()) as lease, monkeypatch.context() as patch:
-            leases.renew(lease, "", "so far", KEPT)
+            leases.renew(lease, "", "so far", "", KEPT)
             patch.setattr(table, "transact", fail)
             patch.setattr(leases_module, "SAVE_SECONDS", 0.0)
-            leases.save(lease, turn(1), KEPT, "")
+            save(leases, lease, turn(1), "")
 
     assert "throttled" == refusal(hold)
     assert "busy" == refusal(attempt(leases, 2))
@@ -305,21 +310,24 @@ def test_a_save_that_fails_for_good(
 
 def test_news(leases: Leases, table: Table) -> None:
     """A stop is meant for one request; a listener is told with all that it asked for."""
-    asked = {":r": "r1", ":e": "e5", ":c": "c5=", ":f": "text", ":n": 7}
-    expression = "listener = :e, listener_at = :c, listener_format = :f, listener_seq = :n"
+    asked = {":r": "r1", ":e": "e5", ":s": 9, ":c": "c5=", ":f": "text", ":n": 7}
+    expression = (
+        "listener = :e, listener_since = :s, listener_at = :c, "
+        "listener_format = :f, listener_seq = :n"
+    )
     with leases.take(claim()) as lease:
         assert News() == leases.look(lease)
         table.update(Update(session_key("s", "head"), f"SET stop_asked = :r, {expression}", asked))
-        news = News(stop=True, listener=Listener("e5", "c5=", "text", 7))
+        news = News(stop=True, listener=Listener("e5", 9, "c5=", "text", 7))
         assert news == leases.look(lease)
-        assert news == leases.renew(lease, "", "", KEPT)
+        assert news == leases.renew(lease, "", "", "", KEPT)
 
         # Nobody is passed over: who came while the turn was about to be saved is told first.
-        assert news.listener == leases.save(lease, turn(1), KEPT, "e4")
-        assert leases.save(lease, turn(1), KEPT, "e5") is None
+        assert news.listener == save(leases, lease, turn(1), "e4")
+        assert save(leases, lease, turn(1), "e5") is None
     with leases.take(claim(2)) as lease:
         assert News() == leases.look(lease)
-        leases.save(lease, turn(2), KEPT, "")
+        save(leases, lease, turn(2), "")
 
 
 # the allowance
@@ -336,7 +344,7 @@ def test_reserved_and_settled(table: Table, memory: Memory) -> None:
     with leases.take(claim()) as lease:
         assert (1, 100) == (spent(table)["requests"], spent(table)["tokens"])
         lease.used = 30
-        leases.save(lease, turn(1), KEPT, "")
+        save(leases, lease, turn(1), "")
     assert (1, 30) == (spent(table)["requests"], spent(table)["tokens"])
 
     with pytest.raises(ZeroDivisionError), leases.take(claim(2)):
@@ -351,7 +359,7 @@ def test_over_budget(table: Table, memory: Memory, requests: int, tokens: int) -
     for number in (1, 2):
         with leases.take(claim(number, session_id=f"s{number}")) as lease:
             lease.used = 100
-            leases.save(lease, turn(number), KEPT, "")
+            save(leases, lease, turn(number), "")
 
     with pytest.raises(ChatError) as refused, leases.take(claim(3)):
         pytest.fail("the lease was given")

@@ -199,10 +199,10 @@ def test_what_can_be_continued(
 
 
 def test_tokens_used() -> None:
-    """As Bedrock reported, else a guess; a call that nothing came of cost nothing."""
+    """As Bedrock reported, else a guess: who stops a silent model has read the prompt, too."""
     prompt = Prompt(system="s" * 9, messages=(Message("user", "q" * 9),), max_tokens=5)
 
     assert 12 == tokens_used(Usage(input_tokens=10, output_tokens=2), prompt, "a")
     assert 4 + 4 + 2 == tokens_used(Usage(), prompt, "a" * 5)
     assert 10 + 2 == tokens_used(Usage(input_tokens=10), prompt, "a" * 5)
-    assert 0 == tokens_used(Usage(), prompt, "")
+    assert 8 + 1 == tokens_used(Usage(), prompt, "")

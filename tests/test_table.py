@@ -194,5 +194,5 @@ def test_client_config_bounds_every_call() -> None:
     """No call to DynamoDB waits for long or is tried without end."""
     config: Any = boto3.client("dynamodb", config=table_module.client_config()).meta.config
 
-    assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout)
+    assert (1.0, 2.0) == (config.connect_timeout, config.read_timeout)
     assert 3 == config.retries["total_max_attempts"]

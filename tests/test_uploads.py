@@ -6,7 +6,7 @@ import pytest
 
 from frames import ChatError, Part
 from memory import RedeliveredError
-from table import Table
+from table import Table, Update, Updated
 from uploads import KEPT_SECONDS, Uploads
 
 PARTS = ("one ", "", "three")
@@ -51,14 +51,39 @@ def test_the_same_part_again(uploads: Uploads) -> None:
 
 
 def test_parts_that_do_not_fit(uploads: Uploads) -> None:
-    """Too many bytes, another count: each is told, and what is there stays."""
-    assert "too_large" == refusal(uploads, 1, body="é" * 51)
+    """Too many bytes, or another count: it is told once, and the rest says nothing more."""
+    assert "too_large" == refusal(uploads, 1, body="é" * 51, request_id="r0")
+    assert add(uploads, 1, request_id="r1") is None
+    assert "too_large" == refusal(uploads, 2, body="x" * 97, request_id="r1")
+    assert add(uploads, 1, request_id="r2") is None
+    assert "invalid_request" == refusal(uploads, 2, count=4, request_id="r2")
+    for request_id in ("r0", "r1", "r2"):
+        for number in (1, 2, 3):
+            with pytest.raises(RedeliveredError):
+                add(uploads, number, "e9", request_id=request_id)
+
+
+def test_another_persons_parts(uploads: Uploads) -> None:
+    """Two people's questions never mix, whatever they call them."""
     assert add(uploads, 1) is None
-    assert "too_large" == refusal(uploads, 2, body="x" * 97)
-    assert "invalid_request" == refusal(uploads, 2, count=4)
-    assert add(uploads, 2, principal="you") is None  # theirs is another question
-    assert add(uploads, 2, body="x" * 90) is None
-    assert "one " + "x" * 90 + "three" == add(uploads, 3)
+    assert add(uploads, 2, principal="you") is None
+    assert add(uploads, 3, principal="you") is None
+    assert add(uploads, 2) is None
+    assert "one three" == add(uploads, 3)
+
+
+def test_a_write_that_is_sent_twice(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Botocore sent it again, for DynamoDB's answer was lost: the part is no redelivery."""
+    add(uploads, 1)
+    add(uploads, 2)
+    update = Table.update
+
+    def twice(table: Table, asked: Update) -> Updated:
+        update(table, asked)
+        return update(table, asked)
+
+    monkeypatch.setattr(Table, "update", twice)
+    assert "one three" == add(uploads, 3)
 
 
 def test_parts_that_come_too_late(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,16 @@ def test_when_the_time_is_over_only_the_end_is_told(
     assert sum(len(json.loads(f).get("text", "")) for f in connections.frames) < 40_000
 
 
+def test_the_end_is_told_in_any_case(sender: Sender, connections: Connections) -> None:
+    """Where Lambda's time is nearly over, the end goes before what is still to be told."""
+    sender.told = [Start("s", "m"), TextDelta("a"), TextDelta("b")]
+    sender._until = sender._last = time.monotonic()
+    sender.listen("new=", EventsEncoder("r"), 0)
+    sender.send([Done("deadline")])
+
+    assert [("done", 3)] == kinds(connections)
+
+
 def test_tries_do_not_outlast_the_time(sender: Sender, connections: Connections) -> None:
     """Waiting out back-pressure ends when the turn has to be saved."""
     connections.answers = [429] * 1000
@@ -272,8 +282,8 @@ def test_an_answer_that_ended(
 ) -> None:
     """The rest of it; whoever has heard all of it, or more, hears the end again, in its place."""
     sender.told = [Start("s", "m"), TextDelta("a"), Done("end_turn")]
-    sender.ended = True
     sender.listen("new=", EventsEncoder("r"), from_seq)
+    sender.send([])
 
     assert heard == [seq for _, seq in kinds(connections)]
     assert "done" == kinds(connections)[-1][0]
@@ -282,7 +292,42 @@ def test_an_answer_that_ended(
 def test_formats_that_add_up(sender: Sender, connections: Connections) -> None:
     """The seed's frames hold all the text so far, also where the first of it is not told again."""
     sender.told = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done("end_turn")]
-    sender.ended = True
     sender.listen("new=", SeedEncoder("r"), 2)
+    sender.send([])
 
     assert ["ab", "ab"] == [json.loads(frame)["msg"] for frame in connections.frames]
+
+
+def test_much_to_tell_again(
+    sender: Sender, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long answer is told again a piece at a time; what is new follows, and nothing is lost."""
+    monkeypatch.setattr(ws_sender, "CATCH_UP_SECONDS", 0.05)
+    connections.delay = 0.02
+    sender.told = [Start("s", "m"), *(TextDelta(str(n)) for n in range(20))]
+    sender.listen("new=", EventsEncoder("r"), 0)
+    calls = 0
+    while len(connections.frames) < 21:
+        sender.send([TextDelta("x")] if calls < 2 else [])
+        calls += 1
+
+    assert calls > 3
+    sender.send([Done("end_turn")])
+    heard = [json.loads(frame) for frame in connections.frames]
+    assert list(range(23)) == [frame["seq"] for frame in heard]
+    assert "".join(str(n) for n in range(20)) + "xx" == "".join(f.get("text", "") for f in heard)
+
+
+def test_nothing_is_told_again_when_the_time_is_over(
+    sender: Sender, connections: Connections
+) -> None:
+    """There is a turn to be saved first; then the rest is told, with the end."""
+    sender.told = [Start("s", "m"), TextDelta("a")]
+    sender._until, sender._last = time.monotonic(), time.monotonic() + 60
+    sender.listen("new=", EventsEncoder("r"), 0)
+    sender.send([TextDelta("too late")])
+    assert [] == connections.frames
+    assert sender.late
+    sender.send([Done("deadline")])
+
+    assert [("start", 0), ("delta", 1), ("done", 2)] == kinds(connections)
