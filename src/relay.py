@@ -99,6 +99,7 @@ class Channel:
 
     def _renew(self, said: list[str]) -> News:
         self._renew_at = time.monotonic() + RENEW_SECONDS
+        self.reply.settle()  # what is written down has its place, also where nobody listens
         return self.leases.renew(self.lease, self.heard, "".join(said), self.told())
 
     def ms(self) -> int:

@@ -9,6 +9,8 @@ from faults.rows import Expected, Row
 from faults.scene import MID_STREAM, Scene
 from faults.stories import (
     another_tab_asks,
+    away_when_it_crashes,
+    comes_back_to_life,
     event_comes_again_after_a_crash,
     event_comes_again_at_the_end,
     leaves_after,
@@ -252,6 +254,24 @@ def _kills() -> list[Row]:
             expected=LEFT,
             story=event_comes_again_after_a_crash,
         ),
+        Row(
+            group="Killed",
+            name="mid-stream, while the client is away",
+            faults=(late,),
+            paced=True,
+            stretch=2,
+            expected=LEFT,
+            story=away_when_it_crashes,
+        ),
+        Row(
+            group="Killed",
+            name="not: frozen mid-stream, and back when all is over",
+            faults=(Fault("frozen", MID_STREAM),),
+            paced=True,
+            stretch=2,
+            expected=LEFT,
+            story=comes_back_to_life,
+        ),
     ]
 
 
@@ -396,11 +416,11 @@ def _tabs() -> list[Row]:
 
 
 # What is left out where time is short: another row of the same table goes the same way.
+NEVER_AGAIN = "|".join(name for name, (_, again) in ERRORS.items() if not again)
 LONGER = re.compile(
     "|".join(
         (
-            rf"Bedrock: ({'|'.join(name for name, (_, again) in ERRORS.items() if not again)}) "
-            ".*always",
+            rf"Bedrock: ({NEVER_AGAIN}) .*always",
             r"Bedrock: (?!throttling).* as event .*",
             r"Bedrock: .* at the start, always",
             r"DynamoDB: \w+ broken .*",

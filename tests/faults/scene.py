@@ -8,7 +8,9 @@ sends again. Everything that it should not have to bear goes into `troubles`.
 import asyncio
 import contextlib
 import json
+import os
 import secrets
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -27,7 +29,7 @@ AFTER_A_LEASE = 0.5  # between two looks at whether the session is free
 MOST_RESUMES = 50
 ENDS = ("done", "error")
 # What ends in nobody hearing anything more, on this connection.
-DEAFENING = {"killed before", "killed after", "Gone", "Forbidden", "PayloadTooLarge"}
+DEAFENING = {"killed before", "killed after", "frozen", "Gone", "Forbidden", "PayloadTooLarge"}
 REPEATED = {"lost", "silent"}  # a post that was repeated may arrive twice
 POSTS = ("start", "delta", "end")
 MEMORY = "memory"  # any call to DynamoDB
@@ -46,6 +48,7 @@ class Watch:
     calls: Counter[str] = field(default_factory=Counter)
     strikes: Counter[Fault] = field(default_factory=Counter)
     happening: list[asyncio.Future[None]] = field(default_factory=list)
+    process: int = 0  # that was struck last
 
     def meets(self, call: str) -> Fault | None:
         """Counts a try of this call, and among those of memory; gives what befalls it."""
@@ -58,9 +61,10 @@ class Watch:
                 return fault
         return None
 
-    async def struck(self, fault: Fault) -> None:
+    async def struck(self, fault: Fault, process: int) -> None:
         """The fault happens now. It takes its time, also where the caller does not wait for it."""
         self.strikes[fault] += 1
+        self.process = process
         if self.strikes[fault] == 1:
             happening = asyncio.ensure_future(self.on_strike(fault))
             self.happening.append(happening)
@@ -84,6 +88,7 @@ class Scene:
     events: list[bytes] = field(default_factory=list)
     doubled: int = 0
     resumes: int = 0
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
     struck_at: float | None = None
     ended_at: float | None = None
     _line: ClientConnection | None = None
@@ -129,6 +134,7 @@ class Scene:
 
     async def _struck(self, fault: Fault) -> None:
         self.struck_at = self.struck_at or time.monotonic()
+        self.struck.set()
         if fault.way == "meanwhile":
             await self.row.meanwhile(self)
         elif fault.way in DEAFENING:
@@ -240,6 +246,10 @@ class Scene:
             self.doubled += 1
             if frame != self.heard[seq]:
                 self.troubles.append(f"seq {seq} was told otherwise before")
+
+    def thaw(self) -> None:
+        """The frozen Lambda goes on, as if nothing had been."""
+        os.kill(self.watches[self.name].process, signal.SIGCONT)
 
     async def crashed(self) -> None:
         """Returns when nothing can be heard any more; the frames before are taken."""
