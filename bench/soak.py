@@ -38,7 +38,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from local.connections import GONE, INTERNAL, LIMIT_EXCEEDED, ApiError
 from local.stack import ROOT, Stack
 
-SILENCE_SECONDS = 8.0  # after so long a client asks what became of its request
+ARRIVAL_SECONDS = 2.0
+SILENCE_SECONDS = 20.0  # after so long a client asks what became of its request
 SAMPLE_SECONDS = 5.0
 # How often a post is refused, and how.
 REFUSALS = ((LIMIT_EXCEEDED, 0.015), (INTERNAL, 0.005), (GONE, 0.001))
@@ -129,6 +130,7 @@ class Person:
 
     async def talk(self, until: float) -> None:
         """Asks one question after the other."""
+        await asyncio.sleep(self._rng.uniform(0, ARRIVAL_SECONDS))
         await self._connect()
         while time.monotonic() < until and len(self._turns) < MOST_TURNS:
             await asyncio.sleep(self._rng.uniform(0, 2))
@@ -186,23 +188,29 @@ class Person:
             return None
         if "request_id" not in frame:
             raise WrongError(f"API Gateway says {frame}")
-        if frame["request_id"] in self._past:
-            if self._past[frame["request_id"]].take(frame):
-                raise WrongError(f"after the end: {frame}")
-            return None
         if frame["request_id"] != heard.request_id:
-            if frame.get("message") != "There is nothing to stop." or not self._stops:
-                raise WrongError(f"nobody asked for {frame}")
-            self._stops -= 1
+            self._overheard(frame)
             return None
         if frame.get("code") == "invalid_request" and "please send it" in frame["message"]:
             self._tally["sent again"] += 1  # its event was dropped, or is still in the queue
             await self._send(question)
-            return None
-        if frame.get("code") == "duplicate":  # it was in the queue
+        elif frame.get("code") == "duplicate":  # it was in the queue
             await self._resume(heard)
-            return None
-        return frame
+        else:
+            return frame
+        return None
+
+    def _overheard(self, frame: Frame) -> None:
+        """A frame of another request: told again, or the failure of a stop or a resume."""
+        if frame["request_id"] in self._past:
+            if self._past[frame["request_id"]].take(frame):
+                raise WrongError(f"after the end: {frame}")
+        elif frame.get("retryable"):
+            self._tally["resumes that failed"] += 1  # the silence that follows asks again
+        elif frame.get("message") == "There is nothing to stop." and self._stops:
+            self._stops -= 1
+        else:
+            raise WrongError(f"nobody asked for {frame}")
 
     async def _resume(self, heard: Heard) -> None:
         self._tally["resumes"] += 1
