@@ -44,7 +44,7 @@ SAMPLE_SECONDS = 5.0
 # How often a post is refused, and how.
 REFUSALS = ((LIMIT_EXCEEDED, 0.015), (INTERNAL, 0.005), (GONE, 0.001))
 # Said where moto is too slow for the function (9 s): this machine is overloaded. Then there
-# may be a turn then or not, and the session may be held as long as a lease.
+# may be a turn or not, and the session may be held as long as a lease.
 UNREACHABLE, UNSURE = "The memory cannot be reached.", "unsure"
 MOST_TURNS = 100  # of one conversation: as many as `history` tells
 
@@ -407,7 +407,7 @@ def main() -> int:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--conversations", type=int, default=200)
-    parser.add_argument("--answers", type=int, default=40, help="how many at once, at the most")
+    parser.add_argument("--answers", type=int, default=24, help="how many at once, at the most")
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 - as above
     parser.add_argument("--people", metavar="URL", default="", help=argparse.SUPPRESS)
