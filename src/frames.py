@@ -132,6 +132,8 @@ class Ping(_Request):
     """Asks for a sign of life. API Gateway answers `ping` by itself; this is what reaches us."""
 
 
+_OF_ANOTHER = ("stop", "resume")
+
 Request = Chat | Part | Continue | Stop | Resume | History | Clear | Ping
 
 
@@ -161,11 +163,11 @@ def parse(raw: str | None) -> Request:
 def request_id_in(raw: str | None) -> str | None:
     """The `request_id` that answers to this frame bear, if it has a usable one.
 
-    A `stop` names another request, whose frames are not its own.
+    A `stop` and a `resume` name another request, whose frames are not their own.
     """
     try:
         fields = _json_object(raw or "") or {}
-        return None if fields.get("action") == "stop" else _id(fields, "request_id")
+        return None if fields.get("action") in _OF_ANOTHER else _id(fields, "request_id")
     except ChatError:  # `parse` will say what is wrong
         return None
 

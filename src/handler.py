@@ -268,10 +268,15 @@ def stop(app: Services, asked: Asked, request: Stop) -> None:
 
 
 def resume(app: Services, asked: Asked, request: Resume) -> None:
-    """Tells a request's frames from `from_seq` on: where it runs, its Lambda does, and goes on."""
+    """Tells a request's frames from `from_seq` on: where it runs, its Lambda does, and goes on.
+
+    A failure that may pass is no end of that request, which may be running well: like a stop's, it
+    is told under the event's own id.
+    """
     _once(app, asked)
-    connection = asked.connection
+    connection, wanted = asked.connection, str(request.request_id)
     session_id = request.session_id or connection.session_id
+    reply = _reply(app, asked.incoming, wanted, connection.format)
     listener = Listener(
         asked.incoming.event_id,
         asked.incoming.sent_at,
@@ -280,11 +285,17 @@ def resume(app: Services, asked: Asked, request: Resume) -> None:
         request.from_seq,
     )
     until = min(_until(app, asked.incoming), time.monotonic() + 2 * LEASE_SECONDS)
-    if not app.sessions.rejoin(session_id, connection.principal, asked.request_id, listener, until):
-        asked.reply.told = list(app.sessions.answered(session_id, asked.request_id))
-        encoder = FORMATS[connection.format](asked.request_id)
-        asked.reply.listen(connection.connection_id, encoder, request.from_seq)
-        asked.reply.send([])
+    try:
+        if app.sessions.rejoin(session_id, connection.principal, wanted, listener, until):
+            return
+        reply.told = list(app.sessions.answered(session_id, wanted))
+    except ChatError as error:
+        if error.retryable:
+            raise
+        _fail(app, asked.incoming, reply, error)
+        return
+    reply.listen(connection.connection_id, FORMATS[connection.format](wanted), request.from_seq)
+    reply.send([])
 
 
 def history(app: Services, asked: Asked, request: History) -> None:

@@ -125,6 +125,7 @@ class Channel:
 
     def _renew(self, said: list[str], heard: str = "") -> News:
         self._renew_at = time.monotonic() + RENEW_SECONDS
+        self.reply.settle()  # what is written down has its place, also where nobody listens
         reasoning = transcript.reasoning_in(self.reply.told)
         return self.leases.renew(
             self.lease, heard or self.heard, "".join(said), reasoning, self.told()

@@ -41,6 +41,7 @@ DYNAMODB = "https://dynamodb.us-east-1.amazonaws.com"
 
 Frame = dict[str, Any]
 Step = tuple[str, str]  # the name of a call; "before" or "after" it
+ANYWHERE: Step = ("", "")
 
 
 class KilledError(BaseException):
@@ -130,6 +131,7 @@ class World:
         for speech in self.model.speeches.values():
             speech.allow(speech.all)
         for each in self.lambdas:
+            each.thaw()
             if each.ident:
                 each.join(PATIENCE)
         self.lambdas.clear()
@@ -179,8 +181,9 @@ class World:
 
 
 class Lambda(threading.Thread):
-    """One event in an environment of its own, which dies or pauses at a step, where that is given.
+    """One event in an environment of its own.
 
+    It `dies` at a step, where that is given, or `freezes` there for as long as the test likes.
     `posts` are the frames that arrived, with their connections; `looks` counts how often it looked
     into the session's head; `claimed` says whether it took its request.
     """
@@ -193,6 +196,9 @@ class Lambda(threading.Thread):
         self.speech = speech
         self.posts: list[tuple[str, Frame]] = []
         self.claimed = False
+        self.freezes: Step | None = None
+        self.frozen = threading.Event()
+        self._thawed = threading.Event()
         self.looks = 0
         self.killed = False
         self.failure: BaseException | None = None
@@ -219,6 +225,10 @@ class Lambda(threading.Thread):
         """Ends it at whatever it does next."""
         self.killed = True
 
+    def thaw(self) -> None:
+        """Lets it go on where it `freezes`."""
+        self._thawed.set()
+
     def frames(self, connection_id: str) -> list[Frame]:
         """What it told there."""
         return [frame for where, frame in self.posts if where == connection_id]
@@ -238,3 +248,7 @@ class Lambda(threading.Thread):
         self.killed = self.killed or self.dies == step
         if self.killed:
             raise KilledError
+        if self.freezes in (step, ANYWHERE):
+            self.freezes = None
+            self.frozen.set()
+            self._thawed.wait()

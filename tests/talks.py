@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gated import INPUT_TOKENS, Speech
-from lambdas import Frame, Lambda, Step, World, wait_until
+from lambdas import ANYWHERE, Frame, Lambda, Step, World, wait_until
 
 import leases
 from handler import CONTINUE
@@ -102,7 +102,8 @@ def counted(frames: list[Frame], from_seq: int = 0) -> None:
 class Talk:
     """One session of one person with two tabs.
 
-    `holder` is the request that has the session's lease, running or crashed (`died_at`, ms).
+    `holder` is the request that has the session's lease, running or crashed (`died_at`, ms);
+    `frozen` one whose Lambda only seemed to have crashed.
     `delivered` are all events with the requests that they asked. `stories` counts how often each
     connection asked to hear each request.
     """
@@ -116,6 +117,7 @@ class Talk:
         self.turns: list[Past] = []
         self.holder: Request | None = None
         self.died_at = 0
+        self.frozen: Request | None = None
         self.taken = 0
         self.delivered: list[tuple[Any, Request | None]] = []
         self.stories: Counter[tuple[str, str]] = Counter()
@@ -233,15 +235,9 @@ class Talk:
             request.became = "refused"
             assert before == self.used()
             return
-        (request.answering,) = self._takers(lambdas)
+        (request.answering,) = [each for each in lambdas if each.claimed]
         self.holder, request.became = request, "running"
         self.follow(request)
-
-    def _takers(self, lambdas: list[Lambda]) -> list[Lambda]:
-        """Those that took the request: the one that lives, died after it, or told anything."""
-        took = [each for each in lambdas if each.claimed]
-        assert len(took) == 1
-        return took
 
     def continuable(self) -> bool:
         answered = [past for past in self.turns if past.text.strip()]
@@ -301,6 +297,31 @@ class Talk:
         """Nobody hears of it; the session is held until the lease is over."""
         request.became, self.holder, self.died_at = "crashed", request, self.world.clock
         assert not any(terminal(frame) for _, frame in request.lamb.posts)
+
+    def freeze(self, request: Request, step: Step | None) -> None:
+        """Its Lambda stands still until its lease is over: whoever comes takes it for dead."""
+        lamb = request.lamb
+        lamb.freezes = step or ANYWHERE
+        if step:
+            lamb.speech.allow(lamb.speech.all)
+        wait_until(lambda: lamb.frozen.is_set() or lamb.over())
+        self.crashed(request)
+        self.world.clock += EXPIRY_MS + 1
+        self.frozen = request
+
+    def thaw(self) -> None:
+        """It goes on; where its session was taken from it, it may change nothing."""
+        request, self.frozen = self.frozen, None
+        assert request is not None
+        request.lamb.thaw()
+        if self.holder is request:
+            request.became = "running"
+            self.follow(request)
+            return
+        wait_until(request.lamb.over)
+        _, last = request.lamb.posts[-1]
+        if request.listening in self.world.open:
+            assert ("error", "internal") == (last["type"], last["code"])
 
     def expired(self) -> bool:
         """Whether the holder's lease is over, so that whoever comes makes a turn of it."""
@@ -400,6 +421,8 @@ class Talk:
 
     def come_back(self) -> None:
         """Whoever asked for anything asks to hear it, from the beginning."""
+        if self.frozen:
+            self.thaw()
         if self.holder and self.holder.became == "running":
             self.holder.lamb.dies = None
             self.holder.lamb.speech.allow(self.holder.lamb.speech.all)

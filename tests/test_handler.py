@@ -590,6 +590,21 @@ def test_memory_fails_before_the_model(
     assert "You said: again" == text(chatting.say("again"))
 
 
+def test_memory_fails_at_a_resume(
+    chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is no end of the request, which has its own: it is told apart, and asked for again."""
+    told = chatting.say({"body": "hi", "request_id": "r"})
+    wish = {"action": "resume", "request_id": "r"}
+    for operation in ("get", "put_new", "update"):
+        with failing(table, operation, monkeypatch):
+            (frame,) = chatting.say(wish)
+        assert ("error", "internal", True) == (frame["type"], frame["code"], frame["retryable"])
+        assert "r" != frame["request_id"]
+
+    assert told == chatting.say(wish)
+
+
 def test_memory_fails_at_the_save(
     chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,9 @@
 
 Hypothesis makes them of rules: ask (at once, in parts, to continue; delivered once or three times
 at once), stop, reconnect, resume from anywhere, deliver any earlier event again, send a request
-again, clear, look at the history, let time pass, and kill the Lambda at a named step. The handler,
-boto3, the event stream and moto are real; how far an answer has got is the test's to say (`gated`).
+again, clear, look at the history, let time pass, kill the Lambda at a named step, or freeze it for
+longer than its lease. The handler, boto3, the event stream and moto are real; how far an answer has
+got is the test's to say (`gated`).
 
 After each rule the memory is what the test's own model of the conversation (`talks`) says. At the
 end every request is resumed, and what clients were told is held against what was kept.
@@ -152,6 +153,19 @@ class Sequence(RuleBasedStateMachine):
         self.talk.holder.lamb.kill()
         wait_until(self.talk.holder.lamb.over)
         self.talk.crashed(self.talk.holder)
+
+    @precondition(lambda self: self.runs and not self.talk.frozen)
+    @rule(step=st.sampled_from([None, ("save", "before")]))
+    def freeze(self, step: Step | None) -> None:
+        """The Lambda stands still for longer than its lease."""
+        assert self.talk.holder
+        self.talk.freeze(self.talk.holder, step)
+
+    @precondition(lambda self: self.talk.frozen)
+    @rule()
+    def thaw(self) -> None:
+        """It goes on, as if nothing had happened."""
+        self.talk.thaw()
 
     @rule(tab=TABS, named=st.sampled_from(["", "this", "another"]), copies=COPIES)
     def stop(self, tab: int, named: str, copies: int) -> None:

@@ -43,8 +43,8 @@ class Run(Protocol):
         """Notes the call; gives what is to befall it."""
         ...
 
-    async def struck(self, fault: Fault) -> None:
-        """A fault happens now. The call waits for this to return."""
+    async def struck(self, fault: Fault, process: int) -> None:
+        """A fault happens now, to a call of this process. The call waits for this to return."""
         ...
 
 
@@ -56,9 +56,10 @@ class Call:
     body: bytes
     pass_on: Callable[[], Awaitable[web.Response]]
 
-    def kill(self) -> None:
-        """Ends whoever makes this call. It is a worker that this process started."""
-        os.kill(int(self.request.headers[PROCESS]), signal.SIGKILL)
+    @property
+    def process(self) -> int:
+        """Who makes this call: a worker that this process started."""
+        return int(self.request.headers[PROCESS])
 
     def hang_up(self) -> web.Response:
         if self.request.transport is not None:
@@ -102,7 +103,7 @@ class Between:
             return await call.pass_on()
         if fault.way in AFTER:
             await call.pass_on()
-        await run.struck(fault)
+        await run.struck(fault, call.process)
         return await WAYS[fault.way](call)
 
     async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
@@ -211,7 +212,12 @@ async def _cut(call: Call) -> web.Response:
 
 
 async def _kill(call: Call) -> web.Response:
-    call.kill()
+    os.kill(call.process, signal.SIGKILL)
+    return call.hang_up()
+
+
+async def _freeze(call: Call) -> web.Response:
+    os.kill(call.process, signal.SIGSTOP)
     return call.hang_up()
 
 
@@ -238,6 +244,7 @@ WAYS: Mapping[str, Callable[[Call], Awaitable[web.Response]]] = {
     # the Lambda
     "killed before": _kill,
     "killed after": _kill,
+    "frozen": _freeze,
     # people: what happens is the run's to say
     "meanwhile": _nothing,
 }

@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from faults.between import FOREVER, Fault
 from faults.rows import Expected, Row
-from faults.scene import MID_STREAM, Scene
+from faults.scene import Scene
+from faults.services import CALLS, ERRORS, bedrock, dynamodb, posts
 from faults.stories import (
     another_tab_asks,
+    away_when_it_crashes,
+    comes_back_to_life,
     event_comes_again_after_a_crash,
     event_comes_again_at_the_end,
     leaves_after,
@@ -18,176 +20,7 @@ from faults.stories import (
     sends_again,
     stops,
 )
-
-AT_THE_START, IN_THE_MIDDLE = 0, 12
-
-
-# -- Bedrock ---------------------------------------------------------------------------------------
-
-# Each error, what a client is told of it, and whether a call that it turned away is made again.
-ERRORS = {
-    "AccessDenied": ("model_unavailable", False),
-    "ExpiredToken": ("model_unavailable", False),
-    "InternalServer": ("model_error", True),
-    "MissingAuthenticationToken": ("model_unavailable", False),
-    "ModelError": ("model_error", False),
-    "ModelNotReady": ("model_unavailable", True),
-    "ModelStreamError": ("model_error", False),
-    "ModelTimeout": ("model_error", False),
-    "ResourceNotFound": ("model_unavailable", False),
-    "ServiceQuotaExceeded": ("throttled", False),
-    "ServiceUnavailable": ("model_unavailable", True),
-    "Throttling": ("throttled", True),
-    "UnrecognizedClient": ("model_unavailable", False),
-    "Validation": ("model_error", False),
-}
-IN_STREAM = ("internalServer", "modelStreamError", "modelTimeout", "serviceUnavailable",
-             "throttling", "validation")  # fmt: skip
-BREAKS = {
-    "cut": ("model_error", True),
-    "stall": ("model_error", False),
-    "truncate": ("model_error", False),
-    "bad_crc": ("model_error", False),
-    "error": ("model_error", False),
-}
-
-
-def _bedrock() -> list[Row]:
-    rows = []
-    for error, (code, again) in ERRORS.items():
-        order = {"fault": {"before": f"{error}Exception"}}
-        rows += _once_and_lasting(f"{error} instead of a stream", order, code, again=again)
-    in_stream: dict[str, tuple[dict[str, Any], str, bool]] = {
-        f"{name}Exception as {kind}": (
-            {"type": f"{name}Exception", "event": kind == "event"},
-            *told,
-        )
-        for name in IN_STREAM
-        for kind in ("exception", "event")
-        for told in [ERRORS[name[0].upper() + name[1:]]]
-    }
-    broken: dict[str, tuple[dict[str, Any], str, bool]] = {
-        kind: ({"type": kind}, *told) for kind, told in BREAKS.items()
-    }
-    for name, (fault, code, again) in {**in_stream, **broken}.items():
-        start = {"fault": {**fault, "at": AT_THE_START}}
-        rows += _once_and_lasting(f"{name} at the start", start, code, again=again)
-        middle = {"fault": {**fault, "at": IN_THE_MIDDLE, "times": 1}}
-        expected = Expected(f"error {code}", "error", 1)
-        rows.append(
-            Row(group="Bedrock", name=f"{name} in the middle", order=middle, expected=expected)
-        )
-    return rows
-
-
-def _once_and_lasting(
-    name: str, order: dict[str, dict[str, Any]], code: str, *, again: bool
-) -> list[Row]:
-    once = {"fault": {**order["fault"], "times": 1}}
-    failed = Expected(f"error {code}", "error", 0)
-    return [
-        Row(
-            group="Bedrock",
-            name=f"{name}, once",
-            order=once,
-            expected=Expected() if again else failed,
-        ),
-        Row(group="Bedrock", name=f"{name}, always", order=order, expected=failed),
-    ]
-
-
-# -- DynamoDB --------------------------------------------------------------------------------------
-
-# The calls of a turn, in their order, and what comes of one that fails for good: the terminal
-# frame, the turn, and whether Bedrock was charged. Of `%s`, throttling makes `throttled`.
-CALLS = {
-    "connection": Expected("error %s", "-", 0),
-    "claim": Expected("error %s", "-", 0),
-    "history": Expected("error %s", "-", 0),
-    "look": Expected(),
-    "renew": Expected(),
-    "note": Expected(),
-    "save": Expected("error %s", "unfinished", 1),
-}
-WRITES = ("claim", "renew", "note", "save")
-WHILE_IT_RUNS = ("look", "renew", "note")
-
-
-def _dynamodb() -> list[Row]:
-    rows = []
-    for call, failed in CALLS.items():
-        ways = {"throttled": "throttled", "broken": "internal", "cut": "internal"}
-        conflicts = {"conflicting": "throttled"} if call in WRITES else {}
-        for way, code in {**ways, **conflicts}.items():
-            expected = replace(failed, heard=failed.heard.replace("%s", code))
-            rows += [
-                _on(call, way),
-                _on(call, way, times=FOREVER, expected=expected),
-            ]
-        rows += [_on(call, way) for way in ("lost", "slow", "silent")]
-    away = Expected("error internal", "unfinished", 1)
-    return [
-        *rows,
-        _on("claim", "lost", times=3, expected=Expected("error internal", "-", 0)),
-        _on("save", "lost", times=3),
-        _on("memory", "cut", nth=5, times=6, paced=True),
-        _on("memory", "broken", nth=5, times=FOREVER, paced=True, expected=away),
-    ]
-
-
-def _on(
-    call: str,
-    way: str,
-    *,
-    nth: int = 1,
-    times: int = 1,
-    expected: Expected = Expected(),  # noqa: B008 - it is frozen
-    paced: bool = False,
-) -> Row:
-    often = {1: "once", FOREVER: "always"}.get(times, f"{times} times")
-    place = call if nth == 1 else f"{call} from call {nth} on"
-    return Row(
-        group="DynamoDB",
-        name=f"{place} {way} {often}",
-        faults=(Fault(way, call, nth, times),),
-        paced=paced or call in WHILE_IT_RUNS,
-        expected=expected,
-    )
-
-
-# -- @connections ----------------------------------------------------------------------------------
-
-PLACES = {"the first frame": ("start", 1), "a middle frame": ("delta", 3), "the end": ("end", 1)}
-FINAL = ("Gone", "Forbidden", "PayloadTooLarge")
-OFTEN = {"once": 1, "5 times": 5, "always": FOREVER}
-PASSING = (
-    ("LimitExceeded", "once"),
-    ("LimitExceeded", "5 times"),
-    ("LimitExceeded", "always"),
-    ("failed", "once"),
-    ("failed", "always"),
-    ("silent", "once"),
-    ("silent", "always"),
-    ("cut", "once"),
-    ("lost", "once"),
-    ("slow", "once"),
-)
-
-
-def _posts() -> list[Row]:
-    kinds = [*((way, "once") for way in FINAL), *PASSING]
-    return [
-        Row(
-            group="Post",
-            name=f"{place} {way} {often}",
-            faults=(Fault(way, at, nth, OFTEN[often]),),
-            quiet=10 if often == "always" else 75,
-            paced=True,
-        )
-        for way, often in kinds
-        for place, (at, nth) in PLACES.items()
-    ]
-
+from faults.watch import MID_STREAM
 
 # -- the Lambda is killed --------------------------------------------------------------------------
 
@@ -251,6 +84,24 @@ def _kills() -> list[Row]:
             paced=True,
             expected=LEFT,
             story=event_comes_again_after_a_crash,
+        ),
+        Row(
+            group="Killed",
+            name="mid-stream, while the client is away",
+            faults=(late,),
+            paced=True,
+            stretch=2,
+            expected=LEFT,
+            story=away_when_it_crashes,
+        ),
+        Row(
+            group="Killed",
+            name="not: frozen mid-stream, and back when all is over",
+            faults=(Fault("frozen", MID_STREAM),),
+            paced=True,
+            stretch=2,
+            expected=LEFT,
+            story=comes_back_to_life,
         ),
     ]
 
@@ -320,6 +171,16 @@ def _clients() -> list[Row]:
             paced=True,
             overlaps=True,
             story=resumes_beside,
+        ),
+        *(
+            Row(
+                group="Client",
+                name=f"left, and the first resume fails at {call}",
+                later=(Fault("broken", call, 1, 3),),
+                paced=True,
+                story=leaves_after(3),
+            )
+            for call in ("connection", "once", "renew")
         ),
         Row(
             group="Client",
@@ -396,11 +257,11 @@ def _tabs() -> list[Row]:
 
 
 # What is left out where time is short: another row of the same table goes the same way.
+NEVER_AGAIN = "|".join(name for name, (_, again) in ERRORS.items() if not again)
 LONGER = re.compile(
     "|".join(
         (
-            rf"Bedrock: ({'|'.join(name for name, (_, again) in ERRORS.items() if not again)}) "
-            ".*always",
+            rf"Bedrock: ({NEVER_AGAIN}) .*always",
             r"Bedrock: (?!throttling).* as event .*",
             r"Bedrock: .* at the start, always",
             r"DynamoDB: \w+ broken .*",
@@ -419,7 +280,7 @@ LONGER = re.compile(
 )
 
 PLAIN = Row(group="Nothing", name="goes wrong", paced=True)
-TABLES = (_bedrock, _dynamodb, _posts, _kills, _events, _clients, _clocks, _tabs)
+TABLES = (bedrock, dynamodb, posts, _kills, _events, _clients, _clocks, _tabs)
 ROWS: tuple[Row, ...] = (
     PLAIN,
     *(replace(row, longer=bool(LONGER.fullmatch(row.id))) for table in TABLES for row in table()),

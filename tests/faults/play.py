@@ -23,7 +23,7 @@ async def play(
     rooms = {False: asyncio.Semaphore(pace.busy), True: asyncio.Semaphore(pace.waiting)}
     outcomes: dict[str, Outcome] = {}
 
-    async with stage(pace, log) as ready:
+    async with stage(pace, len(rows), log) as ready:
 
         async def one(row: Row) -> None:
             async with rooms[row.waits]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from faults.scene import Scene
 
 CHUNKS = 24
-WAITS = ("killed before", "killed after", "silent")
+WAITS = ("killed before", "killed after", "frozen", "silent")
 
 Story = Callable[["Scene"], Awaitable[None]]
 

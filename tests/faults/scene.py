@@ -8,16 +8,18 @@ sends again. Everything that it should not have to bear goes into `troubles`.
 import asyncio
 import contextlib
 import json
+import os
 import secrets
+import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from faults.between import Fault
 from faults.rows import Outcome, Row
 from faults.stage import Stage
+from faults.watch import POSTS, Watch
 from people import SERVER
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -27,49 +29,11 @@ AFTER_A_LEASE = 0.5  # between two looks at whether the session is free
 MOST_RESUMES = 50
 ENDS = ("done", "error")
 # What ends in nobody hearing anything more, on this connection.
-DEAFENING = {"killed before", "killed after", "Gone", "Forbidden", "PayloadTooLarge"}
+DEAFENING = {"killed before", "killed after", "frozen", "Gone", "Forbidden", "PayloadTooLarge"}
 REPEATED = {"lost", "silent"}  # a post that was repeated may arrive twice
-POSTS = ("start", "delta", "end")
-MEMORY = "memory"  # any call to DynamoDB
-MID_STREAM = "mid-stream"  # a look, when some of the answer is written down, and some is not
 ECHO = '/script {"echo": true}'
 
 Frame = dict[str, Any]
-
-
-@dataclass
-class Watch:
-    """What the proxy asks about the calls of one run: counts them, and knows what befalls which."""
-
-    faults: tuple[Fault, ...]
-    on_strike: Callable[[Fault], Coroutine[Any, Any, None]]
-    calls: Counter[str] = field(default_factory=Counter)
-    strikes: Counter[Fault] = field(default_factory=Counter)
-    happening: list[asyncio.Future[None]] = field(default_factory=list)
-
-    def meets(self, call: str) -> Fault | None:
-        """Counts a try of this call, and among those of memory; gives what befalls it."""
-        names = [call] if call in POSTS else [call, MEMORY]
-        if call == "look" and self.calls["note"]:
-            names.append(MID_STREAM)
-        self.calls.update(names)
-        for fault in self.faults:
-            if fault.at in names and 0 <= self.calls[fault.at] - fault.nth < fault.times:
-                return fault
-        return None
-
-    async def struck(self, fault: Fault) -> None:
-        """The fault happens now. It takes its time, also where the caller does not wait for it."""
-        self.strikes[fault] += 1
-        if self.strikes[fault] == 1:
-            happening = asyncio.ensure_future(self.on_strike(fault))
-            self.happening.append(happening)
-            await asyncio.shield(happening)
-
-    @property
-    def missed(self) -> list[Fault]:
-        """What never came to pass."""
-        return [fault for fault in self.faults if not self.strikes[fault]]
 
 
 @dataclass
@@ -84,6 +48,7 @@ class Scene:
     events: list[bytes] = field(default_factory=list)
     doubled: int = 0
     resumes: int = 0
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
     struck_at: float | None = None
     ended_at: float | None = None
     _line: ClientConnection | None = None
@@ -129,6 +94,7 @@ class Scene:
 
     async def _struck(self, fault: Fault) -> None:
         self.struck_at = self.struck_at or time.monotonic()
+        self.struck.set()
         if fault.way == "meanwhile":
             await self.row.meanwhile(self)
         elif fault.way in DEAFENING:
@@ -154,6 +120,8 @@ class Scene:
                     self.troubles.append(f"a frame of no request: {text!r}")
                     continue
                 SERVER.validate(frame)
+                if frame["request_id"] not in self._inboxes and frame.get("retryable"):
+                    self._hears_nothing()  # it was the resume that failed: to be sent again
                 self._inbox(frame["request_id"]).put_nowait(frame)
 
     def _inbox(self, request_id: str) -> "asyncio.Queue[Frame | None]":
@@ -240,6 +208,10 @@ class Scene:
             self.doubled += 1
             if frame != self.heard[seq]:
                 self.troubles.append(f"seq {seq} was told otherwise before")
+
+    def thaw(self) -> None:
+        """The frozen Lambda goes on, as if nothing had been."""
+        os.kill(self.watches[self.name].process, signal.SIGCONT)
 
     async def crashed(self) -> None:
         """Returns when nothing can be heard any more; the frames before are taken."""

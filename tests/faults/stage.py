@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parents[1]
 CONCURRENCY = 90  # Lambdas at once: those that wait out a lease hold one each
-WARM = 12
+WARM = 12  # more of them are started as they are needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Pace:
     """The function's seconds (src/leases.py), and how long a `paced` answer takes.
 
     It takes longer than a renewal. So many rows are played at once: `busy` ones, and `waiting` ones
-    that mostly wait, for a lease or for patience. A resume waits for two leases, so one lease has to
-    outlast twice what clocks may differ by.
+    that mostly wait, for a lease or for patience. A resume waits for two leases, so one has to last
+    longer than twice what clocks may differ by.
     """
 
     lease: float
@@ -106,11 +106,11 @@ class Stage:
         if refused:
             raise RuntimeError(f"events were not taken: {refused}")
 
-    async def warm_up(self) -> None:
+    async def warm_up(self, lambdas: int) -> None:
         """Starts Lambdas before they are needed: rows measure other things than cold starts."""
         context = {"eventType": "DISCONNECT", "connectionId": "nobody", "requestId": "-"}
         event = {"requestContext": {**context, "domainName": "-", "stage": "-"}}
-        await self.deliver(*[json.dumps(event).encode()] * WARM)
+        await self.deliver(*[json.dumps(event).encode()] * min(WARM, lambdas))
 
     async def done_with(self, token: str) -> None:
         """Returns when the function is done with the frame that bears this token."""
@@ -149,8 +149,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(pace: Pace, log: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """Runs the stack and the proxy."""
+async def stage(pace: Pace, lambdas: int, log: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """Runs the stack and the proxy, with so many Lambdas warm."""
     async with AsyncExitStack() as parts:
         between = Between()
         await between.start()
@@ -175,5 +175,5 @@ async def stage(pace: Pace, log: Callable[[str], None]) -> AsyncIterator[Stage]:
         between.gateway = stack.url.replace("ws:", "http:")
         http = await parts.enter_async_context(ClientSession())
         ready = Stage(pace, stack, between, http)
-        await ready.warm_up()
+        await ready.warm_up(lambdas)
         yield ready

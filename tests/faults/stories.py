@@ -11,6 +11,21 @@ async def event_comes_again_after_a_crash(scene: Scene) -> None:
     await scene.listen()
 
 
+async def away_when_it_crashes(scene: Scene) -> None:
+    await scene.ask()
+    await scene.listen(until=2)
+    await scene.leave()
+    await scene.struck.wait()
+    await scene.listen()
+
+
+async def comes_back_to_life(scene: Scene) -> None:
+    await scene.ask(aside=scene.name)
+    await scene.listen()
+    scene.thaw()
+    await scene.stage.done_with(scene.name)
+
+
 async def event_comes_again_at_the_end(scene: Scene) -> None:
     await ask_and_listen(scene)
     await scene.again()

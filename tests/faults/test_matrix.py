@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 import pytest
 from faults import report
-from faults.matrix import CALLS, PLAIN, ROWS
+from faults.matrix import PLAIN, ROWS
 from faults.play import play
 from faults.rows import Outcome, Row
-from faults.scene import MEMORY, POSTS
+from faults.services import CALLS
 from faults.stage import SHORT
+from faults.watch import MEMORY, POSTS
 
 PLAYED = [row for row in ROWS if not row.longer or os.environ.get("FAULTS") == "all"]
 

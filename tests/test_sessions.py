@@ -1,0 +1,279 @@
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import leases as leases_module
+import sessions as sessions_module
+from budget import Budget
+from frames import ChatError, Done, Failed, Item, Start
+from leases import Claim, Leases, Listener
+from memory import Memory, Turn, session_key
+from model_families import TextDelta
+from sessions import Sessions
+from table import Table
+from transcript import written
+
+TOLD: tuple[Item, ...] = (Start("s", "m"), TextDelta("ab"), Done("end_turn"))
+
+
+@pytest.fixture
+def memory(table: Table) -> Memory:
+    return Memory(table, session_days=30)
+
+
+@pytest.fixture
+def leases(table: Table, memory: Memory) -> Leases:
+    return Leases(table, memory, Budget(0, 0))
+
+
+@pytest.fixture
+def sessions(
+    table: Table, memory: Memory, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> Sessions:
+    for module, name, seconds in (
+        (sessions_module, "ARRIVAL_SECONDS", 0.2),
+        (sessions_module, "ARRIVAL_PAUSE_SECONDS", 0.01),
+        (sessions_module, "LOOK_SECONDS", 0.01),
+    ):
+        monkeypatch.setattr(module, name, seconds)
+    return Sessions(table, memory, leases)
+
+
+def claim(number: int = 1, principal: str = "me") -> Claim:
+    return Claim(
+        session_id="s",
+        principal=principal,
+        payer=principal,
+        request_id=f"r{number}",
+        event_id=f"e{number}",
+        asked_at=1000 * number,
+        question="q",
+    )
+
+
+def turn(number: int = 1) -> Turn:
+    return Turn(
+        number=number,
+        request_id=f"r{number}",
+        user="q",
+        assistant="ab",
+        state="complete",
+        tokens=3,
+        created_at=1,
+    )
+
+
+def save(leases: Leases, lease: leases_module.Lease, heard: str = "") -> Listener | None:
+    return leases.save(lease, turn(), written(TOLD), heard, time.monotonic() + 60)
+
+
+def listener(event_id: str = "e9", since: int = 9000) -> Listener:
+    return Listener(event_id, since, "c9=", "events", 0)
+
+
+def soon() -> float:
+    return time.monotonic() + 0.3
+
+
+def refusal(attempt: Callable[[], object]) -> str:
+    with pytest.raises(ChatError) as refused:
+        attempt()
+    return refused.value.code
+
+
+def crashed(leases: Leases) -> None:
+    lease = leases_module.Lease("s", "r1", "token")
+    assert leases._claim(claim(), lease) is None
+
+
+def expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = leases_module._now_ms
+    monkeypatch.setattr(leases_module, "_now_ms", lambda: real() + 60_000)
+
+
+# stop
+
+
+def test_stop(sessions: Sessions, leases: Leases) -> None:
+    """The running answer finds it, by name and without; another's name is not its own."""
+    with leases.take(claim()) as lease:
+        assert "invalid_request" == refusal(lambda: sessions.stop("s", "me", "r2", 2000, soon()))
+        assert not leases.look(lease).stop
+        sessions.stop("s", "me", None, 2000, soon())
+        assert leases.look(lease).stop
+        save(leases, lease)
+    assert "invalid_request" == refusal(lambda: sessions.stop("s", "me", "r1", 2000, soon()))
+
+
+def test_a_stop_from_before_the_question(sessions: Sessions, leases: Leases) -> None:
+    """It was meant for the answer before; this one goes on."""
+    with leases.take(claim()) as lease:
+        assert "invalid_request" == refusal(lambda: sessions.stop("s", "me", None, 999, soon()))
+        assert not leases.look(lease).stop
+        save(leases, lease)
+
+
+def test_a_stop_that_overtakes_its_question(
+    sessions: Sessions, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is named is waited for."""
+    lease = leases_module.Lease("s", "r1", "token")
+
+    def arrive(_: float) -> None:
+        monkeypatch.undo()
+        assert leases._claim(claim(), lease) is None
+
+    monkeypatch.setattr(time, "sleep", arrive)
+    sessions.stop("s", "me", "r1", 2000, time.monotonic() + 5)
+
+    assert leases.look(lease).stop
+
+
+def test_stopping_what_crashed(
+    sessions: Sessions, leases: Leases, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to stop any more, and the session is free."""
+    crashed(leases)
+    expire(monkeypatch)
+
+    assert "invalid_request" == refusal(lambda: sessions.stop("s", "me", None, 2000, soon()))
+    assert ["unfinished"] == [turn.state for turn in memory.recent("s", 5).newest_first]
+
+
+# resume
+
+
+def test_the_running_answer_is_asked(sessions: Sessions, leases: Leases) -> None:
+    """Whoever resumes waits until the running answer took notice."""
+    with leases.take(claim()) as lease:
+        assert sessions.rejoin("s", "me", "r1", listener(), soon())  # nobody looked: time is up
+        assert listener() == leases.look(lease).listener
+        leases.renew(lease, "e9", "", "", written(TOLD[:1]))
+        assert sessions.rejoin("s", "me", "r1", listener(), time.monotonic() + 60)
+        save(leases, lease, "e9")
+
+
+def test_after_the_end(sessions: Sessions, leases: Leases) -> None:
+    """What was told is told again, unless the running answer has just told it here."""
+    with leases.take(claim()) as lease:
+        save(leases, lease)
+
+    assert not sessions.rejoin("s", "me", "r1", listener(), soon())
+    assert TOLD == sessions.answered("s", "r1")
+
+
+def test_two_who_resume(sessions: Sessions, leases: Leases) -> None:
+    """The newest is served; the other says nothing, while it runs and after it ended."""
+    with leases.take(claim()) as lease:
+        sessions._ask_to_turn("s", "me", "r1", listener("old", 8000))
+        sessions._ask_to_turn("s", "me", "r1", listener("new", 9000))
+        assert sessions.rejoin("s", "me", "r1", listener("old", 8000), time.monotonic() + 60)
+        assert listener("new") == leases.look(lease).listener
+        save(leases, lease, "new")
+
+    request = sessions._request("s", "r1")
+    assert "new" == request["heard"]
+
+
+def test_a_resume_as_the_answer_begins(
+    sessions: Sessions, leases: Leases, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began between two looks: that is no answer that was cut off."""
+    held: list[leases_module.Lease] = []
+    update = table.update
+
+    def begin_behind(asking: Any) -> Any:
+        asked = update(asking)
+        if not held:
+            held.append(leases_module.Lease("s", "r1", "token"))
+            assert leases._claim(claim(), held[0]) is None
+        return asked
+
+    monkeypatch.setattr(table, "update", begin_behind)
+    assert sessions.rejoin("s", "me", "r1", listener(), soon())
+    assert listener() == leases.look(held[0]).listener
+
+
+def test_resuming_what_crashed(
+    sessions: Sessions, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends in one error, for it will never end by itself."""
+    crashed(leases)
+    expire(monkeypatch)
+
+    assert not sessions.rejoin("s", "me", "r1", listener(), time.monotonic() + 60)
+    (end,) = sessions.answered("s", "r1")
+    assert isinstance(end, Failed)
+    assert "internal" == end.error.code
+
+
+def test_a_look_that_fails_ends_nothing(
+    sessions: Sessions, leases: Leases, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The running answer tells its own end: an error from here would be a second."""
+
+    def fail(_: Any) -> Any:
+        raise ChatError("throttled", "The memory is busy.")
+
+    with leases.take(claim()) as lease:
+        with monkeypatch.context() as patch:
+            patch.setattr(table, "get", fail)
+            assert sessions.rejoin("s", "me", "r1", listener(), soon())
+        save(leases, lease, "e9")
+
+
+def test_what_is_not_known(sessions: Sessions, leases: Leases, table: Table) -> None:
+    """Never taken, or forgotten meanwhile: it is said, and nothing else is made of it."""
+    assert not sessions.rejoin("s", "me", "never", listener(), soon())
+    assert "invalid_request" == refusal(lambda: sessions.answered("s", "never"))
+    with leases.take(claim()) as lease:
+        save(leases, lease)
+    table.delete(session_key("s", "turn#00000001"))
+    assert "invalid_request" == refusal(lambda: sessions.answered("s", "r1"))
+
+
+def test_another_turn_of_the_same_number(
+    sessions: Sessions, leases: Leases, memory: Memory, table: Table
+) -> None:
+    """After a clear the numbers begin again; words of another answer are not told for it."""
+    with leases.take(claim()) as lease:
+        save(leases, lease)
+    with leases.take(claim(2)) as lease:
+        assert 1 == sessions.forget(lease)
+    other = memory.item("s", turn())
+    table.put({**other, "request_id": "r3"})
+
+    assert "invalid_request" == refusal(lambda: sessions.answered("s", "r1"))
+
+
+# history and whose it is
+
+
+def test_history(sessions: Sessions, leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oldest first, with what runs; what crashed is a turn like the others."""
+    with leases.take(claim()) as lease:
+        save(leases, lease)
+    lease = leases_module.Lease("s", "r2", "token")
+    assert leases._claim(claim(2), lease) is None
+
+    assert ((turn(),), "r2") == sessions.history("s", "me", 5)
+    expire(monkeypatch)
+    turns, running = sessions.history("s", "me", 5)
+    assert (["complete", "unfinished"], None) == ([turn.state for turn in turns], running)
+    assert 1 == len(sessions.history("s", "me", 1)[0])
+
+
+def test_of_another_principal(sessions: Sessions, leases: Leases) -> None:
+    """Nothing of it is read, stopped or resumed, while it runs and after."""
+    attempts: list[Callable[[], object]] = [
+        lambda: sessions.history("s", "you", 5),
+        lambda: sessions.stop("s", "you", "r1", 2000, soon()),
+        lambda: sessions.stop("s", "you", None, 2000, soon()),
+        lambda: sessions.rejoin("s", "you", "r1", listener(), soon()),
+    ]
+    with leases.take(claim()) as lease:
+        assert {"unauthorized"} == {refusal(attempt) for attempt in attempts}
+        save(leases, lease)
+    assert {"unauthorized"} == {refusal(attempt) for attempt in attempts}
