@@ -24,16 +24,16 @@ def promised(row: Row, expected: Expected) -> Cells:
     return row.name, expected.heard, expected.kept, charged
 
 
-def figures(outcome: Outcome) -> Cells:
+def figures(row: Row, outcome: Outcome) -> Cells:
     """The columns that are of one run."""
-    recovered = outcome.seconds is not None and (outcome.resumes or outcome.seconds >= 1)
+    recovered = row.waits and outcome.seconds is not None
     return str(outcome.posts), f"{outcome.seconds:.1f}" if recovered else ""
 
 
 def line(row: Row, outcome: Outcome) -> str:
     """A row for the terminal."""
     wrong = outcome.wrong(row.expected)
-    cells = (f"{row.group}: {row.name}", *promised(row, row.expected)[1:], *figures(outcome))
+    cells = (f"{row.group}: {row.name}", *promised(row, row.expected)[1:], *figures(row, outcome))
     widths = (64, 24, 11, 7, 6, 6)
     told = " ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
     return f"{'FAIL' if wrong else 'ok  '} {told} {'; '.join(wrong)}".rstrip()
@@ -52,7 +52,7 @@ def document(rows: Sequence[Row], outcomes: Mapping[str, Outcome], text: str) ->
 
 def _table(rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> list[str]:
     lines = [HEADINGS, ("---",) * len(HEADINGS)]
-    lines += [(*promised(row, row.expected), *figures(outcomes[row.id])) for row in rows]
+    lines += [(*promised(row, row.expected), *figures(row, outcomes[row.id])) for row in rows]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 

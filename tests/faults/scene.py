@@ -22,7 +22,7 @@ from faults.stage import Stage
 from faults.watch import POSTS, Watch
 from people import SERVER
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 PATIENCE = 90.0  # seconds until what never comes counts as missing: two leases, and a slow machine
 AFTER_A_LEASE = 0.5  # between two looks at whether the session is free
@@ -203,7 +203,7 @@ class Scene:
         elif seq == len(self.heard):
             self.heard.append(frame)
         elif seq > len(self.heard):
-            self.troubles.append(f"seq {seq} after {len(self.heard)} frames")
+            raise RuntimeError(f"seq {seq} after {len(self.heard)} frames")
         else:
             self.doubled += 1
             if frame != self.heard[seq]:
@@ -294,7 +294,7 @@ class Scene:
                 await self.connect()
                 await self.row.story(self)
                 return await self._judged()
-        except (RuntimeError, TimeoutError, OSError, ConnectionClosed) as error:
+        except (RuntimeError, ValueError, OSError, WebSocketException) as error:
             self.troubles.append(f"{type(error).__name__}: {error}")
             return self._outcome("?", 0)
         finally:
