@@ -152,10 +152,11 @@ class Sender:
 
     def _flow(self, *, ending: bool) -> None:
         """Encodes and posts, in order, what this connection has not been told."""
-        pauses_at = min(time.monotonic() + CATCH_UP_SECONDS, self._until)
+        pauses_at = time.monotonic() + CATCH_UP_SECONDS
         while not self.gone:
             now = time.monotonic()
-            if not ending and now >= pauses_at:
+            again = self._next < len(self.told)
+            if not ending and (now >= self._until or (again and now >= pauses_at)):
                 break
             if ending and now >= self._last:
                 self._next = max(self._next, len(self.told) - 1)  # the end; resume has the rest

@@ -68,16 +68,20 @@ def name_of(operation: str, request: Any) -> str:
         case "PostToConnection":
             return f"post {json.loads(request['Data'])['type']}"
         case "TransactWriteItems":
-            writes = request["TransactItems"]
-            if "SET live" in writes[0]["Update"]["UpdateExpression"]:
-                return "claim"
-            saves = ":heard" in writes[0]["Update"]["ExpressionAttributeValues"]
-            return "save" if saves else "end"
+            return _transaction(request["TransactItems"][0])
         case "UpdateItem" if "lease_until = :until" in request["UpdateExpression"]:
             return "renew"
         case "GetItem" if request["Key"]["sk"] == {"S": "head"}:
             return "look"
     return operation
+
+
+def _transaction(first: Any) -> str:
+    if "Put" in first:
+        return "mark"
+    if "SET live" in first["Update"]["UpdateExpression"]:
+        return "claim"
+    return "save" if ":heard" in first["Update"]["ExpressionAttributeValues"] else "end"
 
 
 def tapped(client: Any, through: Callable[[str, Any, Callable[[], Any]], Any]) -> Any:

@@ -145,6 +145,9 @@ def name_of(request: web.Request, body: bytes) -> str:
 
 
 def _transaction(writes: list[str]) -> str:
+    match writes:
+        case [only] if '"Put"' in only:
+            return "refuse" if "request#" in only else "once"
     if any('"Put"' in write and "request#" in write for write in writes):
         return "claim"
     saves = any('"Put"' in write and "turn#" in write for write in writes)
@@ -160,8 +163,6 @@ _SINGLE: Mapping[tuple[str, str], str] = {
     ("GetItem", "head"): "look",
     ("UpdateItem", "head"): "renew",
     ("UpdateItem", "request"): "note",
-    ("PutItem", "event"): "once",
-    ("PutItem", "request"): "refuse",
 }
 
 

@@ -236,7 +236,7 @@ def _tabs() -> list[Row]:
                 expected=expected,
             )
             for call, expected in {
-                "claim": Expected(),  # there is nothing to stop yet
+                "claim": stopped,  # it may arrive before its question: it is waited for
                 "history": stopped,
                 "start": stopped,
                 "delta": stopped,
