@@ -10,6 +10,7 @@ course: that is in the last row.) Every measured turn is one more: the two never
 """
 
 import asyncio
+import contextlib
 import json
 import statistics
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from bench import report
 from bench.row import Row, against
@@ -86,11 +87,10 @@ def fill(url: str, session_id: str, turns: int) -> None:
     client.close()
 
 
-async def cost(stack: Tapped, session_id: str) -> Cost:
+async def cost(stack: Tapped, socket: ClientConnection) -> Cost:
     """One more turn of that conversation."""
     stack.forget()
-    async with asyncio.timeout(PATIENCE), connect(f"{stack.url}?session_id={session_id}") as socket:
-        stack.forget()
+    async with asyncio.timeout(PATIENCE):
         await socket.send(ORDER)
         frame = {"type": ""}
         while frame["type"] != "done":
@@ -99,7 +99,7 @@ async def cost(stack: Tapped, session_id: str) -> Cost:
                 raise RuntimeError(f"no answer: {frame}")
         while not (cpu := [line for line in stack.logged if "cpu_ms" in line]):  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # it is said after the last frame
-        trips = list(stack.dynamodb.seen)
+    trips = stack.dynamodb.seen
     return Cost(
         len(trips), sum(trip.bytes_answered for trip in trips), json.loads(cpu[0])["cpu_ms"]
     )
@@ -108,17 +108,20 @@ async def cost(stack: Tapped, session_id: str) -> Cost:
 async def costs(window: int, runs: int) -> tuple[list[Cost], list[Cost]]:
     """So many turns early and late, in turn."""
     environment = {"HISTORY_TURNS": str(window)}
-    early, late = [], []
-    async with tapped(
-        PROBES, "timed.lambda_handler", environment=environment, concurrency=1
-    ) as stack:
-        for name, turns in (("early", EARLY), ("late", LATE)):
-            await asyncio.to_thread(fill, stack.table_url, name, turns)
-        await cost(stack, "warm")
-        for _ in range(runs):
-            early.append(await cost(stack, "early"))
-            late.append(await cost(stack, "late"))
-    return early, late
+    async with contextlib.AsyncExitStack() as parts:
+        stack = await parts.enter_async_context(
+            tapped(PROBES, "timed.lambda_handler", environment=environment, concurrency=1)
+        )
+        await asyncio.to_thread(fill, stack.table_url, "early", EARLY)
+        await asyncio.to_thread(fill, stack.table_url, "late", LATE)
+        # All before the first turn: a function that is busy with a turn's end refuses a connection.
+        sockets = [
+            await parts.enter_async_context(connect(f"{stack.url}?session_id={name}"))
+            for name in ("warm", "early", "late")
+        ]
+        await cost(stack, sockets[0])
+        both = [[await cost(stack, each) for each in sockets[1:]] for _ in range(runs)]
+    return [early for early, _ in both], [late for _, late in both]
 
 
 def measure(quick: bool) -> list[Row]:
