@@ -318,10 +318,10 @@ ACTIONS: Mapping[type, Callable[[Services, Asked, Any], None]] = {
 
 
 def _reply(app: Services, incoming: Incoming, request_id: str, wire_format: str) -> Sender:
-    client = app.connections_at(app.settings.callback_url or incoming.endpoint)
+    poster = app.connections_at(app.settings.callback_url or incoming.endpoint)
     encoder = FORMATS[wire_format](request_id)
     posting_until = incoming.ends_at - SAVING_SHARE * app.settings.deadline_seconds
-    return Sender(client, incoming.connection_id, encoder, posting_until)
+    return Sender(poster, incoming.connection_id, encoder, posting_until)
 
 
 def _claim(app: Services, asked: Asked, session_id: str, question: str = "") -> Claim:

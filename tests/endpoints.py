@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
+import boto3
+
+from posting import Poster, client_config
+
 
 @dataclass
 class Connections:
@@ -24,6 +28,12 @@ class Connections:
     frames: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     url: str = ""
+
+    def poster(self) -> Poster:
+        """What posts here, made as the function makes it."""
+        return Poster(
+            boto3.client("apigatewaymanagementapi", endpoint_url=self.url, config=client_config())
+        )
 
     def take(self, path: str, body: bytes) -> int:
         status = self.answers.pop(0) if self.answers else 200

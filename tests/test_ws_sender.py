@@ -1,8 +1,6 @@
 import json
 import time
-from typing import Any
 
-import boto3
 import pytest
 from endpoints import Connections
 
@@ -10,15 +8,12 @@ import ws_sender
 from formats import EventsEncoder, SeedEncoder, TextEncoder
 from frames import ChatError, Done, Failed, Start
 from model_families import TextDelta
-from ws_sender import Sender, client_config
+from ws_sender import Sender
 
 
 @pytest.fixture
 def sender(connections: Connections) -> Sender:
-    client = boto3.client(
-        "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
-    )
-    return Sender(client, "abc=", EventsEncoder("r"), time.monotonic() + 60)
+    return Sender(connections.poster(), "abc=", EventsEncoder("r"), time.monotonic() + 60)
 
 
 @pytest.fixture
@@ -113,10 +108,8 @@ def test_patience_ends(sender: Sender, connections: Connections) -> None:
 @pytest.mark.usefixtures("quick")
 def test_no_endpoint() -> None:
     """An endpoint that cannot be reached is no exception either."""
-    client = boto3.client(
-        "apigatewaymanagementapi", endpoint_url="http://127.0.0.1:9", config=client_config()
-    )
-    unreached = Sender(client, "abc=", TextEncoder("r"), time.monotonic() + 60)
+    nowhere = Connections(url="http://127.0.0.1:9")
+    unreached = Sender(nowhere.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
     unreached.post("a")
 
     assert ("EndpointConnectionError", True) == (unreached.delivery, unreached.gone)
@@ -149,11 +142,8 @@ def test_a_format_for_people_has_pauses(
 ) -> None:
     """Text leaves at once, and is given time to be read; nothing waits where nothing was posted."""
     slept: list[float] = []
-    client = boto3.client(
-        "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
-    )
     monkeypatch.setattr(time, "sleep", slept.append)
-    reader = Sender(client, "abc=", TextEncoder("r"), time.monotonic() + 60)
+    reader = Sender(connections.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
     reader.send([Start("s", "m")])
     reader.send([TextDelta("a")])
     reader.send([])
@@ -192,16 +182,6 @@ def test_tries_do_not_outlast_the_time(sender: Sender, connections: Connections)
 
     assert "status 429" == sender.delivery
     assert sender.posts < 6
-
-
-def test_one_attempt_by_botocore() -> None:
-    """The pauses are ours: botocore neither repeats a post nor waits for long."""
-    config: Any = boto3.client(
-        "apigatewaymanagementapi", endpoint_url="http://127.0.0.1:9", config=client_config()
-    ).meta.config
-
-    assert 1 == config.retries["total_max_attempts"]
-    assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout)
 
 
 # another connection
