@@ -103,7 +103,8 @@ _STYLE = """
 
 def goal_ratio(row: Row) -> float | None:
     """The bound that a ratio's goal names."""
-    found = re.findall(r"\d+(?:\.\d+)?", row.goal) if row.ratio is not None else []
+    of_ratio = row.ratio is not None and row.goal.startswith("ratio")
+    found = re.findall(r"\d+(?:\.\d+)?", row.goal) if of_ratio else []
     return float(found[-1]) if found else None
 
 

@@ -27,7 +27,7 @@ from local.stack import HOST, ROOT, Stack
 IDLE, QUICK_IDLE = 2_000, 300
 STREAMS, QUICK_STREAMS = 200, 30
 WORKERS, QUICK_WORKERS = 20, 4
-CHUNKS, RATE = 50, 100  # a stream of half a second
+CHUNKS, RATE = 30, 60  # a stream of half a second
 TOGETHER = 50  # handshakes at once
 PATIENCE = 120
 SILENCE = 0.5  # seconds after the last frame in which nothing more may come
@@ -126,10 +126,20 @@ async def ask(socket: ClientConnection, question: str, text: str) -> list[str]:
     return faults(frames, text)
 
 
-async def ask_all(url: str, streams: int, prefix: str, rate: Mapping[str, int]) -> list[str]:
-    """So many streams at once, each with a text of its own; what is wrong with any."""
+async def ask_all(
+    url: str, streams: int, prefix: str, rate: Mapping[str, int], workers: int = 1
+) -> list[str]:
+    """So many streams at once, each with a text of its own; what is wrong with any.
+
+    The first connections are opened together, so that each worker starts before it is asked.
+    """
     async with contextlib.AsyncExitStack() as parts:
-        sockets = [await parts.enter_async_context(connect(url)) for _ in range(streams)]
+        sockets = list(
+            await asyncio.gather(*(connect(url, open_timeout=30) for _ in range(workers)))
+        )
+        sockets += [await connect(url) for _ in range(streams - workers)]
+        for socket in sockets:
+            parts.push_async_callback(socket.close)
         asked = []
         for at, socket in enumerate(sockets):
             order = json.dumps({"chunks": CHUNKS, "text": f"w{at} ", **rate})
@@ -146,7 +156,7 @@ async def through_gateway(streams: int) -> list[str]:
 async def through_stack(streams: int, workers: int) -> list[str]:
     """What is wrong with that many streams through everything."""
     async with Stack(concurrency=workers, say=_silent, log=_silent) as stack:
-        return await ask_all(stack.url, streams, "/script ", {"rate": RATE})
+        return await ask_all(stack.url, streams, "/script ", {"rate": RATE}, workers)
 
 
 def _silent(_: str) -> None:
