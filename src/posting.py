@@ -15,20 +15,26 @@ Does not know what is posted, what a status means, or whether to try again.
 
 import ssl
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
-from http.client import HTTPException
+from functools import cached_property
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from botocore import exceptions as raised
-from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
 from botocore.handlers import add_recursion_detection_header
 from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.utils import percent_encode
-from urllib3 import exceptions as met
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.connection import is_connection_dropped
+from urllib3.util.wait import wait_for_read
 
 if TYPE_CHECKING:
     from botocore.signers import RequestSigner
@@ -57,7 +63,7 @@ class Poster:
 
     def __init__(self, client: "ApiGatewayManagementApiClient") -> None:
         rehearsed = _rehearse(client)
-        self.url = rehearsed["url"].removesuffix(_ANY)
+        self.url: str = rehearsed["url"].removesuffix(_ANY)
         self._headers: dict[str, str] = dict(rehearsed["headers"])
         self._context: dict[str, Any] = rehearsed["context"]
         self._signer: RequestSigner = rehearsed["signer"]
@@ -69,12 +75,9 @@ class Poster:
         )
         # botocore tells its session to nobody; what it found out of proxies and CA bundles is here.
         self._session: Any = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001
-        proxy = self._session._proxy_config.proxy_url_for(self.url)  # noqa: SLF001
-        config: Any = client.meta.config
-        self._seconds: tuple[float, float] = config.connect_timeout, config.read_timeout
-        self._line = None if proxy else _line(self.url, self._session)
-        if self._line is not None:
-            weakref.finalize(self, self._line.close)
+        self._proxied = self._session._proxy_config.proxy_url_for(self.url) is not None  # noqa: SLF001
+        self._line = _Line(self.url, self._session, client.meta.config)
+        weakref.finalize(self, self._line.close)
 
     def post(self, connection_id: str, body: bytes) -> int:
         """Posts, and gives the status of the answer.
@@ -83,61 +86,108 @@ class Poster:
             BotoCoreError: there are no credentials, or no answer came.
         """
         request = self._signed(connection_id, body)
-        if self._line is None:
-            return int(self._session.send(request.prepare()).status_code)
-        try:
-            return self._exchange(self._line, request)
-        except Exception as error:
-            self._line.close()
-            kind = next(kind for causes, kind in _TRANSLATED if isinstance(error, causes))
-            raise kind(endpoint_url=self.url, error=error) from error
+        if self._proxied:
+            return int(self._session.send(request).status_code)
+        return self._line.send(request.url, body, request.headers)
 
-    def _signed(self, connection_id: str, body: bytes) -> AWSRequest:
+    def _signed(self, connection_id: str, body: bytes) -> Any:
+        # Prepared before it is signed: an AWSRequest is prepared by reading its body, and again.
         url = self.url + percent_encode(connection_id)
-        request = AWSRequest("POST", url, headers=self._headers, data=body)
-        add_recursion_detection_header({"headers": request.headers})  # changes with each event
+        headers: Any = dict(self._headers)
+        request: Any = AWSPreparedRequest("POST", url, headers, body, stream_output=False)
+        request.params = {}
         request.context = dict(self._context)
+        add_recursion_detection_header({"headers": request.headers})  # changes with each event
         name, region, version = self._scope
-        # A new one each time: it bears the credentials of this moment.
+        # A new one each time: it has the credentials of this moment.
         self._signer.get_auth_instance(name, region, version).add_auth(request)
         return request
 
-    def _exchange(self, line: HTTPConnection, request: AWSRequest) -> int:
-        """As urllib3's connection pool does it, for a pool of one."""
-        if is_connection_dropped(line):
-            line.close()
-        line.timeout, read_seconds = self._seconds
-        with suppress(BrokenPipeError):  # whoever refuses a body may have said why
-            line.request(
-                "POST",
-                urlsplit(str(request.url)).path,
-                body=request.data,
-                headers=dict(request.headers.items()),
-                preload_content=False,
-                decode_content=False,
-                enforce_content_length=False,
-            )
-        line.timeout = read_seconds
-        response = line.getresponse()
-        response.read()  # or the connection could not be used again
+
+class _Line:
+    """One connection, kept open: what urllib3's pool and botocore's session do, for one at a time.
+
+    They translate a failure twice; here it is told by where it happened.
+    """
+
+    def __init__(self, url: str, session: Any, config: Any) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname or "", parts.port
+        self._session = session
+        self._seconds: tuple[float, float] = config.connect_timeout, config.read_timeout
+        self._connection: HTTPConnection | None = None
+
+    def close(self) -> None:
+        """Closes; the next `send` opens again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """One exchange, over the same connection where it still stands."""
+        connection = self._open()
+        try:
+            with suppress(BrokenPipeError):  # whoever refuses a body may have said why
+                connection.request("POST", urlsplit(url).path, body, headers)
+            response = connection.getresponse()
+            try:
+                response.read()  # or the connection could not be used again
+            except IncompleteRead:
+                self.close()  # what is missing are only words about the status
+        except TimeoutError as error:
+            self.close()
+            raise ReadTimeoutError(endpoint_url=url, error=error) from error
+        except (HTTPException, OSError) as error:
+            self.close()
+            raise ConnectionClosedError(endpoint_url=url, error=error) from error
         return response.status
 
+    def _open(self) -> HTTPConnection:
+        standing = self._connection
+        # Readable before anything was asked: it was closed from the other side.
+        if standing and standing.sock and not wait_for_read(standing.sock, timeout=0.0):
+            return standing
+        self.close()
+        try:
+            self._connection = self._connected()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(endpoint_url=self._url, error=error) from error
+        except ssl.SSLError as error:
+            raise SSLError(endpoint_url=self._url, error=error) from error
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=self._url, error=error) from error
+        return self._connection
 
-def _line(url: str, session: Any) -> HTTPConnection:
-    """A connection as botocore's session would make it, not yet open."""
-    parts = urlsplit(url)
-    options = session._socket_options  # noqa: SLF001 - see Poster
-    if parts.scheme == "http":
-        return HTTPConnection(parts.hostname or "", parts.port, socket_options=options)
-    verify = session._verify  # noqa: SLF001 - see Poster
-    return HTTPSConnection(
-        parts.hostname or "",
-        parts.port,
-        socket_options=options,
-        ssl_context=create_urllib3_context(),
-        cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE",
-        ca_certs=get_cert_path(verify) if verify else None,
-    )
+    def _connected(self) -> HTTPConnection:
+        connect_seconds, read_seconds = self._seconds
+        if self._secure:
+            connection: HTTPConnection = HTTPSConnection(
+                self._host, self._port, timeout=connect_seconds, context=self._tls
+            )
+        else:
+            connection = HTTPConnection(self._host, self._port, timeout=connect_seconds)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()  # the handshake may have failed on an open socket
+            raise
+        for option in self._session._socket_options:  # noqa: SLF001 - see Poster
+            connection.sock.setsockopt(*option)
+        connection.sock.settimeout(read_seconds)
+        return connection
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """As botocore sets it up; made late, for reading the CA bundle costs milliseconds."""
+        context: ssl.SSLContext = create_urllib3_context()
+        verify = self._session._verify  # noqa: SLF001 - see Poster
+        context.check_hostname = bool(verify)
+        context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        if verify:
+            context.load_verify_locations(get_cert_path(verify))
+        return context
 
 
 # -- the rehearsal ---------------------------------------------------------------------------------
@@ -164,17 +214,3 @@ def _rehearse(client: "ApiGatewayManagementApiClient") -> dict[str, Any]:
     client.post_to_connection(ConnectionId=_ANY, Data=b"")
     events.unregister(event, instead)
     return seen
-
-
-# -- failures --------------------------------------------------------------------------------------
-
-# What botocore's session makes of urllib3's failures (`URLLib3Session.send`), and urllib3's pool of
-# a connection's before that (`HTTPConnectionPool.urlopen`). The first that fits.
-_TRANSLATED: tuple[tuple[tuple[type[Exception], ...], type[raised.BotoCoreError]], ...] = (
-    ((met.NewConnectionError,), raised.EndpointConnectionError),
-    ((met.ConnectTimeoutError,), raised.ConnectTimeoutError),
-    ((met.ReadTimeoutError, TimeoutError), raised.ReadTimeoutError),
-    ((met.SSLError, ssl.SSLError), raised.SSLError),
-    ((met.ProtocolError, HTTPException, OSError), raised.ConnectionClosedError),
-    ((Exception,), raised.HTTPClientError),
-)

@@ -20,13 +20,16 @@ class Connections:
     """An `@connections` endpoint that keeps what is posted.
 
     `answers` are the statuses of the next posts, in turn; 200 when they run out. A status of 0
-    hangs up without an answer. Each post takes `delay` seconds.
+    hangs up without an answer. Each post takes `delay` seconds. `requests` are the targets, headers
+    and bodies as they came, `callers` the ports that they came from.
     """
 
     answers: list[int] = field(default_factory=list)
     delay: float = 0.0
     frames: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    callers: list[int] = field(default_factory=list)
     url: str = ""
 
     def poster(self) -> Poster:
@@ -54,6 +57,8 @@ def connections() -> Iterator[Connections]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            kept.requests.append((self.path, dict(self.headers), body))
+            kept.callers.append(self.client_address[1])
             status = kept.take(self.path, body)
             if not status:
                 self.close_connection = True
