@@ -9,6 +9,10 @@ Rules
 Serves API Gateway's proxy events, and the same events invoked asynchronously, alike.
 """
 
+import starting  # before all others
+
+# isort: split
+
 import os
 import secrets
 import time
@@ -73,6 +77,7 @@ Response = dict[str, Any]
 OK: Response = {"statusCode": 200}
 
 SERVICES = services.connect(os.environ)
+starting.done()
 
 
 def lambda_handler(event: Any, context: Context) -> Response:

@@ -7,9 +7,8 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import boto3
-
 import bedrock_stream
+import clients
 import posting
 import table
 from budget import Budget
@@ -43,15 +42,16 @@ def connect(environment: Mapping[str, str]) -> Services:
     """
     settings = load(environment)
     family = family_of(settings.model_id, settings.model_family)
-    bedrock = boto3.client(
+    session = clients.session()
+    bedrock = session.client(
         "bedrock-runtime", config=bedrock_stream.client_config(settings.stall_seconds)
     )
-    dynamodb = boto3.client("dynamodb", config=table.client_config())
+    dynamodb = session.client("dynamodb", config=table.client_config())
 
     @functools.cache
     def connections_at(url: str) -> posting.Poster:
         return posting.Poster(
-            boto3.client(
+            session.client(
                 "apigatewaymanagementapi", endpoint_url=url, config=posting.client_config()
             )
         )

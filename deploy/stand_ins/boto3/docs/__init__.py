@@ -1,0 +1,1 @@
+"""Instead of what makes boto3's documentation."""
