@@ -28,12 +28,13 @@ _REQUEST = (b"POST ", b"GET ")
 class Exchange:
     """One request and its answer: seconds of `time.perf_counter`, and bytes with their headers.
 
-    `pieces` are the times at which something of the answer passed.
+    `pieces` are the times at which something of the answer passed, and `sizes` how much it was.
     """
 
     operation: str
     asked: float
     pieces: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     bytes_asked: int = 0
     bytes_answered: int = 0
 
@@ -77,6 +78,7 @@ class Tap:
 
         def answered(data: bytes) -> None:
             current[0].pieces.append(time.perf_counter())
+            current[0].sizes.append(len(data))
             current[0].bytes_answered += len(data)
 
         await asyncio.gather(_relay(reader, near, asked), _relay(far, writer, answered))
@@ -111,6 +113,12 @@ class Tapped:
     posts: Tap = field(default_factory=Tap)
     arrived: list[float] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
+    gateway: Gateway | None = None
+
+    def slow_posts(self, seconds: float) -> None:
+        """From now on every post takes so long before it is delivered."""
+        if self.gateway:
+            self.gateway.connections.post_delay = seconds
 
     def forget(self) -> None:
         """Begins a new measurement."""
@@ -158,6 +166,7 @@ async def tapped(
         port = await gateway.start(HOST, 0)
         tapped.posts.upstream = f"http://{HOST}:{port}"
         tapped.url = f"ws://{HOST}:{port}"
+        tapped.gateway = gateway
         yield tapped
 
 
