@@ -38,7 +38,7 @@ help: ## this list
 	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke'
-	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for plan, deploy, destroy: what Terraform is told'
+	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for bench: what to measure; for plan, deploy, destroy: what Terraform is told'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for wscat: talk to what was deployed'
 	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
@@ -66,8 +66,8 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/no
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
-bench: $(VENV)/local.stamp ## measure the relay and the first delta against a post per chunk
-	@exec $(BIN)/python -m bench.relay
+bench: $(VENV)/local.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
+	@exec $(BIN)/python -m bench $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
 	$(BIN)/ruff format --check
