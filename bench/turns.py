@@ -31,6 +31,7 @@ from local.stack import ROOT, TABLE
 sys.path[:0] = [str(ROOT / "src")]
 
 from memory import Turn, session_key, turn_sk  # noqa: E402 - found through the line above
+from settings import MAX_BATCH_WRITE  # noqa: E402 - as above
 
 PROBES = Path(__file__).parent / "probes"
 WINDOW = 20
@@ -61,30 +62,34 @@ def fill(url: str, session_id: str, turns: int) -> None:
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
-    for number in range(1, turns + 1):
-        turn = Turn(
-            number=number,
-            request_id=f"r{number}",
-            user=QUESTION,
-            assistant=ANSWER,
-            state="complete",
-            tokens=TOKENS,
-            created_at=int(time.time()),
-            stop_reason="end_turn",
-        )
-        item = {
-            **session_key(session_id, turn_sk(number)),
-            **asdict(turn),
-            "expires_at": int(time.time()) + 86_400,
-        }
-        client.put_item(
-            TableName=TABLE,
-            Item={
-                name: {"S": value} if isinstance(value, str) else {"N": str(value)}
-                for name, value in item.items()
-            },
-        )
+    puts = [{"PutRequest": {"Item": item(session_id, n)}} for n in range(1, turns + 1)]
+    for start in range(0, turns, MAX_BATCH_WRITE):
+        client.batch_write_item(RequestItems={TABLE: puts[start : start + MAX_BATCH_WRITE]})
     client.close()
+
+
+def item(session_id: str, number: int) -> dict[str, dict[str, str]]:
+    """One turn as DynamoDB takes it."""
+    now = int(time.time())
+    turn = Turn(
+        number=number,
+        request_id=f"r{number}",
+        user=QUESTION,
+        assistant=ANSWER,
+        state="complete",
+        tokens=TOKENS,
+        created_at=now,
+        stop_reason="end_turn",
+    )
+    whole = {
+        **session_key(session_id, turn_sk(number)),
+        **asdict(turn),
+        "expires_at": now + 86_400,
+    }
+    return {
+        name: {"S": value} if isinstance(value, str) else {"N": str(value)}
+        for name, value in whole.items()
+    }
 
 
 async def cost(stack: Tapped, socket: ClientConnection) -> Cost:
@@ -138,6 +143,8 @@ def measure(quick: bool) -> list[Row]:
             statistics.median(getattr(each, part) for each in those) for those in (late, early)
         )
         rows.append(against(name, ours, unit, "the same at turn 20", theirs, most=1.1))
+    if quick:
+        return rows
     early, late = asyncio.run(costs(50, 1))
     note = "the default window, 50 turns, is not full at turn 20"
     name, peer = "turn 1,000: bytes read, window of 50", "the same at turn 20"
