@@ -95,9 +95,9 @@ RIGHTMOST = 1.25
 _STYLE = """
 .t{font:13px system-ui,sans-serif;fill:#1f2328}.s{font:11px system-ui,sans-serif;fill:#59636e}
 .b{fill:#2f7d4f}.m{fill:#b3541e}.g{stroke:#1f2328;stroke-width:2}
-.p{stroke:#59636e;stroke-width:1;stroke-dasharray:3 3}.r{fill:#59636e22}
+.p{stroke:#59636e;stroke-width:1;stroke-dasharray:3 3}.r{fill:#59636e;fill-opacity:.14}
 @media(prefers-color-scheme:dark){.t{fill:#e6edf3}.s{fill:#9198a1}.b{fill:#4fb37a}.m{fill:#e08a4f}
-.g{stroke:#e6edf3}.p{stroke:#9198a1}.r{fill:#9198a122}}
+.g{stroke:#e6edf3}.p{stroke:#9198a1}.r{fill:#9198a1;fill-opacity:.16}}
 """.strip()
 
 
@@ -121,10 +121,10 @@ def picture(rows: Sequence[Row]) -> str:
         "<title>Ours as a part of the peer's, for each measurement; the goals are marked</title>",
         f"<style>{_STYLE}</style>",
         f'<text class="s" x="{one:.1f}" y="16" text-anchor="middle">the peer = 1</text>',
-        f'<line class="p" x1="{one:.1f}" y1="22" x2="{one:.1f}" y2="{height - 24}"/>',
     ]
     for at, row in enumerate(drawn):
         parts.extend(_bar(row, 26 + at * TALL))
+    parts.append(f'<line class="p" x1="{one:.1f}" y1="22" x2="{one:.1f}" y2="{height - 24}"/>')
     parts.append(
         f'<text class="s" x="{LEFT}" y="{height - 8}">bar: ours / the peer\'s, '
         "less is better · upright stroke: the goal</text>"
@@ -148,7 +148,8 @@ def _bar(row: Row, top: int) -> list[str]:
             f'height="18" rx="2"/>'
         ),
         f'<line class="g" x1="{mark:.1f}" y1="{top + 4}" x2="{mark:.1f}" y2="{top + 30}"/>',
-        f'<text class="t" x="{LEFT + BAR + 12}" y="{top + 22}">{number(row.ratio)}</text>',
+        f'<text class="t" x="{LEFT + BAR + 12}" y="{top + 15}">{number(row.ratio)}</text>',
+        f'<text class="s" x="{LEFT + BAR + 12}" y="{top + 30}">goal {goal:g}</text>',
     ]
 
 
