@@ -48,9 +48,10 @@ CONTENT = (
     ("boto3/data/*", False),  # of resources, which are not used
     ("boto3/examples/*", False),  # for boto3's own documentation
     # Of what has a stand-in: what is imported of it.
-    ("boto3/docs/__init__.py", True),
-    ("boto3/docs/docstring.py", True),
     ("boto3/docs/*", False),
+    ("boto3/resources/__init__.py", True),
+    ("boto3/resources/factory.py", True),
+    ("boto3/resources/*", False),
     ("botocore/docs/__init__.py", True),
     ("botocore/docs/docstring.py", True),
     ("botocore/docs/utils.py", True),

@@ -18,7 +18,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,7 @@ from memory import (
     window,
 )
 from model_families import Prompt
+from records import dataclass
 from relay import Answer, Channel, Course, relay
 from services import Services
 from transcript import reasoning_in

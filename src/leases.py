@@ -22,12 +22,12 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import transcript
 from budget import Budget, Reservation, over_budget, settle
 from frames import ChatError, Done, Failed
 from memory import Memory, RedeliveredError, Turn, guessed_tokens, session_key
+from records import dataclass
 from table import Item as TableItem
 from table import Put, Table, Update
 

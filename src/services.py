@@ -5,7 +5,6 @@ Made once, at init, where Lambda gives CPU for free and the first person does no
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import bedrock_stream
 import clients
@@ -15,6 +14,7 @@ from budget import Budget
 from leases import Leases
 from memory import Memory
 from model_families import family_of
+from records import dataclass
 from sessions import Sessions
 from settings import Settings, load
 from uploads import Uploads

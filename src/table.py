@@ -12,13 +12,13 @@ Knows keys `pk` and `sk` and nothing of what is kept under them.
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from frames import ChatError
+from records import dataclass
 from settings import MAX_BATCH_WRITE
 
 if TYPE_CHECKING:

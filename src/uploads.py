@@ -13,11 +13,11 @@ for each part `p<number>` (its text) and `e<number>` (the event that it came by)
 """
 
 import time
-from dataclasses import dataclass
 
 import log
 from frames import ChatError, Part
 from memory import RedeliveredError, session_key
+from records import dataclass
 from table import Item, Table, Update
 
 # How long the parts of one question may take, from the first on. A browser on a slow line sends

@@ -5,6 +5,6 @@ from typing import Any
 
 def parse(*arguments: Any, **options: Any) -> Any:
     """As the parser's own."""
-    from dateutil.parser import _parser  # noqa: PLC0415 - the purpose of this module
+    from dateutil.parser import _parser  # type: ignore[import-untyped]  # noqa: PLC0415
 
     return _parser.parse(*arguments, **options)

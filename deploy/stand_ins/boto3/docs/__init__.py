@@ -1,1 +1,0 @@
-"""Instead of what makes boto3's documentation."""

@@ -1,5 +1,0 @@
-"""Docstrings of resources, which are not used."""
-
-from botocore.docs.docstring import Docstring as ActionDocstring
-
-__all__ = ["ActionDocstring"]
