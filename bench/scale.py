@@ -26,7 +26,7 @@ from local.stack import HOST, ROOT, Stack
 
 IDLE, QUICK_IDLE = 2_000, 300
 STREAMS, QUICK_STREAMS = 200, 30
-WORKERS, QUICK_WORKERS = 20, 4
+WORKERS, QUICK_WORKERS = 10, 4
 CHUNKS, RATE = 30, 60  # a stream of half a second
 TOGETHER = 50  # handshakes at once
 PATIENCE = 120
@@ -40,13 +40,15 @@ _HANDSHAKE = (
 
 def faults(frames: Sequence[Mapping[str, Any]], text: str) -> list[str]:
     """What is wrong with an answer's frames; nothing, where all is well."""
+    if frames and frames[-1]["type"] == "error":
+        return [f"{frames[-1].get('code')}: {frames[-1].get('message')}"]
     wrong = []
     seqs = [frame.get("seq") for frame in frames]
     if seqs != list(range(len(frames))):
         wrong.append(f"seq is {seqs}")
     kinds = [frame["type"] for frame in frames]
     if kinds != ["start", *["delta"] * (len(kinds) - 2), "done"]:
-        wrong.append(f"types are {kinds}")
+        wrong.append(f"types are {sorted(set(kinds))}")
     if len({frame.get("request_id") for frame in frames}) != 1:
         wrong.append("frames of several requests")
     if "".join(frame.get("text", "") for frame in frames) != text:

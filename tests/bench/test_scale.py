@@ -29,6 +29,7 @@ def test_a_whole_answer_has_no_fault() -> None:
         [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2], WHOLE[3]],
         [*WHOLE[:-1], {**WHOLE[-1], "request_id": "other"}],
         [WHOLE[0], {**WHOLE[1], "text": "x"}, *WHOLE[2:]],
+        [*WHOLE[:-1], {"type": "error", "seq": 3, "request_id": "r", "code": "internal"}],
         [],
     ],
 )
