@@ -66,7 +66,7 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/no
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
-bench: $(VENV)/local.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
+bench: $(VENV)/local.stamp $(VENV)/peers.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
 	@exec $(BIN)/python -m bench $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
@@ -135,6 +135,13 @@ $(VENV)/checkov.stamp: $(VENV)/made.stamp deploy/requirements-checkov.txt
 	@echo 'installing checkov, which looks for insecure Terraform (once, 300 MB) ...'
 	$(PYTHON) -m venv --clear $(VENV)/checkov
 	$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --requirement deploy/requirements-checkov.txt
+	@touch $@
+
+$(VENV)/peers.stamp: $(VENV)/local.stamp bench/peers/requirements.txt
+	@echo 'installing what the benchmarks compare with (once, about 200 MB) ...'
+	python=$$($(BIN)/python -c 'import sys; from deploy.package import interpreter; print(interpreter() or sys.executable)') && \
+	  "$$python" -m venv --clear $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --only-binary :all: --requirement bench/peers/requirements.txt
 	@touch $@
 
 tests/e2e/node_modules/.package-lock.json: tests/e2e/package-lock.json
