@@ -12,11 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS_PYTHON = ROOT / ".venv" / "peers" / "bin" / "python"
-SHOWN = ("langchain", "langchain-aws", "langchain-community", "boto3", "botocore")
+SHOWN = ("Python", "langchain-classic", "langchain-core", "langchain-aws", "boto3", "botocore")
 
 _VERSIONS = """
-import importlib.metadata as m, json
+import importlib.metadata as m, json, platform
 found = {d.metadata["name"].lower().replace("_", "-"): d.version for d in m.distributions()}
+found["Python"] = platform.python_version()
 print(json.dumps(found))
 """
 
