@@ -14,6 +14,7 @@ are timed where they enter the function (`bench/taps.py`), deltas where the clie
 """
 
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -100,20 +101,22 @@ async def ask(code: tuple[Path, str], chunks: int, rate: int, post_seconds: floa
 
 
 def departures(call: Exchange, chunks: int) -> list[float]:
-    """When each chunk of text passed: all are of one size, and some pass together.
+    """When each chunk of text had passed: all are of one size, and some pass together.
 
-    The first may pass together with what begins the stream: it counts as the second.
+    Counted in bytes from the first that passed alone; one may have passed with what begins the
+    stream.
     """
     size = Counter(call.sizes).most_common(1)[0][0]
-    left = [
+    alone = call.sizes.index(size)
+    begun = [call.pieces[alone - 1]] if call.sizes[alone - 1] >= 2 * size else []
+    ends = itertools.accumulate(call.sizes[alone:])
+    counts = [0, *(end // size for end in ends)]
+    passed = [
         at
-        for at, much in zip(call.pieces, call.sizes, strict=True)
-        if much % size == 0
-        for _ in range(much // size)
+        for at, before, after in zip(call.pieces[alone:], counts, counts[1:], strict=True)
+        for _ in range(before, after)
     ]
-    if not 0 <= chunks - len(left) <= 1:
-        raise RuntimeError(f"{len(left)} chunks were seen, not {chunks}")
-    return left[: chunks - len(left)] + left
+    return (begun + passed)[:chunks]
 
 
 def delays(left: Sequence[float], came: Sequence[tuple[float, int]]) -> list[float]:
