@@ -96,7 +96,9 @@ async def ask(code: tuple[Path, str], chunks: int, rate: int, post_seconds: floa
             came, frames, size = await answer(chunks, rate)
             total = time.perf_counter() - began
         left = departures(stack.bedrock.seen[0], chunks)
-        post = statistics.median(call.pieces[0] - call.asked for call in stack.posts.seen)
+        post = statistics.median(
+            call.pieces[0] - call.asked for call in stack.posts.seen if call.pieces
+        )
         return Answer(total, frames, size, delays(left, came), post)
 
 
@@ -113,7 +115,7 @@ def departures(call: Exchange, chunks: int) -> list[float]:
     counts = [0, *(end // size for end in ends)]
     passed = [
         at
-        for at, before, after in zip(call.pieces[alone:], counts, counts[1:], strict=True)
+        for at, (before, after) in zip(call.pieces[alone:], itertools.pairwise(counts), strict=True)
         for _ in range(before, after)
     ]
     return (begun + passed)[:chunks]
