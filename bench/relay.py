@@ -45,7 +45,7 @@ RATE = 200
 POST_SECONDS = 0.015  # what a post takes within a Region
 LATENCIES = (0.005, 0.015, 0.050, 0.150)
 TOKENS = 4_000
-CPU_CHUNKS, CPU_RUNS, QUICK_CPU_RUNS = 2_000, 5, 2
+CPU_CHUNKS, PACED_CHUNKS, CPU_RUNS, QUICK_CPU_RUNS = 2_000, 600, 5, 2
 PATIENCE = 300
 
 
@@ -217,7 +217,7 @@ async def cpu(runs: int) -> list[Row]:
             kinds = ("ours", "botocore", "http")
             taken: dict[str, list[float]] = {kind: [] for kind in (*kinds, "peer")}
             for _ in range(runs):
-                arguments = (running.bedrock.url, CPU_CHUNKS, rate)
+                arguments = (running.bedrock.url, PACED_CHUNKS if rate else CPU_CHUNKS, rate)
                 for kind in kinds:
                     taken[kind].append(
                         await asyncio.to_thread(cpu_per_chunk, PROBE, *arguments, kind)

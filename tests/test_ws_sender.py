@@ -1,5 +1,6 @@
 import json
 import time
+from typing import Any
 
 import pytest
 from endpoints import Connections
@@ -182,6 +183,34 @@ def test_tries_do_not_outlast_the_time(sender: Sender, connections: Connections)
 
     assert "status 429" == sender.delivery
     assert sender.posts < 6
+
+
+@pytest.mark.parametrize(
+    ("post_ms", "posts"), [(1, 1001), (5, 1001), (15, 335), (50, 101), (150, 35)]
+)
+def test_posts_grow_fewer_as_they_grow_slower(post_ms: int, posts: int) -> None:
+    """1,000 chunks, 5 ms apart: as many posts as fit in their time, each with all that gathered."""
+    now = made = 0
+
+    class Slow:
+        def post(self, _connection_id: str, _body: bytes) -> int:
+            nonlocal now, made
+            now, made = now + post_ms, made + 1
+            return 200
+
+    slow: Any = Slow()
+    reply = Sender(slow, "c=", EventsEncoder("r"), time.monotonic() + 60)
+    arrivals = [5 * at for at in range(1000)]
+    while arrivals:
+        now = max(now, arrivals[0])
+        batch = [at for at in arrivals if at <= now]
+        del arrivals[: len(batch)]
+        reply.send(TextDelta("w ") for _ in batch)
+    reply.send([Done("end_turn")])
+
+    assert posts - 1 <= made <= posts + 1
+    assert made == reply.posts
+    assert "w " * 1000 == "".join(i.text for i in reply.told if isinstance(i, TextDelta))
 
 
 # another connection
