@@ -4,13 +4,13 @@ import warnings
 
 import boto3
 from langchain_aws import BedrockLLM
-from langchain_classic.chains import ConversationChain
-from langchain_classic.memory import ConversationBufferMemory
+from langchain_classic.chains import ConversationChain  # type: ignore[import-not-found]
+from langchain_classic.memory import ConversationBufferMemory  # type: ignore[import-not-found]
 
 warnings.simplefilter("ignore")  # all three are deprecated
 model = BedrockLLM(
     client=boto3.client("bedrock-runtime"),
-    model_id="amazon.titan-text-express-v1",
+    model="amazon.titan-text-express-v1",
     streaming=True,
 )
 chain = ConversationChain(llm=model, memory=ConversationBufferMemory())

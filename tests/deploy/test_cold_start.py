@@ -102,7 +102,8 @@ def test_what_is_kept_is_as_it_was(service: str, task_root: Path) -> None:
     assert before.metadata == after.metadata
     assert "documentation" not in now
     for name in after.operation_names:
-        old, new = before.operation_model(name), after.operation_model(name)
+        old: Any = before.operation_model(name)
+        new: Any = after.operation_model(name)
         for part in ("input_shape", "output_shape"):
             assert described(getattr(old, part)) == described(getattr(new, part))
         assert [described(each) for each in old.error_shapes] == [
