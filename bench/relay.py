@@ -153,7 +153,7 @@ async def answers(chunks: int) -> list[Row]:
             ours.delay(share) * 1000,
             "ms",
             "one post",
-            POST_SECONDS * 1000,
+            ours.post * 1000,
             most=most,
             note=pace,
         )
