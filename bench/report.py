@@ -71,7 +71,7 @@ def measured_on(machine: Mapping[str, str], peers: Mapping[str, str]) -> str:
     beside = ", ".join(f"{name} {version}" for name, version in peers.items())
     return (
         f"Measured on {machine['date']}: {machine['processor']}, {machine['cores']} cores (load "
-        f"{machine['load']} when it began), Python {machine['python']}, {machine['kernel']}"
+        f"{machine['load']}), Python {machine['python']}, {machine['kernel']}"
         + (f"; beside {beside}." if beside else ".")
     )
 
