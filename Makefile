@@ -40,7 +40,7 @@ help: ## this list
 	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke'
-	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
+	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for bench: what to measure; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for wscat: talk to what was deployed'
 	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
@@ -71,8 +71,8 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/no
 faults: $(VENV)/dev.stamp ## break everything once, and print what came of it; ARGS=--write for docs/reliability.md
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
-bench: $(VENV)/local.stamp ## measure the relay and the first delta against a post per chunk
-	@exec $(BIN)/python -m bench.relay
+bench: $(VENV)/local.stamp $(VENV)/peers.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
+	@exec $(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/local.stamp ## 200 conversations for three minutes, with faults; ARGS='--seconds 600' for more
 	@exec $(BIN)/python -m bench.soak $(ARGS)
@@ -143,6 +143,13 @@ $(VENV)/checkov.stamp: $(VENV)/made.stamp deploy/requirements-checkov.txt
 	@echo 'installing checkov, which looks for insecure Terraform (once, 300 MB) ...'
 	$(PYTHON) -m venv --clear $(VENV)/checkov
 	$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --requirement deploy/requirements-checkov.txt
+	@touch $@
+
+$(VENV)/peers.stamp: $(VENV)/local.stamp bench/peers/requirements.txt
+	@echo 'installing what the benchmarks compare with (once, about 200 MB) ...'
+	python=$$($(BIN)/python -c 'import sys; from deploy.package import interpreter; print(interpreter() or sys.executable)') && \
+	  "$$python" -m venv --clear $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --only-binary :all: --requirement bench/peers/requirements.txt
 	@touch $@
 
 tests/e2e/node_modules/.package-lock.json: tests/e2e/package-lock.json

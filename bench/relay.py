@@ -1,120 +1,263 @@
-"""How fast an answer reaches the client: `python -m bench.relay` prints three measurements.
+"""An answer on its way to the client: `python -m bench.relay`.
 
-- Ready: from the start of `python -m local run` (scripted model) to its ready line.
-- First delta: from sending a message to the first delta, on the warm stack, at a chunk a
-  millisecond.
-- Relay: 2,000 chunks at 200 a second where each post takes 15 ms, against one post for each chunk
-  (`bench/peers`): posts, and time in relation to the model's own.
+- Answer time: 2,000 chunks at 200 a second where each post takes 15 ms, in relation to the model's
+  own time; beside it a post per chunk (`bench/peers`).
+- Delay: what a delta gains between leaving Bedrock and reaching the client beside its own post,
+  which it would need in any case; in relation to that post, as long as it took in the same run.
+- Bytes: the frames of a 4,000-token answer, against the seed's cumulative ones.
+- Posts: how many there are where a post takes 5, 15, 50 and 150 ms.
+- CPU: from Bedrock's bytes to frames, against `ChatBedrock.stream`, both on the peers' interpreter,
+  in fresh processes, in turn; and what botocore alone takes of it.
 
-Everything runs over the local stack: real workers, unmodified boto3, a real WebSocket client.
+The first four run over the local stack: real workers, a real gateway and WebSocket client. Chunks
+are timed where they enter the function (`bench/taps.py`), deltas where the client has them.
 """
 
-import argparse
 import asyncio
+import itertools
 import json
+import os
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from websockets.asyncio.client import connect
 
-from local.stack import ROOT, Stack
+from bench import machine, report
+from bench.row import Row, against
+from bench.taps import Exchange, tapped
+from local.stack import ROOT, backends
 
+OURS = (ROOT / "src", "handler.lambda_handler")
 PEERS = Path(__file__).parent / "peers"
+PER_CHUNK = (PEERS, "post_per_chunk.lambda_handler")
+CUMULATIVE = (PEERS, "cumulative.lambda_handler")
+PROBE = ROOT / "bench" / "probes" / "decode_to_frame.py"
+
+WORD = "word "  # a token's worth
+CHUNKS, QUICK_CHUNKS = 2_000, 400
+RATE = 200
 POST_SECONDS = 0.015  # what a post takes within a Region
-CHUNKS, RATE = 2_000, 200
+LATENCIES = (0.005, 0.015, 0.050, 0.150)
+TOKENS = 4_000
+CPU_CHUNKS, PACED_CHUNKS, CPU_RUNS, QUICK_CPU_RUNS = 2_000, 600, 5, 2
+PATIENCE = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """One answer: seconds to the first delta and to the end, and frames received."""
+class Answer:
+    """One answer: its seconds, frames and their bytes, and each delta's delay in seconds.
 
-    first: float
+    `post` is what a post took, from leaving the function to its answer (the median).
+    """
+
     total: float
     frames: int
+    size: int
+    delays: Sequence[float]
+    post: float
+
+    def delay(self, share: float) -> float:
+        """The delay beside the post that this share of the deltas stays within."""
+        return sorted(self.delays)[int(share * (len(self.delays) - 1))] - self.post
 
 
-async def ask(url: str, chunks: int, rate: int) -> Timing:
-    """One answer from the scripted model over a new connection."""
-    order = json.dumps({"chunks": chunks, "rate": rate, "text": "w "})
-    async with connect(url, max_size=None) as socket:
-        began = time.perf_counter()
-        await socket.send(f"/script {order}")
-        first, frames, text = 0.0, 0, ""
-        while True:
-            frame = json.loads(await socket.recv())
-            frames += 1
-            if frame["type"] == "delta":
-                first = first or time.perf_counter() - began
-                text += frame["text"]
-            if frame["type"] in ("done", "error"):
-                if text != "w " * chunks:
-                    raise RuntimeError(f"the answer is not whole: {frame}")
-                return Timing(first, time.perf_counter() - began, frames)
+async def ask(code: tuple[Path, str], chunks: int, rate: int, post_seconds: float) -> Answer:
+    """One answer over a new connection, on a stack that is warm; checked to be whole."""
+    async with tapped(*code, concurrency=1) as stack, connect(stack.url, max_size=None) as socket:
+
+        async def answer(chunks: int, rate: int) -> tuple[list[tuple[float, int]], int, int]:
+            """Where its text was how long when; its frames and bytes."""
+            order = json.dumps({"chunks": chunks, "rate": rate, "text": WORD})
+            await socket.send(f"/script {order}")
+            text, came, frames, size = "", [], 0, 0
+            while True:
+                raw = await socket.recv()
+                frame = json.loads(raw)
+                frames, size = frames + 1, size + len(raw.encode() if isinstance(raw, str) else raw)
+                text = frame.get("msg") or text + frame.get("text", "")
+                came.append((time.perf_counter(), len(text) // len(WORD)))
+                if frame.get("type") == "done" or frame.get("status") == "completed":
+                    break
+            if text != WORD * chunks:
+                raise RuntimeError("the answer is not whole")
+            return came, frames, size
+
+        async with asyncio.timeout(PATIENCE):
+            await answer(5, 100)
+            stack.forget()
+            stack.slow_posts(post_seconds)
+            began = time.perf_counter()
+            came, frames, size = await answer(chunks, rate)
+            total = time.perf_counter() - began
+        left = departures(stack.bedrock.seen[0], chunks)
+        post = statistics.median(
+            call.pieces[0] - call.asked for call in stack.posts.seen if call.pieces
+        )
+        return Answer(total, frames, size, delays(left, came), post)
 
 
-def silent(_: str) -> None:
+def departures(call: Exchange, chunks: int) -> list[float]:
+    """When each chunk of text had passed: all are of one size, and some pass together.
+
+    Counted in bytes from the first that passed alone; one may have passed with what begins the
+    stream.
+    """
+    size = Counter(call.sizes).most_common(1)[0][0]
+    alone = call.sizes.index(size)
+    begun = [call.pieces[alone - 1]] if call.sizes[alone - 1] >= 2 * size else []
+    ends = itertools.accumulate(call.sizes[alone:])
+    counts = [0, *(end // size for end in ends)]
+    passed = [
+        at
+        for at, (before, after) in zip(call.pieces[alone:], itertools.pairwise(counts), strict=True)
+        for _ in range(before, after)
+    ]
+    return (begun + passed)[:chunks]
+
+
+def delays(left: Sequence[float], came: Sequence[tuple[float, int]]) -> list[float]:
+    """For each chunk, from its passing to the first frame that has it."""
+    gained: list[float] = []
+    for at, heard in came:
+        gained += [at - passed for passed in left[len(gained) : heard]]
+    return gained
+
+
+async def answers(chunks: int) -> list[Row]:
+    """The rows of the whole stack."""
+    model = chunks / RATE
+    ours = await ask(OURS, chunks, RATE, POST_SECONDS)
+    peer = await ask(PER_CHUNK, chunks, RATE, POST_SECONDS)
+    pace = f"{chunks:,} chunks at {RATE}/s, {POST_SECONDS * 1000:.0f} ms a post"
+    rows = [
+        against(
+            "answer time",
+            ours.total,
+            "s",
+            "the model's own",
+            model,
+            most=1.02,
+            note=f"{pace}; {ours.frames} frames; a post per chunk: {peer.total / model:.2f}",
+        ),
+        against("answer time", ours.total, "s", "a post per chunk", peer.total, note=pace),
+    ]
+    rows += [
+        against(
+            f"delay of a delta, p{round(share * 100)}",
+            ours.delay(share) * 1000,
+            "ms",
+            "one post",
+            ours.post * 1000,
+            most=most,
+            note=pace,
+        )
+        for share, most in ((0.5, 1.0), (0.99, 2.5))
+    ]
+    return rows
+
+
+async def sizes() -> Row:
+    """What is posted for a long answer."""
+    ours = await ask(OURS, TOKENS, RATE, POST_SECONDS)
+    peer = await ask(CUMULATIVE, TOKENS, RATE, 0.0)
+    return against(
+        f"bytes posted for {TOKENS:,} tokens",
+        ours.size,
+        "B",
+        "the seed's cumulative frames",
+        peer.size,
+        most=0.01,
+        note=f"{ours.frames} frames against {peer.frames}",
+    )
+
+
+async def adapting(chunks: int) -> list[Row]:
+    """How posts grow fewer where they take longer."""
+    rows: list[Row] = []
+    for seconds in LATENCIES:
+        answer = await ask(OURS, chunks, RATE, seconds)
+        half, most = (answer.delay(share) / answer.post for share in (0.5, 0.99))
+        note = f"delay of a delta: p50 {half:.2f}, p99 {most:.2f} of a post"
+        name = f"posts per 1,000 chunks, {seconds * 1000:.0f} ms a post"
+        rows.append(
+            against(
+                name,
+                answer.frames / chunks * 1000,
+                "",
+                "a post per chunk",
+                1000.0,
+                note=note,
+            )
+        )
+    return rows
+
+
+def cpu_per_chunk(script: Path, *arguments: object) -> float:
+    """Microseconds, from a fresh process of the peers' interpreter."""
+    command = [str(machine.PEERS_PYTHON), str(script), *map(str, arguments)]
+    credentials = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    environment = os.environ | credentials | {"AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(  # noqa: S603 - ours
+        command, env=environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
+    )
+    return float(done.stdout)
+
+
+async def cpu(runs: int) -> list[Row]:
+    """From bytes to frames: as fast as they come, and at the pace of a model."""
+    rows: list[Row] = []
+    async with backends(say=_silent, log=_silent) as running:
+        for rate, pace in ((0, "as fast as they come"), (RATE, f"at {RATE}/s")):
+            kinds = ("ours", "botocore", "http")
+            taken: dict[str, list[float]] = {kind: [] for kind in (*kinds, "peer")}
+            for _ in range(runs):
+                arguments = (running.bedrock.url, PACED_CHUNKS if rate else CPU_CHUNKS, rate)
+                for kind in kinds:
+                    taken[kind].append(
+                        await asyncio.to_thread(cpu_per_chunk, PROBE, *arguments, kind)
+                    )
+                peer = PEERS / "chat_bedrock.py"
+                taken["peer"].append(await asyncio.to_thread(cpu_per_chunk, peer, *arguments))
+            middle = {kind: statistics.median(each) for kind, each in taken.items()}
+            rows.append(
+                against(
+                    f"CPU per chunk, bytes to frame, {pace}",
+                    middle["ours"],
+                    "us",
+                    "ChatBedrock.stream",
+                    middle["peer"],
+                    most=None if rate else 0.3,
+                    note=f"of it botocore's reading {middle['botocore']:.0f} us"
+                    f" (HTTP alone {middle['http']:.0f} us)",
+                )
+            )
+    return rows
+
+
+def _silent(_: str) -> None:
     """Says nothing."""
 
 
-async def ready() -> float:
-    """Seconds from the start of the stack's process to its ready line."""
-    began = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local", "run", "--port", "0", "--model", "scripted"),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    if process.stdout is None:
-        raise RuntimeError("no pipe")
-    async for line in process.stdout:
-        if line.startswith(b"ready: "):
-            break
-    took = time.perf_counter() - began
-    process.terminate()
-    await process.communicate()
-    return took
+async def _all(*, quick: bool) -> list[Row]:
+    chunks = QUICK_CHUNKS if quick else CHUNKS
+    return [
+        *await answers(chunks),
+        await sizes(),
+        *await adapting(chunks // 2),
+        *await cpu(QUICK_CPU_RUNS if quick else CPU_RUNS),
+    ]
 
 
-async def first_delta(runs: int) -> list[float]:
-    """Seconds to the first delta, warm, at a chunk a millisecond."""
-    async with Stack(say=silent, log=silent) as stack:
-        await ask(stack.url, 10, 1000)
-        return [(await ask(stack.url, 50, 1000)).first for _ in range(runs)]
-
-
-async def relay(code: Path, handler: str, chunks: int) -> Timing:
-    """One long answer with slow posts, from the handler given."""
-    async with Stack(code=code, handler=handler, say=silent, log=silent) as stack:
-        await ask(stack.url, 5, 100)
-        stack.gateway.connections.post_delay = POST_SECONDS
-        return await ask(stack.url, chunks, RATE)
-
-
-async def main(runs: int, chunks: int, out: Callable[[str], object]) -> None:
-    """Measures and prints, ours and the peer's in turn."""
-    starts = [await ready() for _ in range(max(1, runs // 4))]
-    out(f"ready after            {statistics.median(starts):6.2f} s\n")
-    firsts = sorted(await first_delta(runs))
-    worst = firsts[int(len(firsts) * 0.95)] * 1000
-    out(f"first delta after      {statistics.median(firsts) * 1000:6.1f} ms (p95 {worst:.1f} ms)\n")
-    model = chunks / RATE
-    ours = await relay(ROOT / "src", "handler.lambda_handler", chunks)
-    peer = await relay(PEERS, "post_per_chunk.lambda_handler", chunks)
-    out(f"{chunks} chunks at {RATE}/s, {POST_SECONDS * 1000:.0f} ms a post:\n")
-    for name, timing in (("ours", ours), ("a post per chunk", peer)):
-        ratio = timing.total / model
-        out(
-            f"  {name:20} {timing.frames:5} posts {timing.total:6.2f} s {ratio:6.3f} of the model\n"
-        )
+def measure(quick: bool) -> list[Row]:
+    """The rows."""
+    return asyncio.run(_all(quick=quick))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="answers to take the first delta of")
-    parser.add_argument("--chunks", type=int, default=CHUNKS)
-    asked = parser.parse_args()
-    asyncio.run(main(asked.runs, asked.chunks, sys.stdout.write))
+    sys.stdout.write(report.table(measure("--quick" in sys.argv)))

@@ -2,7 +2,7 @@
 
 Rules
 - A zip contains what its entry module imports from src/, and the pinned wheels, and nothing else.
-- Of the wheels' content only what is used: of botocore's data on 400 services, that on three.
+- Of the wheels' content only what is used (`trim`).
 - Order, times, modes and compression are fixed, so that an equal content is an equal file, and
   Terraform sees a change only where there is one.
 - Bytecode goes with the sources, for most of a cold start would be spent on compiling them. Only a
@@ -16,7 +16,6 @@ Does not know how the zips are deployed.
 import argparse
 import ast
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -25,9 +24,9 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from deploy import trim
 from deploy.terraform import TerraformMissingError, variables
 from deploy.wheels import ARCHITECTURES, PYTHON, WheelsError, wheels
 
@@ -37,31 +36,6 @@ BUILD = ROOT / "build"
 
 # Entry module of each zip.
 ENTRIES = {"lambda": "handler", "authorizer": "authorizer"}
-
-# What of the wheels runs in Lambda, by the first pattern that fits (`*` crosses folders).
-CONTENT = (
-    # Of the data on services: those that src/services.py makes clients for.
-    ("botocore/data/apigatewaymanagementapi/*", True),
-    ("botocore/data/bedrock-runtime/*", True),
-    ("botocore/data/dynamodb/*", True),
-    # And what is read for every client.
-    ("botocore/data/_retry.json", True),
-    ("botocore/data/endpoints.json", True),  # trimmed, see below
-    ("botocore/data/partitions.json", True),
-    ("botocore/data/sdk-default-configuration.json", True),
-    ("botocore/data/*", False),
-    ("boto3/data/*", False),  # of resources, which are not used
-    ("boto3/examples/*", False),  # for boto3's own documentation
-    ("*.dist-info/METADATA", True),  # tells scanners the versions
-    ("*.dist-info/*", False),
-    ("*.data/*", False),  # scripts for a command line
-    ("*.pyi", False),
-    ("*/py.typed", False),
-    ("*", True),
-)
-# Each client reads it all. Partitions and Regions count; what it says of services does not, for
-# those above have rules of their own (endpoint-rule-set-1.json.gz).
-ENDPOINTS = "botocore/data/endpoints.json"
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can tell
 MODE = 0o100644  # a file that everybody may read: Lambda's user is nobody's owner
@@ -114,25 +88,13 @@ def sources(entry: str, folder: Path = SRC) -> dict[str, bytes]:
 
 
 def used(wheel: Path) -> dict[str, bytes]:
-    """What of the wheel runs in Lambda, by path."""
+    """What of the wheel runs in Lambda, by path there."""
     with zipfile.ZipFile(wheel) as packed:
-        content = {
-            path: packed.read(path)
+        return dict(
+            trim.trimmed(path, packed.read(path))
             for path in packed.namelist()
-            if not path.endswith("/")
-            and next(keep for pattern, keep in CONTENT if fnmatchcase(path, pattern))
-        }
-    if ENDPOINTS in content:
-        content[ENDPOINTS] = trimmed(content[ENDPOINTS])
-    return content
-
-
-def trimmed(endpoints: bytes) -> bytes:
-    """The list of endpoints without its services."""
-    data = json.loads(endpoints)
-    for partition in data["partitions"]:
-        partition["services"] = {}
-    return json.dumps(data, separators=(",", ":")).encode()
+            if not path.endswith("/") and trim.kept(path)
+        )
 
 
 def interpreter() -> str | None:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ from model_families import (
     TextDelta,
     body,
 )
+from records import dataclass
 from settings import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:

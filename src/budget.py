@@ -9,9 +9,9 @@ Rules
 """
 
 import time
-from dataclasses import dataclass
 
 from frames import ChatError
+from records import dataclass
 from table import Update
 
 DAY_SECONDS = 86_400

@@ -30,41 +30,36 @@ _SQUARE = (
     "|IMG|IMG_BREAK|IMG_END|PREFIX|MIDDLE|SUFFIX"
 )
 
-_TOKEN = re.compile(
-    "|".join(
-        (
-            # Llama 3 and 4, DeepSeek, gpt-oss, Qwen, Kimi, GLM, Jamba, Command R: <|name|>.
-            rf"<{_GAP}{_BAR}{_NAME}{_BAR}{_GAP}>",
-            # SentencePiece's own; Gemma's turns; reasoning; Nemotron's.
-            rf"<{_GAP}/?{_GAP}(?:{_ANGLED}){_GAP}>",
-            # Llama 2.
-            rf"<{_GAP}<{_GAP}/?{_GAP}SYS{_GAP}>{_GAP}>",
-            # Mistral, all versions of its tokenizer; Llama 2 shares [INST].
-            rf"\[{_GAP}/?{_GAP}(?:{_SQUARE}){_GAP}\]",
-            # MiniMax: ]~!b[ begins, ]~b] opens a turn, [e~[ ends it; ]!p~[, ]<]start of image[>[.
-            r"\]~!?[a-z]{1,8}[\[\]]|\]![a-z]{1,8}~\[|\[[a-z]~\[|\]<\][a-z ]{1,24}\[>\[",
-        )
-    ),
-    re.IGNORECASE,
+# Compiled by `re` when it is first asked for, and kept there: not every model has any.
+_TOKEN = "|".join(
+    (
+        # Llama 3 and 4, DeepSeek, gpt-oss, Qwen, Kimi, GLM, Jamba, Command R: <|name|>.
+        rf"<{_GAP}{_BAR}{_NAME}{_BAR}{_GAP}>",
+        # SentencePiece's own; Gemma's turns; reasoning; Nemotron's.
+        rf"<{_GAP}/?{_GAP}(?:{_ANGLED}){_GAP}>",
+        # Llama 2.
+        rf"<{_GAP}<{_GAP}/?{_GAP}SYS{_GAP}>{_GAP}>",
+        # Mistral, all versions of its tokenizer; Llama 2 shares [INST].
+        rf"\[{_GAP}/?{_GAP}(?:{_SQUARE}){_GAP}\]",
+        # MiniMax: ]~!b[ begins, ]~b] opens a turn, [e~[ ends it; ]!p~[, ]<]start of image[>[.
+        r"\]~!?[a-z]{1,8}[\[\]]|\]![a-z]{1,8}~\[|\[[a-z]~\[|\]<\][a-z ]{1,24}\[>\[",
+    )
 )
 
 # Titan has no tokens: its turns begin with a name at the beginning of a line.
-_LABEL = re.compile(
-    r"(^|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029])([^\S\r\n]{0,40})(user|bot)([^\S\r\n]{0,3}):",
-    re.IGNORECASE,
-)
+_LABEL = r"(^|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029])([^\S\r\n]{0,40})(user|bot)([^\S\r\n]{0,3}):"
 
 
 def harmless(text: str) -> str:
     """`text` with every control token taken out of force; all else as it was."""
     if "<" not in text and "[" not in text and "]" not in text:
         return text
-    return _TOKEN.sub(lambda token: token[0].translate(_PLAIN), text)
+    return re.sub(_TOKEN, lambda token: token[0].translate(_PLAIN), text, flags=re.IGNORECASE)
 
 
 def harmless_lines(text: str) -> str:
     """The same, and no line begins with the name of a speaker: `Bot:` becomes `(Bot):`."""
-    return _LABEL.sub(r"\1\2(\3)\4:", harmless(text))
+    return re.sub(_LABEL, r"\1\2(\3)\4:", harmless(text), flags=re.IGNORECASE)
 
 
 def unchanged(text: str) -> str:

@@ -11,10 +11,10 @@ how a frame travels.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from model_families import ReasoningDelta, TextDelta, Usage
+from records import dataclass
 
 # Ids travel in URLs, logs and keys: letters, digits and a few marks, of a length anyone can read.
 # API Gateway's own request ids, which stand in for missing ones, contain "=" and "-".

@@ -9,12 +9,15 @@ Rules
 Serves API Gateway's proxy events, and the same events invoked asynchronously, alike.
 """
 
+import starting  # before all others
+
+# isort: split
+
 import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,7 @@ from memory import (
     window,
 )
 from model_families import Prompt
+from records import dataclass
 from relay import Answer, Channel, Course, relay
 from services import Services
 from transcript import reasoning_in
@@ -76,6 +80,7 @@ Response = dict[str, Any]
 OK: Response = {"statusCode": 200}
 
 SERVICES = services.connect(os.environ)
+starting.done()
 
 
 def lambda_handler(event: Any, context: Context) -> Response:
@@ -341,11 +346,11 @@ ACTIONS: Mapping[type, Callable[[Services, Asked, Any], None]] = {
 
 
 def _reply(app: Services, incoming: Incoming, request_id: str, wire_format: str) -> Sender:
-    client = app.connections_at(app.settings.callback_url or incoming.endpoint)
+    poster = app.connections_at(app.settings.callback_url or incoming.endpoint)
     encoder = FORMATS[wire_format](request_id)
     posting_until = incoming.ends_at - SAVING_SHARE * app.settings.deadline_seconds
     last = max(posting_until, incoming.ends_at - TELLING_SECONDS)
-    return Sender(client, incoming.connection_id, encoder, posting_until, last)
+    return Sender(poster, incoming.connection_id, encoder, posting_until, last)
 
 
 def _claim(app: Services, asked: Asked, session_id: str, question: str = "") -> Claim:

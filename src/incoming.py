@@ -10,8 +10,9 @@ Event shapes: API Gateway Developer Guide, "Set up integration request/response 
 import base64
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from records import dataclass
 
 # The subprotocol that a client may offer, beside one that carries a token; only this is echoed.
 SUBPROTOCOL = "chat.v1"

@@ -22,12 +22,13 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import transcript
 from budget import Budget, Reservation, over_budget, settle
 from frames import ChatError, Done, Failed
 from memory import Memory, RedeliveredError, Turn, guessed_tokens, session_key
+from records import dataclass
 from table import Item as TableItem
 from table import Put, Table, Update
 

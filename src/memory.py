@@ -22,10 +22,11 @@ late, so whoever reads looks at it too).
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from frames import ChatError
 from model_families import Message, Prompt, Usage
+from records import dataclass
 from settings import CONNECTION_SECONDS
 from table import Item, Table
 

@@ -11,7 +11,7 @@ Does not know how chunks arrive, in what pieces they are relayed, or what failed
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import family_shapes as shapes
@@ -28,6 +28,7 @@ from model_types import (
 )
 from native import Json, added_by_bedrock
 from reasoning import Splitter
+from records import dataclass
 
 __all__ = [  # the types too: whoever speaks with a model needs no other module
     "FAMILIES",

@@ -9,7 +9,8 @@ Does not know families (`model_families`), or how a conversation is kept (`memor
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

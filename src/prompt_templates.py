@@ -10,9 +10,8 @@ Rules
 Does not know the rest of a request (`family_shapes`).
 """
 
-from dataclasses import dataclass
-
 from model_types import Message, Prompt
+from records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ Does not know what was asked before, or how a turn is saved.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import bedrock_stream
 import log
@@ -21,6 +21,7 @@ from frames import ChatError, Done, Failed, Start
 from leases import LOOK_SECONDS, RENEW_SECONDS, Kept, Lease, Leases, Listener, News
 from memory import Turn
 from model_families import Event, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
+from records import dataclass
 from ws_sender import Sender
 
 # How a turn is marked by what ended it; every other reason is the model's own.

@@ -5,29 +5,24 @@ Made once, at init, where Lambda gives CPU for free and the first person does no
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import boto3
 
 import bedrock_stream
+import clients
+import posting
 import table
-import ws_sender
 from budget import Budget
 from leases import Leases
 from memory import Memory
 from model_families import family_of
+from records import dataclass
 from sessions import Sessions
 from settings import Settings, load
 from uploads import Uploads
 
-if TYPE_CHECKING:
-    from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`connections_at` gives the client for an `@connections` endpoint, made once for each URL."""
+    """`connections_at` gives what posts to an `@connections` endpoint, made once for each URL."""
 
     settings: Settings
     model: bedrock_stream.Model
@@ -35,7 +30,7 @@ class Services:
     leases: Leases
     sessions: Sessions
     uploads: Uploads
-    connections_at: "Callable[[str], ApiGatewayManagementApiClient]"
+    connections_at: Callable[[str], posting.Poster]
 
 
 def connect(environment: Mapping[str, str]) -> Services:
@@ -47,15 +42,18 @@ def connect(environment: Mapping[str, str]) -> Services:
     """
     settings = load(environment)
     family = family_of(settings.model_id, settings.model_family)
-    bedrock = boto3.client(
+    session = clients.session()
+    bedrock = session.client(
         "bedrock-runtime", config=bedrock_stream.client_config(settings.stall_seconds)
     )
-    dynamodb = boto3.client("dynamodb", config=table.client_config())
+    dynamodb = session.client("dynamodb", config=table.client_config())
 
     @functools.cache
-    def connections_at(url: str) -> "ApiGatewayManagementApiClient":
-        return boto3.client(
-            "apigatewaymanagementapi", endpoint_url=url, config=ws_sender.client_config()
+    def connections_at(url: str) -> posting.Poster:
+        return posting.Poster(
+            session.client(
+                "apigatewaymanagementapi", endpoint_url=url, config=posting.client_config()
+            )
         )
 
     if settings.callback_url:

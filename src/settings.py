@@ -10,8 +10,10 @@ Knows nothing about models: whether `MODEL_ID` is one that we speak is `model_fa
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, field, fields
 from typing import Any
+
+from records import dataclass
 
 # API Gateway quotas, "WebSocket API": frame size 32 KB (it binds what is posted to a connection
 # too), message payload 128 KB, connection duration 2 hours.

@@ -13,13 +13,13 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from frames import ChatError
+from records import dataclass
 from settings import MAX_BATCH_WRITE
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ write that brought it); `refused`, by which event, once it was.
 
 import secrets
 import time
-from dataclasses import dataclass
 
 import log
 from frames import ChatError, Part
 from memory import RedeliveredError, session_key
+from records import dataclass
 from table import Item, Table, Update
 
 # How long the parts of one question may take, from the first on. A browser on a slow line sends

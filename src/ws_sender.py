@@ -1,4 +1,4 @@
-"""The one place that posts to a connection.
+"""Tells a connection a request's items; the posts themselves are made by `posting`.
 
 Rules
 - One post at a time, in order: API Gateway promises no order between two.
@@ -17,20 +17,12 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
 from formats import Encoder, fitted
 from frames import Done, Failed, Item
-
-if TYPE_CHECKING:
-    from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
-
-# A post takes some ten milliseconds within a Region.
-CONNECT_SECONDS = 2.0
-READ_SECONDS = 3.0
+from posting import Poster
 
 # How long one frame is tried before its client counts as gone, and the pause before the nth try.
 PATIENCE_SECONDS = 5.0
@@ -43,19 +35,12 @@ AGAIN_SECONDS = 2.0
 # How long one call tells again what was told elsewhere: then somebody has to look after the lease.
 CATCH_UP_SECONDS = 1.0
 
+# From here on botocore raises: also a redirection is none that a post could follow.
+_FIRST_REFUSAL = 300
+
 # API Gateway, "@connections": 410 the client is gone, 403 we may not post to it, 413 the frame is
 # over 32 KB. None gets better by trying again.
 _FINAL_STATUS = {400: "refused", 403: "forbidden", 410: "gone", 413: "too large"}
-
-
-def client_config() -> Config:
-    """How the client is to be made. One attempt: the pauses here know how long there is to wait."""
-    return Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 1},
-        tcp_keepalive=True,
-    )
 
 
 class Sender:
@@ -70,13 +55,13 @@ class Sender:
 
     def __init__(
         self,
-        client: "ApiGatewayManagementApiClient",
+        poster: Poster,
         connection_id: str,
         encoder: Encoder,
         until: float,
         last: float | None = None,
     ) -> None:
-        self._client = client
+        self._poster = poster
         self._connection_id = connection_id
         self._encoder = encoder
         self._until = until
@@ -215,14 +200,11 @@ class Sender:
         """One attempt: None where it went, or in a word the trouble that may pass."""
         self.posts += 1
         try:
-            self._client.post_to_connection(ConnectionId=self._connection_id, Data=frame.encode())
-        except ClientError as error:
-            # Messages are often empty, and an unmodelled error has no name: the status tells.
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status in _FINAL_STATUS:
-                self.delivery = _FINAL_STATUS[status]
-                return None
-            return f"status {status}"
+            status = self._poster.post(self._connection_id, frame.encode())
         except BotoCoreError as error:
             return type(error).__name__
+        if status in _FINAL_STATUS:
+            self.delivery = _FINAL_STATUS[status]
+        elif status >= _FIRST_REFUSAL:
+            return f"status {status}"
         return None

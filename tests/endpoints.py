@@ -10,20 +10,33 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
+import boto3
+
+from posting import Poster, client_config
+
 
 @dataclass
 class Connections:
     """An `@connections` endpoint that keeps what is posted.
 
     `answers` are the statuses of the next posts, in turn; 200 when they run out. A status of 0
-    hangs up without an answer. Each post takes `delay` seconds.
+    hangs up without an answer. Each post takes `delay` seconds. `requests` are the targets, headers
+    and bodies as they came, `callers` the ports that they came from.
     """
 
     answers: list[int] = field(default_factory=list)
     delay: float = 0.0
     frames: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    callers: list[int] = field(default_factory=list)
     url: str = ""
+
+    def poster(self) -> Poster:
+        """What posts here, made as the function makes it."""
+        return Poster(
+            boto3.client("apigatewaymanagementapi", endpoint_url=self.url, config=client_config())
+        )
 
     def take(self, path: str, body: bytes) -> int:
         status = self.answers.pop(0) if self.answers else 200
@@ -44,6 +57,8 @@ def connections() -> Iterator[Connections]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            kept.requests.append((self.path, dict(self.headers), body))
+            kept.callers.append(self.client_address[1])
             status = kept.take(self.path, body)
             if not status:
                 self.close_connection = True

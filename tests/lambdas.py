@@ -16,10 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import boto3
-from botocore.exceptions import ClientError
 from gated import Gated, Speech
 
 import bedrock_stream
@@ -31,6 +30,7 @@ from leases import Leases
 from local.aws import create_table
 from memory import Memory
 from model_families import family_of
+from posting import Poster
 from services import Services
 from sessions import Sessions
 from settings import load
@@ -114,7 +114,6 @@ class World:
         self.runtime = boto3.client(
             "bedrock-runtime", endpoint_url=self.bedrock, config=bedrock_stream.client_config(60)
         )
-        self.poster = boto3.client("apigatewaymanagementapi", endpoint_url="https://a.example")
         environment = {"TABLE_NAME": "chat", "AUTH": "none", "CALLBACK_URL": "https://a.example"}
         sizes = {"HISTORY_TOKENS": "1000", "MAX_OUTPUT_TOKENS": "100"}
         self.settings = load({**environment, **sizes})
@@ -156,13 +155,10 @@ class World:
 
             return through(operation, request, one_at_a_time)
 
-        def posted(operation: str, request: Any, _: Callable[[], Any]) -> Any:
-            return through(operation, request, lambda: self._post(**request))
-
         kept = table.Table(tapped(self.dynamodb, guarded), self.table)
         memory = Memory(kept, 30)
         leases = Leases(kept, memory, Budget(*self.limits))
-        model_id, poster = self.settings.model_id, tapped(self.poster, posted)
+        model_id, poster = self.settings.model_id, Recorder(self, through)
         return Services(
             settings=replace(self.settings, system_prompt=name),
             model=Model(self.runtime, model_id, family_of(model_id)),
@@ -170,18 +166,27 @@ class World:
             leases=leases,
             sessions=Sessions(kept, memory, leases),
             uploads=Uploads(kept, self.settings.max_input_bytes),
-            connections_at=lambda _: poster,
+            connections_at=lambda _: cast("Poster", poster),
         )
 
-    def _post(self, **request: Any) -> None:
+
+@dataclass(frozen=True)
+class Recorder:
+    """Posts into the world's record, through whatever watches the calls."""
+
+    world: World
+    through: Callable[[str, Any, Callable[[], Any]], Any]
+
+    def post(self, connection_id: str, body: bytes) -> int:
+        request = {"ConnectionId": connection_id, "Data": body}
+        return int(self.through("PostToConnection", request, lambda: self._post(request)))
+
+    def _post(self, request: Any) -> int:
         where = request["ConnectionId"]
-        if where not in self.open:
-            gone: Any = {
-                "Error": {"Code": "GoneException"},
-                "ResponseMetadata": {"HTTPStatusCode": 410},
-            }
-            raise ClientError(gone, "PostToConnection")
-        self.posts.append((where, json.loads(request["Data"])))
+        if where not in self.world.open:
+            return 410
+        self.world.posts.append((where, json.loads(request["Data"])))
+        return 200
 
 
 class Lambda(threading.Thread):
@@ -241,7 +246,7 @@ class Lambda(threading.Thread):
         name = name_of(operation, request)
         self._meet((name, "before"))
         done = call()
-        if operation == "PostToConnection":
+        if operation == "PostToConnection" and done == 200:
             self.posts.append((request["ConnectionId"], json.loads(request["Data"])))
         self.claimed = self.claimed or name == "claim"
         self._meet((name, "after"))

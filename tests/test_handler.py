@@ -17,7 +17,6 @@ from endpoints import Connections
 import handler
 import leases
 import sessions
-import ws_sender
 from bedrock_stream import Model, client_config
 from budget import Budget
 from frames import ChatError
@@ -90,9 +89,7 @@ class Chatting:
 def chatting(table: Table, bedrock: str, connections: Connections) -> Chatting:
     client = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
     settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
-    poster = boto3.client(
-        "apigatewaymanagementapi", endpoint_url=connections.url, config=ws_sender.client_config()
-    )
+    poster = connections.poster()
     app = Services(
         settings=settings,
         model=Model(client, settings.model_id, family_of(settings.model_id)),
@@ -798,14 +795,14 @@ def test_start_refuses_bad_settings(environment: dict[str, str], error: type[Exc
 
 
 def test_clients_for_connections_are_kept() -> None:
-    """One client for each endpoint, made once; the configured one at start."""
+    """One poster for each endpoint, made once; the configured one at start."""
     app = connect({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/prod"})
 
     assert app.connections_at("https://a.example/prod") is app.connections_at(
         "https://a.example/prod"
     )
     assert (
-        "https://b.example/prod" == app.connections_at("https://b.example/prod").meta.endpoint_url
+        "https://b.example/prod/@connections/" == app.connections_at("https://b.example/prod").url
     )
 
 

@@ -2,7 +2,6 @@ import json
 import time
 from typing import Any
 
-import boto3
 import pytest
 from endpoints import Connections
 
@@ -10,15 +9,12 @@ import ws_sender
 from formats import EventsEncoder, SeedEncoder, TextEncoder
 from frames import ChatError, Done, Failed, Start
 from model_families import TextDelta
-from ws_sender import Sender, client_config
+from ws_sender import Sender
 
 
 @pytest.fixture
 def sender(connections: Connections) -> Sender:
-    client = boto3.client(
-        "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
-    )
-    return Sender(client, "abc=", EventsEncoder("r"), time.monotonic() + 60)
+    return Sender(connections.poster(), "abc=", EventsEncoder("r"), time.monotonic() + 60)
 
 
 @pytest.fixture
@@ -137,10 +133,8 @@ def test_back_pressure_that_passes_in_the_end(
 @pytest.mark.usefixtures("quick")
 def test_no_endpoint() -> None:
     """An endpoint that cannot be reached is no exception either."""
-    client = boto3.client(
-        "apigatewaymanagementapi", endpoint_url="http://127.0.0.1:9", config=client_config()
-    )
-    unreached = Sender(client, "abc=", TextEncoder("r"), time.monotonic() + 60)
+    nowhere = Connections(url="http://127.0.0.1:9")
+    unreached = Sender(nowhere.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
     unreached.post("a")
 
     assert ("EndpointConnectionError", True) == (unreached.delivery, unreached.gone)
@@ -173,11 +167,8 @@ def test_a_format_for_people_has_pauses(
 ) -> None:
     """Text leaves at once, and is given time to be read; nothing waits where nothing was posted."""
     slept: list[float] = []
-    client = boto3.client(
-        "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
-    )
     monkeypatch.setattr(time, "sleep", slept.append)
-    reader = Sender(client, "abc=", TextEncoder("r"), time.monotonic() + 60)
+    reader = Sender(connections.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
     reader.send([Start("s", "m")])
     reader.send([TextDelta("a")])
     reader.send([])
@@ -228,14 +219,32 @@ def test_tries_do_not_outlast_the_time(sender: Sender, connections: Connections)
     assert sender.posts < 6
 
 
-def test_one_attempt_by_botocore() -> None:
-    """The pauses are ours: botocore neither repeats a post nor waits for long."""
-    config: Any = boto3.client(
-        "apigatewaymanagementapi", endpoint_url="http://127.0.0.1:9", config=client_config()
-    ).meta.config
+@pytest.mark.parametrize(
+    ("post_ms", "posts"), [(1, 1001), (5, 1001), (15, 335), (50, 101), (150, 35)]
+)
+def test_posts_grow_fewer_as_they_grow_slower(post_ms: int, posts: int) -> None:
+    """1,000 chunks, 5 ms apart: as many posts as fit in their time, each with all that gathered."""
+    now = made = 0
 
-    assert 1 == config.retries["total_max_attempts"]
-    assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout)
+    class Slow:
+        def post(self, _connection_id: str, _body: bytes) -> int:
+            nonlocal now, made
+            now, made = now + post_ms, made + 1
+            return 200
+
+    slow: Any = Slow()
+    reply = Sender(slow, "c=", EventsEncoder("r"), time.monotonic() + 60)
+    arrivals = [5 * at for at in range(1000)]
+    while arrivals:
+        now = max(now, arrivals[0])
+        batch = [at for at in arrivals if at <= now]
+        del arrivals[: len(batch)]
+        reply.send(TextDelta("w ") for _ in batch)
+    reply.send([Done("end_turn")])
+
+    assert posts - 1 <= made <= posts + 1
+    assert made == reply.posts
+    assert "w " * 1000 == "".join(i.text for i in reply.told if isinstance(i, TextDelta))
 
 
 # another connection

@@ -33,7 +33,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     )
     for message in response["body"]:
         chunk = json.loads(message["chunk"]["bytes"])
-        if chunk["type"] == "content_block_delta":
+        if chunk.get("delta", {}).get("type") == "text_delta":
             post(meta["connectionId"], {"type": "delta", "text": chunk["delta"]["text"]})
         elif chunk["type"] == "message_stop":
             post(meta["connectionId"], {"type": "done"})

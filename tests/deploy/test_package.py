@@ -16,6 +16,7 @@ import boto3
 import pytest
 from endpoints import Connections
 from people import ROOT, SERVER
+from zips import LAMBDA_PYTHON, PYTHONS, isolated, unpacked
 
 from deploy import package, wheels
 from deploy.package import build, interpreter, sources
@@ -30,11 +31,6 @@ PLACES: list[tuple[Any, str]] = [
     for region in ("us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1")
 ]
 HERE = {"aarch64": "arm64", "x86_64": "x86_64"}.get(platform.machine())
-
-LAMBDA_PYTHON = interpreter()
-PYTHONS = [pytest.param(sys.executable, id="this Python")]
-if LAMBDA_PYTHON and LAMBDA_PYTHON != sys.executable:
-    PYTHONS.append(pytest.param(LAMBDA_PYTHON, id="Lambda's Python"))
 
 # Run with nothing but the standard library and the zip's content to import from.
 ISOLATED = """
@@ -74,38 +70,6 @@ key = ec.generate_private_key(ec.SECP256R1())
 token = jwt.encode({"sub": json.load(sys.stdin)}, key, "ES256")
 print(json.dumps([jwt.decode(token, key.public_key(), ["ES256"])["sub"], jwt.__file__]))
 """
-
-
-def isolated(python: str, program: str, folder: Path, given: Any, **variables: str) -> Any:
-    done = subprocess.run(
-        [python, "-I", "-S", "-B", "-c", program, str(folder)],
-        input=json.dumps(given),
-        env=variables,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def unpacked(path: Path, folder: Path) -> Path:
-    with zipfile.ZipFile(path) as packed:
-        packed.extractall(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path, _ = build("lambda", tmp_path_factory.mktemp("build"))
-    return path
-
-
-@pytest.fixture(scope="module")
-def task_root(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpacked(packed, tmp_path_factory.mktemp("task"))
 
 
 def test_the_same_bytes_again(packed: Path, tmp_path: Path) -> None:

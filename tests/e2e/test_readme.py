@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,14 @@ def deploys(command: str, _: Path) -> None:
     assert all(f'"{target}", "{setting}"' in tried for setting in settings)
 
 
+def measures(command: str, _: Path) -> None:
+    """The bench runs, as far as needs no peers; what it counts is what the README promises."""
+    assert "python -m bench" in run(f"{command} --dry-run")
+    rows = json.loads(run(f"{sys.executable} -m bench --rows turns --quick"))
+    for counted in ("turn 1,000: DynamoDB calls", "turn 1,000: bytes read from DynamoDB"):
+        assert [True] == [row["met"] for row in rows if row["name"] == counted]
+
+
 HOW: dict[str, Callable[[str, Path], None]] = {
     "make run": serves,
     "make run MODEL=scripted": serves,
@@ -87,6 +96,7 @@ HOW: dict[str, Callable[[str, Path], None]] = {
     "make check": is_what_ci_runs,
     "make invoke EVENT=events/chat.json": invokes,
     "make": explains,
+    "make bench": measures,
     "make plan": deploys,
     "make deploy": deploys,
     "make smoke": deploys,

@@ -33,6 +33,7 @@ def lambda_handler(event: Any, context: Any) -> Any:
     """The handler's own answer."""
     frame = _frame(event)
     _now.update(run=str(frame.get("run", "")), clock=float(frame.get("clock", 0)))
+    _poster()._headers.update({RUN: _now["run"], PROCESS: str(os.getpid())})
     return handler.lambda_handler(event, context)
 
 
@@ -50,10 +51,12 @@ def _mark(request: Any, **_: Any) -> None:
 
 
 def _watch() -> None:
+    handler.SERVICES.memory._table._client.meta.events.register("before-send", _mark)
+
+
+def _poster() -> Poster:
     services = handler.SERVICES
-    callback = services.connections_at(services.settings.callback_url)
-    for client in (services.memory._table._client, callback):
-        client.meta.events.register("before-send", _mark)
+    return services.connections_at(services.settings.callback_url)
 
 
 _watch()

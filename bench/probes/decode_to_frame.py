@@ -1,0 +1,83 @@
+"""From Bedrock's bytes to frames, with nobody to post them to. Prints CPU per chunk, all threads.
+
+`decode_to_frame.py URL CHUNKS RATE KIND`: `ours`, or what it stands upon: `botocore` reads its
+stream and parses the JSON, `http` reads the bytes alone. Run by the peers' interpreter, so that
+both have the same Python and botocore.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import boto3
+
+from bedrock_stream import Model, answering, client_config
+from formats import EventsEncoder
+from model_families import Message, Prompt, TextDelta, body, family_of
+from ws_sender import Sender
+
+MODEL = "global.anthropic.claude-sonnet-4-6"
+WORDS = "some words "
+
+
+class Nobody:
+    """Takes every post at once."""
+
+    def post(self, _connection_id: str, _body: bytes) -> int:
+        """Says that it went."""
+        return 200
+
+
+def ours(model: Model, prompt: Prompt, chunks: int) -> None:
+    """One answer, whole. Posts that take no time gather least: this is the most that it costs."""
+    nobody: Any = Nobody()
+    reply = Sender(nobody, "c=", EventsEncoder("r"), time.monotonic() + 600)
+    with answering(model, prompt, time.monotonic() + 600, 1.0) as batches:
+        for batch in batches:
+            reply.send(event for event in batch if isinstance(event, TextDelta))
+    text = "".join(item.text for item in reply.told if isinstance(item, TextDelta))
+    if text != WORDS * chunks:
+        raise RuntimeError("the answer is not whole")
+
+
+def floor(model: Model, prompt: Prompt, *, parsed: bool) -> None:
+    """The same answer, read and thrown away."""
+    response: Any = model.client.invoke_model_with_response_stream(
+        modelId=MODEL, body=json.dumps(body(model.family, MODEL, prompt))
+    )
+    if parsed:
+        for message in response["body"]:
+            json.loads(message["chunk"]["bytes"])
+    else:
+        for _ in response["body"]._raw_stream.stream():  # noqa: SLF001 - a measurement
+            pass
+
+
+def run(model: Model, chunks: int, rate: int, kind: str) -> None:
+    """One answer, ours or a floor."""
+    order = json.dumps({"chunks": chunks, "rate": rate, "text": WORDS})
+    message = Message("user", f"/script {order}")
+    prompt = Prompt(system="", messages=(message,), max_tokens=64_000)
+    if kind == "ours":
+        ours(model, prompt, chunks)
+    else:
+        floor(model, prompt, parsed=kind == "botocore")
+
+
+def main() -> None:
+    """Warms up, then measures."""
+    url, chunks, rate, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    client = boto3.client("bedrock-runtime", endpoint_url=url, config=client_config(10.0))
+    model = Model(client, MODEL, family_of(MODEL))
+    run(model, 50, 0, kind)
+    began = time.process_time()
+    run(model, chunks, rate, kind)
+    sys.stdout.write(f"{(time.process_time() - began) / chunks * 1e6}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What a turn costs late in a conversation: `python -m bench.turns`.
+
+The cost is what is paid for: DynamoDB's calls, the bytes that its answers bring (it charges reads
+by them), and the function's CPU. Not its time: moto's grows with a conversation, DynamoDB's does
+not.
+
+The window is 20 turns here, full in both conversations: the one has 20 turns behind it, the other
+1,000. (With the default, 50 turns, a conversation's 20th turn reads less than the window, of
+course: that is in the last row.) Every measured turn is one more: the two never share a session.
+"""
+
+import asyncio
+import contextlib
+import json
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from websockets.asyncio.client import ClientConnection, connect
+
+from bench import report
+from bench.row import Row, against
+from bench.taps import Tapped, tapped
+from local.aws import CREDENTIALS, REGION
+from local.stack import ROOT, TABLE
+
+sys.path[:0] = [str(ROOT / "src")]
+
+from memory import Turn, session_key, turn_sk  # noqa: E402 - found through the line above
+from settings import MAX_BATCH_WRITE  # noqa: E402 - as above
+
+PROBES = Path(__file__).parent / "probes"
+WINDOW = 20
+EARLY, LATE = 20, 1_000
+QUESTION = "What about it? " * 10  # 150 bytes
+ANSWER = "It depends on several things. " * 20  # 600 bytes, about 150 tokens
+TOKENS = 190
+ORDER = "/script " + json.dumps({"chunks": 20, "text": "w "})
+RUNS, QUICK_RUNS = 15, 3
+PATIENCE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One turn: DynamoDB's calls, bytes that its answers brought, milliseconds of CPU."""
+
+    calls: int
+    read: int
+    cpu: float
+
+
+def fill(url: str, session_id: str, turns: int) -> None:
+    """Writes so many turns, as if they had been said."""
+    client: Any = boto3.client(
+        "dynamodb",
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    )
+    puts = [{"PutRequest": {"Item": item(session_id, n)}} for n in range(1, turns + 1)]
+    for start in range(0, turns, MAX_BATCH_WRITE):
+        client.batch_write_item(RequestItems={TABLE: puts[start : start + MAX_BATCH_WRITE]})
+    client.close()
+
+
+def item(session_id: str, number: int) -> dict[str, dict[str, str]]:
+    """One turn as DynamoDB takes it."""
+    now = int(time.time())
+    turn = Turn(
+        number=number,
+        request_id=f"r{number}",
+        user=QUESTION,
+        assistant=ANSWER,
+        state="complete",
+        tokens=TOKENS,
+        created_at=now,
+        stop_reason="end_turn",
+    )
+    whole = {
+        **session_key(session_id, turn_sk(number)),
+        **asdict(turn),
+        "expires_at": now + 86_400,
+    }
+    return {
+        name: {"S": value} if isinstance(value, str) else {"N": str(value)}
+        for name, value in whole.items()
+    }
+
+
+async def cost(stack: Tapped, socket: ClientConnection) -> Cost:
+    """One more turn of that conversation."""
+    stack.forget()
+    async with asyncio.timeout(PATIENCE):
+        await socket.send(ORDER)
+        frame = {"type": ""}
+        while frame["type"] != "done":
+            frame = json.loads(await socket.recv())
+            if frame["type"] == "error":
+                raise RuntimeError(f"no answer: {frame}")
+        while not (cpu := [line for line in stack.logged if "cpu_ms" in line]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # it is said after the last frame
+    trips = stack.dynamodb.seen
+    return Cost(
+        len(trips), sum(trip.bytes_answered for trip in trips), json.loads(cpu[0])["cpu_ms"]
+    )
+
+
+async def costs(window: int, runs: int) -> tuple[list[Cost], list[Cost]]:
+    """So many turns early and late, in turn."""
+    environment = {"HISTORY_TURNS": str(window)}
+    async with contextlib.AsyncExitStack() as parts:
+        stack = await parts.enter_async_context(
+            tapped(PROBES, "timed.lambda_handler", environment=environment, concurrency=1)
+        )
+        await asyncio.to_thread(fill, stack.table_url, "early", EARLY)
+        await asyncio.to_thread(fill, stack.table_url, "late", LATE)
+        # All before the first turn: a function that is busy with a turn's end refuses a connection.
+        sockets = [
+            await parts.enter_async_context(connect(f"{stack.url}?session_id={name}"))
+            for name in ("warm", "early", "late")
+        ]
+        await cost(stack, sockets[0])
+        both = [[await cost(stack, each) for each in sockets[1:]] for _ in range(runs)]
+    return [early for early, _ in both], [late for _, late in both]
+
+
+def measure(quick: bool) -> list[Row]:
+    """The rows."""
+    runs = QUICK_RUNS if quick else RUNS
+    rows = []
+    early, late = asyncio.run(costs(WINDOW, runs))
+    for name, part, unit in (
+        ("turn 1,000: DynamoDB calls", "calls", ""),
+        ("turn 1,000: bytes read from DynamoDB", "read", "bytes"),
+        ("turn 1,000: the function's CPU", "cpu", "ms"),
+    ):
+        ours, theirs = (
+            statistics.median(getattr(each, part) for each in those) for those in (late, early)
+        )
+        rows.append(against(name, ours, unit, "the same at turn 20", theirs, most=1.1))
+    if quick:
+        return rows
+    early, late = asyncio.run(costs(50, 1))
+    note = "the default window, 50 turns, is not full at turn 20"
+    name, peer = "turn 1,000: bytes read, window of 50", "the same at turn 20"
+    rows.append(against(name, late[0].read, "bytes", peer, early[0].read, note=note))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.stdout.write(report.table(measure("--quick" in sys.argv)))

@@ -1,0 +1,1 @@
+"""Instead of boto3's resources: this function uses clients."""

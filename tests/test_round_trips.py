@@ -1,0 +1,128 @@
+"""What a turn calls: counted, so that neither a change nor a guess makes it more."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+from endpoints import Connections
+from moto import mock_aws
+
+import handler
+from bedrock_stream import Model, client_config
+from bench import capacity
+from budget import Budget
+from leases import Leases
+from local.aws import create_table
+from memory import Memory
+from model_families import family_of
+from services import Services
+from sessions import Sessions
+from settings import load
+from table import Table
+from table import client_config as table_config
+from uploads import Uploads
+
+
+@dataclass
+class Calls:
+    """DynamoDB's and Bedrock's calls in their order, and the writes of each transaction."""
+
+    names: list[str] = field(default_factory=list)
+    writes: list[int] = field(default_factory=list)
+
+    def take(self, model: Any, params: Any, **_: Any) -> None:
+        self.names.append(model.name)
+        body = json.loads(params["body"]) if model.name == "TransactWriteItems" else {}
+        if body:
+            self.writes.append(len(body["TransactItems"]))
+
+
+class Clock:
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+@dataclass
+class Function:
+    """The handler, with a budget as a deployment has one, and its calls."""
+
+    app: Services
+    calls: Calls
+
+    def event(self, kind: str, number: int, **event: Any) -> None:
+        meta = {
+            "eventType": kind,
+            "connectionId": "c=",
+            "requestId": f"event-{number}",
+            "domainName": "example.com",
+            "stage": "prod",
+        }
+        assert handler.OK == handler.handle(self.app, {"requestContext": meta, **event}, Clock())
+
+
+@pytest.fixture
+def function(bedrock: str, connections: Connections) -> Iterator[Function]:
+    calls = Calls()
+    with mock_aws():
+        create_table("https://dynamodb.us-east-1.amazonaws.com", "chat")
+        dynamodb = boto3.client("dynamodb", config=table_config())
+        model = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
+        for client in (dynamodb, model):
+            client.meta.events.register("before-call", calls.take)
+        settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
+        table = Table(dynamodb, "chat")
+        memory = Memory(table, 30)
+        leases = Leases(table, memory, Budget(500, 1_000_000))
+        poster = connections.poster()
+        app = Services(
+            settings=settings,
+            model=Model(model, settings.model_id, family_of(settings.model_id)),
+            memory=memory,
+            leases=leases,
+            sessions=Sessions(table, memory, leases),
+            uploads=Uploads(table, settings.max_input_bytes),
+            connections_at=lambda _: poster,
+        )
+        function = Function(app, calls)
+        function.event("CONNECT", 0)
+        calls.names.clear()
+        yield function
+
+
+def test_three_round_trips_before_bedrock_is_called(function: Function) -> None:
+    """The connection, the claim, the history; then the model: in the first turn and after."""
+    expected = ["GetItem", "TransactWriteItems", "Query", "InvokeModelWithResponseStream"]
+    for number in (1, 2, 3):
+        function.calls.names.clear()
+        function.event("MESSAGE", number, body="hello")
+        assert expected == function.calls.names[:4]
+
+
+def test_four_round_trips_in_a_turn(function: Function) -> None:
+    """A turn that is shorter than a look costs one more: the save. docs/capacity.md counts so."""
+    function.event("MESSAGE", 1, body="hello")
+    dynamodb = Counter(name for name in function.calls.names if not name.startswith("Invoke"))
+
+    assert dict(capacity.DYNAMODB_CALLS) == dict(dynamodb)
+
+
+def test_what_a_turn_writes(function: Function) -> None:
+    """The claim writes three items and the save four, each at double: docs/capacity.md's units."""
+    function.event("MESSAGE", 1, body="hello")
+
+    assert [3, 4] == function.calls.writes
+    assert capacity.writes(5, 5) == 2 * sum(function.calls.writes)
+
+
+def test_one_post_for_what_came_at_once(function: Function, connections: Connections) -> None:
+    """A short answer is `start`, its deltas and `done`, and posts no more than its frames."""
+    function.event("MESSAGE", 1, body="hello")
+    kinds = [json.loads(frame)["type"] for frame in connections.frames]
+
+    assert "start" == kinds[0]
+    assert "done" == kinds[-1]
+    assert len(kinds) <= 2 + len(["You", "said:", "hello"])
