@@ -19,6 +19,7 @@ for name in ("LEASE_SECONDS", "RENEW_SECONDS", "CLOCK_SKEW_SECONDS", "LOOK_SECON
     setattr(leases, name, float(os.environ.get(name, getattr(leases, name))))
 
 import handler  # noqa: E402 - it and what it imports take these seconds from `leases`
+from posting import Poster  # noqa: E402
 
 RUN, PROCESS = "x-fault-run", "x-fault-process"
 
