@@ -64,7 +64,7 @@ endif
 
 test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(or $(ARGS),-n $(JOBS) --dist loadgroup)
+	$(BIN)/coverage run -m pytest $(or $(ARGS),-n $(JOBS) --dist loadscope)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 

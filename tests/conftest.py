@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import endpoints
 import hypothesis
 import pytest
 from moto import mock_aws
+from xdist.scheduler import LoadScopeScheduling
 
 from local.aws import create_table
 from table import Table, client_config
@@ -29,13 +31,18 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_REGION"):
     os.environ.pop(name, None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers (`-n 2`), each gets whole files; the deployment's belong together."""
-    for item in items:
-        name = item.path.relative_to(config.rootpath).as_posix()
-        together = "deployment" if "site" in getattr(item, "fixturenames", ()) else name
-        item.add_marker(pytest.mark.xdist_group(together))
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no types of it
+    """With several workers each gets whole files; those of the deployment stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        deploys = file.startswith("tests/terraform/") and not file.endswith("test_static.py")
+        return "deployment" if deploys else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """How the tests are shared out."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
