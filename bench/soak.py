@@ -177,7 +177,7 @@ class Person:
                 return "stopped"
             case None, "model_error" if asked.fails and asked.whole.startswith(heard.text):
                 return "error"
-            case None, "internal" if end["message"] == UNREACHABLE:
+            case None, "internal" if end.get("message") == UNREACHABLE:
                 return UNSURE
             case None, "busy" if any(state == UNSURE for _, _, state in self._turns):
                 return UNSURE
