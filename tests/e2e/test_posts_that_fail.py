@@ -114,7 +114,7 @@ def test_a_refusal_without_end(hooked: Stack, one: Person) -> None:
     hooked.gateway.connections.post_faults = refuse(1, 10**9, LIMIT_EXCEEDED)
     one.send(ORDER)
     assert "start" == one.receive()["type"]
-    time.sleep(8)  # the patience is 5 s
+    time.sleep(13)  # the patience is 5 s, and 5 s more at the end
     hooked.gateway.connections.post_faults = lambda _: None
 
     assert [("complete", WHOLE)] == saved(one)
