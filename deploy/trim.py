@@ -23,7 +23,6 @@ OPERATIONS = {
     "bedrock-runtime": ("InvokeModelWithResponseStream",),
     "dynamodb": (
         "BatchWriteItem",
-        "DeleteItem",
         "GetItem",
         "PutItem",
         "Query",

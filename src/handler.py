@@ -146,7 +146,7 @@ PRINCIPALS: Mapping[str, Callable[[Incoming], str]] = {
 
 
 def disconnect(app: Services, incoming: Incoming) -> Response:
-    """Forgets the connection."""
+    """Has the connection forgotten, soon: what it sent may come after this."""
     app.memory.disconnect(incoming.connection_id)
     return OK
 

@@ -28,7 +28,7 @@ from frames import ChatError
 from model_families import Message, Prompt, Usage
 from records import dataclass
 from settings import CONNECTION_SECONDS
-from table import Item, Table
+from table import Item, Table, Update
 
 # A guess for text whose tokens nobody counted, on the careful side: English runs at about four
 # bytes a token, other scripts at three or fewer.
@@ -189,8 +189,19 @@ class Memory:
         return Connection(**{name: found[name] for name in Connection.__slots__})
 
     def disconnect(self, connection_id: str) -> None:
-        """Forgets the connection. Best effort, as `$disconnect` is: the time to live sees to it."""
-        self._table.delete(_connection_key(connection_id))
+        """Has the connection forgotten, once nothing that it sent can be on its way any more.
+
+        API Gateway promises no order: a question may arrive behind the `$disconnect` of whoever
+        asked it and lost the connection, and it was asked. Best effort, as `$disconnect` is.
+        """
+        self._table.update(
+            Update(
+                key=_connection_key(connection_id),
+                expression="SET expires_at = :soon",
+                condition="attribute_exists(pk)",
+                values={":soon": _now_s() + EVENT_SECONDS},
+            )
+        )
 
     # events
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 
 # DynamoDB answers within milliseconds. botocore may send a call twice: a transaction carries an
-# idempotency token, a plain put or delete says the same again, and whoever makes a conditional
+# idempotency token, a plain put says the same again, and whoever makes a conditional
 # update has to bear that it was done already.
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 2.0
@@ -129,11 +129,6 @@ class Table:
                     raise
                 _wait(pause)
         raise AssertionError("the last pause is None")
-
-    def delete(self, key: Item) -> None:
-        """Deletes the item at `key`, if there is one."""
-        with _translated():
-            self._client.delete_item(TableName=self._name, Key=_written(key))
 
     def last(self, pk: str, sk_prefix: str, limit: int) -> list[Item]:
         """The last `limit` items, last first, in one round trip (so at most 1 MB, a page)."""

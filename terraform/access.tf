@@ -41,7 +41,6 @@ data "aws_iam_policy_document" "function" {
     sid = "KeepConversations"
     actions = [
       "dynamodb:BatchWriteItem",
-      "dynamodb:DeleteItem",
       "dynamodb:GetItem",
       "dynamodb:PutItem",
       "dynamodb:Query",

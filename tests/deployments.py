@@ -33,7 +33,6 @@ USER = User(
 )
 # Bedrock User Guide, "Global cross-Region inference": where the call is made, and nowhere.
 REGIONS_OF = {"global": (REGION, "")}
-FORGET = "dynamodb:DeleteItem"  # what `$disconnect` does, and nothing else
 PATIENCE = 60.0
 # The architecture does not matter to the function's zip, and an authorizer's zip is not run whole.
 ARCHITECTURE = "arm64"
@@ -122,9 +121,9 @@ class Site:
 
     @property
     def _connections(self) -> int:
-        """How many connections the function has been told of, and has not yet forgotten."""
-        opened = [e for e in self.events if e["requestContext"]["eventType"] == "CONNECT"]
-        return len(opened) - [call.action for call in self.permissions].count(FORGET)
+        """How many connections the function has been told of, and not yet of their end."""
+        told = [event["requestContext"]["eventType"] for event in self.events]
+        return told.count("CONNECT") - told.count("DISCONNECT")
 
     def read(self) -> Deployed:
         return read(self.url, self.outputs["api_id"], self.outputs["stage"])

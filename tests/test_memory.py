@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -112,15 +113,32 @@ def test_tokens_are_guessed_where_nobody_counted() -> None:
 
 
 def test_connection(memory: Memory) -> None:
-    """What was settled at $connect is found again until it is forgotten."""
+    """What was settled at $connect is found again."""
     connection = Connection(
         connection_id="c=", session_id="s", principal="me", payer="p", format="text"
     )
     memory.connect(connection)
 
     assert connection == memory.connection("c=")
+    assert "unauthorized" == refusal(lambda: memory.connection("other="))
+
+
+def test_disconnect(table: Table, memory: Memory) -> None:
+    """Known until no event of its can be on its way, and no longer; one never known stays so."""
+    connection = Connection(
+        connection_id="c=", session_id="s", principal="me", payer="p", format="text"
+    )
+    memory.connect(connection)
+    before = int(time.time())
     memory.disconnect("c=")
-    assert "unauthorized" == refusal(lambda: memory.connection("c="))
+    memory.disconnect("never=")
+    after = int(time.time())
+
+    assert connection == memory.connection("c=")
+    kept = table.get({"pk": "connection#c=", "sk": "connection"})
+    assert kept is not None
+    assert before <= kept["expires_at"] - memory_module.EVENT_SECONDS <= after
+    assert table.get({"pk": "connection#never=", "sk": "connection"}) is None
 
 
 # turns

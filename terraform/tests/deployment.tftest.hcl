@@ -200,7 +200,7 @@ run "nothing_chosen" {
     condition = {
       for each in data.aws_iam_policy_document.function.statement : each.sid => join(" ", sort(each.actions))
       } == {
-      KeepConversations           = "dynamodb:BatchWriteItem dynamodb:DeleteItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"
+      KeepConversations           = "dynamodb:BatchWriteItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"
       PostToConnections           = "execute-api:ManageConnections"
       CallTheProfile              = "bedrock:InvokeModelWithResponseStream"
       CallModelsThroughTheProfile = "bedrock:InvokeModelWithResponseStream"
