@@ -16,7 +16,7 @@ from bench import machine, report
 from bench.row import Row
 
 # In this order, each a module with `measure(quick) -> list[Row]`.
-MODULES = ("cold", "first_token", "relay", "posting", "turns", "scale")
+MODULES = ("cold", "first_frame", "first_token", "relay", "posting", "turns", "scale")
 SECONDS = 1800  # no measurement takes half as long: one that hangs fails
 
 

@@ -4,7 +4,6 @@
   model and the same three clients. All run in the peers' environment, with its Python: Lambda's
   version where there is one, else another, for which the zip has no bytecode. The note says which.
 - The interpreter's own start is in none of the figures.
-- Under awslambdaric: from the start of the process until it asks for its first event, on the clock.
 
 Does not know how long AWS takes to fetch and unpack the zip.
 """
@@ -13,10 +12,7 @@ import platform
 import statistics
 import subprocess
 import tempfile
-import threading
-import time
 import zipfile
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from bench.row import Row, against, alone
@@ -57,38 +53,6 @@ def cpu_seconds(folder: Path, module: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def init_seconds(folder: Path) -> float:
-    """From a worker's start until it asks the Runtime API for its first event."""
-    asked = threading.Event()
-
-    class Runtime(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.set()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Runtime) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{server.server_address[1]}"
-        began = time.perf_counter()
-        worker = subprocess.Popen(  # noqa: S603 - as above
-            [PYTHON, "-B", "-m", "awslambdaric", "handler.lambda_handler"],
-            env={**ENVIRONMENT, "AWS_LAMBDA_RUNTIME_API": address, "LAMBDA_TASK_ROOT": str(folder)},
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        came = asked.wait(60)
-        took = time.perf_counter() - began
-        worker.kill()
-        worker.wait()
-        server.shutdown()
-    if not came:
-        raise RuntimeError("the worker never asked for an event")
-    return took
-
-
 def measure(quick: bool) -> list[Row]:
     """Medians of interleaved runs."""
     runs = 3 if quick else 15
@@ -109,11 +73,9 @@ def measure(quick: bool) -> list[Row]:
             "chat": (PEERS, "cold_chat_bedrock"),
         }
         seen: dict[str, list[float]] = {case: [] for case in cases}
-        starts: list[float] = []
         for _ in range(runs):
             for case, (folder, module) in cases.items():
                 seen[case].append(cpu_seconds(folder, module) * 1000)
-            starts.append(init_seconds(task) * 1000)
     median = {case: statistics.median(values) for case, values in seen.items()}
     note = f"{version}; {made}; {runs} runs"
     what, ours = "cold start, CPU", median["ours"]
@@ -121,6 +83,5 @@ def measure(quick: bool) -> list[Row]:
         against(what, ours, "ms", "LangChain chain", median["seed"], most=SEED_MOST, note=note),
         against(what, ours, "ms", "plain boto3", median["boto3"], most=BOTO3_MOST, note=note),
         against(what, ours, "ms", "ChatBedrock", median["chat"], note=note),
-        alone("init under awslambdaric", statistics.median(starts), "ms", note=note),
         alone("deployable zip", size, "MB", most=10),
     ]
