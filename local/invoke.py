@@ -20,7 +20,8 @@ from typing import Any
 
 from aiohttp import web
 
-from local.lambda_runtime import Function, InitFailedError, worker_environment
+from local.lambda_environment import worker_environment
+from local.lambda_runtime import Function, InitFailedError
 from local.processes import lines, stop, tethered
 from local.stack import HOST, ROOT, Say, StackError, backends
 

@@ -1,4 +1,4 @@
-"""Covers local/lambda_runtime.py with real awslambdaric workers."""
+"""Covers local/lambda_environment.py and local/lambda_runtime.py with real awslambdaric workers."""
 
 import asyncio
 import json
