@@ -1,8 +1,6 @@
 import json
-import re
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +13,8 @@ from memory import Turn
 from metrics import METRICS
 from model_families import Usage
 from model_types import TextDelta
-from native import STOP_REASONS
-from relay import STATES, Answer
+from relay import Answer
 
-OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 MODEL = "global.anthropic.claude-sonnet-4-6"
 USAGE = Usage(input_tokens=5, output_tokens=7, cache_read_tokens=11, cache_write_tokens=13)
 ANSWER = Answer(
@@ -162,32 +158,3 @@ def test_what_is_not_in_the_format_is_found(
 
     with pytest.raises(ValidationError):
         data(json.dumps(document))
-
-
-# -- docs/operations.md ----------------------------------------------------------------------------
-
-
-def test_the_page_has_every_metric() -> None:
-    """Its table is the code's: name, unit, dimensions and meaning."""
-    rows = re.findall(
-        r"^\| `(\w+)` \| (\w+) \| (.+?) \| (.+?) \|$", OPERATIONS.read_text(), re.MULTILINE
-    )
-
-    assert [
-        (
-            metric.name,
-            metric.unit,
-            "; ".join(" and ".join(f"`{name}`" for name in by) for by in metric.by),
-            metric.meaning,
-        )
-        for metric in METRICS
-    ] == rows
-
-
-def test_the_page_counts_what_is_billed() -> None:
-    """The most metrics that one model can have are the number that the page multiplies."""
-    ends = {*STOP_REASONS.values(), *STATES, "other"}
-    most = {metrics.BY_MODEL: 1, metrics.BY_END: len(ends), metrics.BY_CODE: len(CODES)}
-    count = sum(most[by] for metric in METRICS for by in metric.by)
-
-    assert f"at most {count} metrics" in OPERATIONS.read_text()
