@@ -127,7 +127,7 @@ class DeployedStack:
         return Function(
             deployed.handler,
             code,
-            {**deployed.environment, **added},
+            {**deployed.environment, "AWS_LAMBDA_FUNCTION_NAME": deployed.name, **added},
             timeout=deployed.timeout,
             concurrency=deployed.concurrency or CONCURRENCY,
             max_event_age=deployed.max_event_age or MAX_EVENT_AGE_SECONDS,

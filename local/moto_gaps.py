@@ -9,6 +9,7 @@ What it does not know: DynamoDB, which is left as it is, and whatever `terraform
 """
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.budgets.responses import BudgetsResponse
+from moto.logs.responses import LogsResponse
 
 Answer = tuple[int, dict[str, str], str]
 
@@ -131,6 +133,27 @@ def budgets_have_no_tags() -> None:
     _give(BudgetsResponse, create_budget, list_tags_for_resource)
 
 
+def logs_have_no_query_definitions() -> None:
+    """CloudWatch Logs answers whatever is about query definitions with 500."""
+    kept: dict[str, Any] = {}  # by the id
+
+    def put_query_definition(self: Any) -> str:
+        definition = json.loads(self.body)
+        definition.setdefault("queryDefinitionId", str(uuid.uuid4()))
+        kept[definition["queryDefinitionId"]] = definition
+        return json.dumps({"queryDefinitionId": definition["queryDefinitionId"]})
+
+    def describe_query_definitions(self: Any) -> str:
+        prefix = self._get_param("queryDefinitionNamePrefix", "")
+        found = [each for each in kept.values() if each["name"].startswith(prefix)]
+        return json.dumps({"queryDefinitions": found})
+
+    def delete_query_definition(self: Any) -> str:
+        return json.dumps({"success": bool(kept.pop(self._get_param("queryDefinitionId"), None))})
+
+    _give(LogsResponse, put_query_definition, describe_query_definitions, delete_query_definition)
+
+
 GAPS: tuple[Callable[[], None], ...] = (
     lambda_forgets_settings,
     lambda_keeps_the_first_event_invoke_config,
@@ -138,6 +161,7 @@ GAPS: tuple[Callable[[], None], ...] = (
     api_gateway_does_not_list,
     budgets_do_not_tell_subscribers,
     budgets_have_no_tags,
+    logs_have_no_query_definitions,
 )
 
 

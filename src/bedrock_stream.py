@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -89,15 +90,23 @@ class Model:
     retry_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The call came to nothing, and is made again."""
+
+
+Arrival = Event | Retried
+
+
 @contextmanager
 def answering(
     model: Model, prompt: Prompt, until: float, tick: float
-) -> Iterator[Iterator[list[Event]]]:
+) -> Iterator[Iterator[list[Arrival]]]:
     """Calls Bedrock at once, and gives the answer while it arrives; leaving the context hangs up.
 
-    The answer comes as lists of events, the very last of which is `Stopped`. A list is empty where
-    nothing came for `tick` seconds. At `until` (of `time.monotonic`) the answer is ended with
-    `Stopped("deadline")`.
+    The answer comes as lists of events, the very last of which is `Stopped`; a call that is made
+    again is among them. A list is empty where nothing came for `tick` seconds. At `until` (of
+    `time.monotonic`) the answer is ended with `Stopped("deadline")`.
 
     Raises:
         ChatError: Bedrock refused or the stream broke; what had arrived was given out before.
@@ -105,7 +114,10 @@ def answering(
     arrived: _Arrivals = SimpleQueue()
     line = _Line()
     reader = threading.Thread(
-        target=_read, args=(model, prompt, until, arrived, line), name="bedrock", daemon=True
+        target=copy_context().run,  # what its log lines are about
+        args=(_read, model, prompt, until, arrived, line),
+        name="bedrock",
+        daemon=True,
     )
     reader.start()
     try:
@@ -114,7 +126,7 @@ def answering(
         line.hang_up()
 
 
-def _batches(arrived: "_Arrivals", until: float, tick: float) -> Iterator[list[Event]]:
+def _batches(arrived: "_Arrivals", until: float, tick: float) -> Iterator[list[Arrival]]:
     while True:
         batch = _gather(arrived, until, tick)
         yield [event for event in batch if not isinstance(event, ChatError)]
@@ -125,13 +137,13 @@ def _batches(arrived: "_Arrivals", until: float, tick: float) -> Iterator[list[E
                 return
 
 
-def _gather(arrived: "_Arrivals", until: float, tick: float) -> list[Event | ChatError]:
+def _gather(arrived: "_Arrivals", until: float, tick: float) -> list[Arrival | ChatError]:
     """Waits for one event, then takes all that there are. An end of either kind is the last.
 
     What has arrived counts, also when the time is over by now: it was paid for.
     """
     left = until - time.monotonic()
-    batch: list[Event | ChatError] = []
+    batch: list[Arrival | ChatError] = []
     with suppress(Empty):
         batch.append(arrived.get(timeout=max(0.0, min(left, tick))))
         while True:
@@ -144,7 +156,7 @@ def _gather(arrived: "_Arrivals", until: float, tick: float) -> list[Event | Cha
 
 # -- the reading thread ----------------------------------------------------------------------------
 
-_Arrivals = SimpleQueue[Event | ChatError]
+_Arrivals = SimpleQueue[Arrival | ChatError]
 
 
 class _Line:
@@ -187,6 +199,7 @@ def _read(model: Model, prompt: Prompt, until: float, arrived: "_Arrivals", line
         if line.hung_up():
             return
         log.write("WARN", "stream.again", code=failure.code, cause=failure.cause)
+        arrived.put(Retried())
         if line.wait(wait):
             return
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

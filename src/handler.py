@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import log
+import metrics
 import services
 from formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
 from frames import (
@@ -56,7 +57,7 @@ from memory import (
 )
 from model_families import Prompt
 from records import dataclass
-from relay import Answer, Channel, Course, relay
+from relay import Channel, Course, relay
 from services import Services
 from transcript import reasoning_in
 from ws_sender import Sender
@@ -96,13 +97,14 @@ def handle(app: Services, event: Any, context: Context) -> Response:
     except (KeyError, TypeError, AttributeError) as error:
         log.write("ERROR", "event.not_understood", cause=type(error).__name__)
         return _status(400, "This is no event of a WebSocket API.")
+    log.about(**incoming.ids)
     try:
         return route(app, incoming)
-    except ChatError as error:
-        log.write("ERROR", "event.failed", **incoming.ids, code=error.code, cause=error.cause)
     except Exception as error:  # noqa: BLE001 - see the rules
-        log.write("ERROR", "event.failed", **incoming.ids, code="internal", cause=_where(error))
-    return _status(500, "Something failed on this side.")
+        metrics.failed("event.failed", app.settings.model_name, _told_as(error))
+        return _status(500, "Something failed on this side.")
+    finally:
+        log.about()
 
 
 # -- $connect and $disconnect ----------------------------------------------------------------------
@@ -160,6 +162,7 @@ class Asked:
 
     incoming: Incoming
     connection: Connection
+    session_id: str
     request_id: str
     reply: Sender
 
@@ -168,6 +171,7 @@ def message(app: Services, incoming: Incoming) -> Response:
     """Reads one frame and lets its action answer; whatever fails is told once, in one frame."""
     # API Gateway's id of the event stands in where the client gives none.
     request_id = request_id_in(incoming.body) or incoming.event_id
+    log.about(**incoming.ids, request_id=request_id)
     reply = _reply(app, incoming, request_id, DEFAULT_FORMAT)  # until the connection's is known
     try:
         connection = app.memory.connection(incoming.connection_id)
@@ -176,49 +180,46 @@ def message(app: Services, incoming: Incoming) -> Response:
             reply.post(SEED_PONG)
             return OK
         request = parse(incoming.body)
-        ACTIONS[type(request)](app, Asked(incoming, connection, request_id, reply), request)
+        session_id = request.session_id or connection.session_id
+        log.about(**incoming.ids, request_id=request_id, session=log.digest(session_id))
+        asked = Asked(incoming, connection, session_id, request_id, reply)
+        ACTIONS[type(request)](app, asked, request)
     except RedeliveredError:
-        log.write("INFO", "event.redelivered", **incoming.ids)
-    except ChatError as error:
-        _fail(app, incoming, reply, error)
+        log.write("INFO", "event.redelivered")
     except Exception as error:  # noqa: BLE001 - see the rules
-        failure = ChatError("internal", "Something failed on this side.", cause=_where(error))
-        _fail(app, incoming, reply, failure)
+        _fail(app, incoming, reply, _told_as(error))
     return OK
 
 
 def chat(app: Services, asked: Asked, request: Chat) -> None:
     """Asks the model."""
-    _turn(app, asked, request.session_id, request.body)
+    _turn(app, asked, request.body)
 
 
 def part(app: Services, asked: Asked, request: Part) -> None:
     """Asks the model, once the question is whole."""
-    session_id = request.session_id or asked.connection.session_id
     principal = asked.connection.principal
-    question = app.uploads.add(session_id, principal, asked.incoming.event_id, request)
+    question = app.uploads.add(asked.session_id, principal, asked.incoming.event_id, request)
     if question is not None and not question.strip():
         raise ChatError("invalid_request", "the parts are empty together")
     if question is not None:
-        _turn(app, asked, request.session_id, question)
+        _turn(app, asked, question)
 
 
 def go_on(app: Services, asked: Asked, request: Continue) -> None:
     """Asks the model for the rest of its last answer."""
-    _turn(app, asked, request.session_id, CONTINUE, goes_on=True)
+    del request
+    _turn(app, asked, CONTINUE, goes_on=True)
 
 
-def _turn(
-    app: Services, asked: Asked, session_id: str | None, question: str, *, goes_on: bool = False
-) -> None:
+def _turn(app: Services, asked: Asked, question: str, *, goes_on: bool = False) -> None:
     """One turn: claim, history, stream and relay, save, and the terminal frame."""
     settings = app.settings
-    session_id = session_id or asked.connection.session_id
     if len(question.encode()) > settings.max_input_bytes:
         raise ChatError("too_large", f"A message may have {settings.max_input_bytes} bytes.")
 
-    with app.leases.take(_claim(app, asked, session_id, question)) as lease:
-        recent = app.memory.recent(session_id, settings.history_turns)
+    with app.leases.take(_claim(app, asked, question)) as lease:
+        recent = app.memory.recent(asked.session_id, settings.history_turns)
         past = window(recent.newest_first, settings.history_tokens)
         if goes_on and not (past and past[-1].broke_off):
             raise ChatError("invalid_request", "There is no answer to continue.")
@@ -239,7 +240,8 @@ def _turn(
             cancel_when_gone=settings.on_disconnect == "cancel",
         )
         channel = Channel(asked.reply, app.leases, lease, asked.incoming.began_at)
-        answer = relay(app.model, prompt, Start(session_id, settings.model_name), channel, course)
+        start = Start(asked.session_id, settings.model_name)
+        answer = relay(app.model, prompt, start, channel, course)
         if not answer.turned_away:
             lease.used = tokens_used(answer.usage, prompt, answer.reasoning + answer.text)
         asked.reply.settle()
@@ -256,15 +258,14 @@ def _turn(
         )
         channel.save(turn, answer.end, asked.incoming.ends_at - TELLING_SECONDS)
     asked.reply.send([answer.end])
-    _log_turn(asked, session_id, turn, answer)
+    metrics.turned(settings.model_name, turn, answer, asked.reply)
 
 
 def stop(app: Services, asked: Asked, request: Stop) -> None:
     """Asks a running answer to end; its own terminal frame tells that it did."""
     _once(app, asked)
-    session_id = request.session_id or asked.connection.session_id
     app.sessions.stop(
-        session_id,
+        asked.session_id,
         asked.connection.principal,
         request.request_id,
         asked.incoming.sent_at,
@@ -280,7 +281,6 @@ def resume(app: Services, asked: Asked, request: Resume) -> None:
     """
     _once(app, asked)
     connection, wanted = asked.connection, str(request.request_id)
-    session_id = request.session_id or connection.session_id
     reply = _reply(app, asked.incoming, wanted, connection.format)
     listener = Listener(
         asked.incoming.event_id,
@@ -291,9 +291,9 @@ def resume(app: Services, asked: Asked, request: Resume) -> None:
     )
     until = min(_until(app, asked.incoming), time.monotonic() + 2 * LEASE_SECONDS)
     try:
-        if app.sessions.rejoin(session_id, connection.principal, wanted, listener, until):
+        if app.sessions.rejoin(asked.session_id, connection.principal, wanted, listener, until):
             return
-        reply.told = list(app.sessions.answered(session_id, wanted))
+        reply.told = list(app.sessions.answered(asked.session_id, wanted))
     except ChatError as error:
         if error.retryable:
             raise
@@ -306,15 +306,15 @@ def resume(app: Services, asked: Asked, request: Resume) -> None:
 def history(app: Services, asked: Asked, request: History) -> None:
     """Tells the session's newest turns, oldest first."""
     _once(app, asked)
-    session_id = request.session_id or asked.connection.session_id
-    turns, running = app.sessions.history(session_id, asked.connection.principal, request.limit)
+    principal = asked.connection.principal
+    turns, running = app.sessions.history(asked.session_id, principal, request.limit)
     asked.reply.send([tuple(_told(turn) for turn in turns), Done(running=running)])
 
 
 def clear(app: Services, asked: Asked, request: Clear) -> None:
     """Forgets the session's turns. The lease keeps a running answer from being saved behind it."""
-    session_id = request.session_id or asked.connection.session_id
-    with app.leases.take(_claim(app, asked, session_id)) as lease:
+    del request
+    with app.leases.take(_claim(app, asked)) as lease:
         count = app.sessions.forget(lease)
     asked.reply.send([Done(cleared=count)])
 
@@ -353,11 +353,11 @@ def _reply(app: Services, incoming: Incoming, request_id: str, wire_format: str)
     return Sender(poster, incoming.connection_id, encoder, posting_until, last)
 
 
-def _claim(app: Services, asked: Asked, session_id: str, question: str = "") -> Claim:
+def _claim(app: Services, asked: Asked, question: str = "") -> Claim:
     settings = app.settings
     most = settings.history_tokens + settings.max_output_tokens
     return Claim(
-        session_id=session_id,
+        session_id=asked.session_id,
         principal=asked.connection.principal,
         payer=asked.connection.payer,
         request_id=asked.request_id,
@@ -397,33 +397,18 @@ def _fail(app: Services, incoming: Incoming, reply: Sender, error: ChatError) ->
         told = told or not app.memory.first_delivery(f"{incoming.event_id}#failed")
     if not told:
         reply.send([Failed(error)])
-    level = "ERROR" if error.code == "internal" else "INFO"
-    log.write(level, "request.failed", **incoming.ids, code=error.code, cause=error.cause)
-
-
-def _log_turn(asked: Asked, session_id: str, turn: Turn, answer: Answer) -> None:
-    failure = answer.end.error if isinstance(answer.end, Failed) else None
-    log.write(
-        "WARN" if failure else "INFO",
-        "turn",
-        **asked.incoming.ids,
-        request_id=asked.request_id,
-        session=log.digest(session_id),
-        turn=turn.number,
-        state=turn.state,
-        code=failure and failure.code,
-        cause=failure and failure.cause,
-        stop_reason=answer.stop_reason or None,
-        input_tokens=answer.usage.prompt_tokens,
-        output_tokens=answer.usage.output_tokens,
-        posts=asked.reply.posts,
-        delivery=asked.reply.delivery,
-        **{f"{name}_ms": value for name, value in answer.latency_ms.items()},
-    )
+    metrics.failed("request.failed", app.settings.model_name, error)
 
 
 def _status(status: int, message: str) -> Response:
     return {"statusCode": status, "body": message}
+
+
+def _told_as(error: Exception) -> ChatError:
+    """The failure as a client may hear of it."""
+    if isinstance(error, ChatError):
+        return error
+    return ChatError("internal", "Something failed on this side.", cause=_where(error))
 
 
 def _where(error: Exception) -> str:

@@ -16,11 +16,12 @@ from dataclasses import field
 import bedrock_stream
 import log
 import transcript
+from bedrock_stream import Arrival, Retried
 from formats import FORMATS
 from frames import ChatError, Done, Failed, Start
 from leases import LOOK_SECONDS, RENEW_SECONDS, Kept, Lease, Leases, Listener, News
 from memory import Turn
-from model_families import Event, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
+from model_families import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 from records import dataclass
 from ws_sender import Sender
 
@@ -41,7 +42,8 @@ class Answer:
     """What came of a call to the model. `end` is the frame that says so.
 
     `reasoning` is what the model thought, shown or not. `latency_ms` has `total` and, where
-    anything was said, `first_token`, since the event arrived.
+    anything was said, `first_token`, since the event arrived; `wait_ms` is the part of the latter
+    that was Bedrock's. `deltas` counts what there was to tell, `retries` the calls made again.
     """
 
     text: str
@@ -50,6 +52,9 @@ class Answer:
     usage: Usage
     end: Done | Failed
     latency_ms: Mapping[str, int]
+    wait_ms: int | None
+    deltas: int
+    retries: int
 
     @property
     def turned_away(self) -> bool:
@@ -148,15 +153,18 @@ class Course:
 
 @dataclass(slots=True)
 class _Heard:
-    """What the model has said so far."""
+    """What the model has said so far. `called_ms` is when it was asked."""
 
+    called_ms: int
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     stop_reason: str = ""
     first_token_ms: int | None = None
+    deltas: int = 0
+    retries: int = 0
 
-    def take(self, event: Event, ms: int) -> None:
+    def take(self, event: Arrival, ms: int) -> None:
         match event:
             case TextDelta():
                 self.text.append(event.text)
@@ -168,6 +176,8 @@ class _Heard:
                 self.usage = self.usage.updated(event)
             case Stopped():
                 self.stop_reason = event.reason
+            case Retried():
+                self.retries += 1
 
 
 def relay(
@@ -178,14 +188,16 @@ def relay(
     `start` is posted while Bedrock is already being called.
     """
     shown = (TextDelta, ReasoningDelta) if course.show_reasoning else (TextDelta,)
-    reply, heard, failure = channel.reply, _Heard(), None
+    reply, heard, failure = channel.reply, _Heard(channel.ms()), None
     try:
         with bedrock_stream.answering(model, prompt, course.until, LOOK_SECONDS) as batches:
             reply.send([start])
             for batch in batches:
                 for event in batch:
                     heard.take(event, channel.ms())
-                reply.send(event for event in batch if isinstance(event, shown))
+                deltas = [event for event in batch if isinstance(event, shown)]
+                heard.deltas += len(deltas)
+                reply.send(deltas)
                 heard.stop_reason = heard.stop_reason or _broken_off(channel, heard, course)
                 if heard.stop_reason:
                     break
@@ -206,8 +218,8 @@ def _broken_off(channel: Channel, heard: _Heard, course: Course) -> str:
 
 
 def _answer(heard: _Heard, failure: ChatError | None, total_ms: int, model: str) -> Answer:
-    first = {} if heard.first_token_ms is None else {"first_token": heard.first_token_ms}
-    latency = {**first, "total": total_ms}
+    first = heard.first_token_ms
+    latency = {**({} if first is None else {"first_token": first}), "total": total_ms}
     return Answer(
         text="".join(heard.text),
         reasoning="".join(heard.reasoning),
@@ -215,4 +227,7 @@ def _answer(heard: _Heard, failure: ChatError | None, total_ms: int, model: str)
         usage=heard.usage,
         end=Failed(failure) if failure else Done(heard.stop_reason, heard.usage, latency, model),
         latency_ms=latency,
+        wait_ms=None if first is None else first - heard.called_ms,
+        deltas=heard.deltas,
+        retries=heard.retries,
     )

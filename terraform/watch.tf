@@ -1,4 +1,5 @@
-# Whether it works: logs, what is counted in them, alarms, one dashboard, and what it may cost.
+# Whether it works: logs, queries of them, alarms, one dashboard, and what it may cost. How to answer
+# an alarm: docs/operations.md.
 
 # -- logs ------------------------------------------------------------------------------------------
 
@@ -25,50 +26,31 @@ resource "aws_cloudwatch_log_group" "authorizer" {
   retention_in_days = var.log_retention_days
 }
 
+# Saved in Logs Insights, in a folder of the deployment's name.
+resource "aws_cloudwatch_query_definition" "each" {
+  for_each = fileset("${path.module}/queries", "*.txt")
+
+  name            = "${var.name}/${trimsuffix(each.key, ".txt")}"
+  log_group_names = [aws_cloudwatch_log_group.function.name]
+  query_string    = trimspace(file("${path.module}/queries/${each.key}"))
+}
+
 # -- what is counted -------------------------------------------------------------------------------
 
 locals {
-  # Metrics of our own, made from the function's log lines (src/handler.py writes them; src/log.py says
-  # how). All their names are here.
-  metrics    = var.name
-  first_word = "FirstTokenMilliseconds"
-  failures   = "Failures"
+  # Metrics of our own: the function writes them into its log (src/metrics.py has their names), and
+  # CloudWatch reads them there. The namespace is the function's name.
+  ours     = var.name
+  of_model = { Model = basename(var.model_id) } # an ARN's last part, as clients are told it
 
   of_function = { FunctionName = aws_lambda_function.chat.function_name }
+  of_logs     = { LogGroupName = aws_cloudwatch_log_group.function.name }
   of_api      = { ApiId = aws_apigatewayv2_api.chat.id, Stage = var.stage }
   of_table    = { TableName = aws_dynamodb_table.conversations.name }
   of_queue    = { QueueName = local.dead_letters }
 
   # A stream is ended deadline_seconds before Lambda's timeout. Past half of that, saving was slow.
   late_ms = floor(1000 * (var.timeout_seconds - var.deadline_seconds / 2))
-}
-
-resource "aws_cloudwatch_log_metric_filter" "first_word" {
-  name           = "first-token"
-  log_group_name = aws_cloudwatch_log_group.function.name
-  pattern        = "{ $.event = \"turn\" && $.first_token_ms >= 0 }"
-
-  metric_transformation {
-    namespace = local.metrics
-    name      = local.first_word
-    value     = "$.first_token_ms"
-    unit      = "Milliseconds"
-  }
-}
-
-# Every line with a code is a request that failed; the codes are the protocol's, a dozen.
-resource "aws_cloudwatch_log_metric_filter" "failures" {
-  name           = "failures"
-  log_group_name = aws_cloudwatch_log_group.function.name
-  pattern        = "{ $.code = \"*\" }"
-
-  metric_transformation {
-    namespace  = local.metrics
-    name       = local.failures
-    value      = "1"
-    unit       = "Count"
-    dimensions = { code = "$.code" }
-  }
 }
 
 # -- alarms ----------------------------------------------------------------------------------------
@@ -115,15 +97,31 @@ locals {
       }
       first-token-slow = {
         why       = "One in ten answers takes more than ten seconds to begin."
-        namespace = local.metrics, metric = local.first_word, of = {}, statistic = "p90", above = 10000, periods = 3
+        namespace = local.ours, metric = "FirstTokenLatency", of = local.of_model, statistic = "p90", above = 10000, periods = 3
       }
       failures-internal = {
         why       = "A fault on our side, told to the client as internal."
-        namespace = local.metrics, metric = local.failures, of = { code = "internal" }, statistic = "Sum", above = 0, periods = 1
+        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "internal" }), statistic = "Sum", above = 0, periods = 1
       }
       failures-model-unavailable = {
-        why       = "Bedrock cannot be reached or may not be used: model access, permissions, quotas."
-        namespace = local.metrics, metric = local.failures, of = { code = "model_unavailable" }, statistic = "Sum", above = 0, periods = 1
+        why       = "Bedrock cannot be reached or may not be used: model access, permissions, an outage."
+        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "model_unavailable" }), statistic = "Sum", above = 0, periods = 1
+      }
+      failures-model-error = {
+        why       = "The model fails more than now and then, or its streams break."
+        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "model_error" }), statistic = "Sum", above = 5, periods = 2
+      }
+      failures-throttled = {
+        why       = "Bedrock or DynamoDB turns requests away, and trying again did not help."
+        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "throttled" }), statistic = "Sum", above = 5, periods = 2
+      }
+      metrics-unreadable = {
+        why       = "CloudWatch could not read metrics out of a log line: the alarms on our own metrics may be blind."
+        namespace = "AWS/Logs", metric = "EMFParsingErrors", of = local.of_logs, statistic = "Sum", above = 0, periods = 1
+      }
+      metrics-invalid = {
+        why       = "CloudWatch read metrics in a log line and refused them: the alarms on our own metrics may be blind."
+        namespace = "AWS/Logs", metric = "EMFValidationErrors", of = local.of_logs, statistic = "Sum", above = 0, periods = 1
       }
       table-reads-throttled = {
         why       = "DynamoDB turned reads away."
@@ -184,8 +182,24 @@ resource "aws_sns_topic_subscription" "email" {
 locals {
   # Each row is one graph: its metrics as [namespace, metric, dimensions, statistic].
   graphs = {
-    "Answers: until the first words (ms)" = [
-      for statistic in ["p50", "p90", "p99"] : [local.metrics, local.first_word, {}, statistic]
+    "Answers: until the first words, and Bedrock's part of it (ms)" = concat(
+      [for statistic in ["p50", "p90", "p99"] : [local.ours, "FirstTokenLatency", local.of_model, statistic]],
+      [for statistic in ["p50", "p90"] : [local.ours, "BedrockWait", local.of_model, statistic]],
+    )
+    "Answers: until the end (ms)" = [
+      for statistic in ["p50", "p90", "p99"] : [local.ours, "TurnLatency", local.of_model, statistic]
+    ]
+    "Tokens" = [
+      for metric in ["InputTokens", "OutputTokens", "CacheReadTokens", "CacheWriteTokens"] : [local.ours, metric, local.of_model, "Sum"]
+    ]
+    "Posts, and deltas in each" = [
+      [local.ours, "Posts", local.of_model, "Sum"],
+      [local.ours, "DeltasPerPost", local.of_model, "Average"],
+    ]
+    "Questions, called again, over budget" = [
+      [local.ours, "Turns", local.of_model, "Sum"],
+      [local.ours, "Retries", local.of_model, "Sum"],
+      [local.ours, "Failures", merge(local.of_model, { Code = "over_budget" }), "Sum"],
     ]
     "Function: invocations, errors, throttles" = [
       for metric in ["Invocations", "Errors", "Throttles"] : ["AWS/Lambda", metric, local.of_function, "Sum"]
@@ -211,14 +225,20 @@ locals {
     ]
   }
 
-  # The codes that occur are found by themselves.
-  failures_by_code = [[{
-    expression = "SEARCH('{${local.metrics},code} MetricName=\"${local.failures}\"', 'Sum', 300)"
-    label      = "", id = "failures"
-  }]]
+  # What occurs is found by itself, of every model. Quotes: CloudWatch User Guide, "CloudWatch search
+  # expression syntax", asks for them where a name has more than letters and digits.
+  searched = {
+    "Answers: how they ended" = ["Turns", "StopReason"]
+    "Failures, by code"       = ["Failures", "Code"]
+  }
 
   drawn = merge(
-    { "Failures, by code" = local.failures_by_code },
+    {
+      for title, row in local.searched : title => [[{
+        expression = "SEARCH('{\"${local.ours}\",Model,${row[1]}} MetricName=\"${row[0]}\"', 'Sum', 300)"
+        label      = "", id = "found"
+      }]]
+    },
     {
       for title, rows in local.graphs : title => [
         for row in rows : concat([row[0], row[1]], flatten([for name, value in row[2] : [name, value]]), [{ stat = row[3] }])

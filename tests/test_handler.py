@@ -1,5 +1,6 @@
 import base64
 import json
+import secrets
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from bedrock_stream import Model, client_config
 from budget import Budget
 from frames import ChatError
 from leases import Leases
+from log import digest
 from memory import Memory, Turn
 from model_families import UnknownModelError, family_of
 from posting import Poster
@@ -759,6 +761,10 @@ def test_seed_client(chatting: Chatting) -> None:
 # the log
 
 
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
 def test_the_log_tells_counts_and_no_words(
     chatting: Chatting, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -768,22 +774,69 @@ def test_the_log_tells_counts_and_no_words(
     chatting.say("{broken secret-question", "c2=")
     chatting.script(fault={"before": "ThrottlingException", "message": "secret-question"})
     out = capsys.readouterr().out
-    lines = [json.loads(line) for line in out.splitlines()]
+    turn, refused, failed = [json.loads(line) for line in out.splitlines()]
 
-    assert ["turn", "request.failed", "turn"] == [line["event"] for line in lines]
-    turn = lines[0]
-    assert ("r-1", "complete", "end_turn") == (
-        turn["request_id"],
+    assert ["turn", "request.failed", "turn"] == [line["event"] for line in (turn, refused, failed)]
+    assert ("complete", "end_turn", "ok") == (
         turn["state"],
-        turn["stop_reason"],
+        turn["StopReason"],
+        turn["delivery"],
     )
-    assert turn["posts"] >= 3
-    assert turn["output_tokens"] > 0
-    assert turn["total_ms"] >= turn["first_token_ms"]
-    assert ("throttled", "bedrock ThrottlingException") == (lines[2]["code"], lines[2]["cause"])
+    assert turn["Posts"] >= 3
+    assert turn["OutputTokens"] > 0
+    assert turn["TurnLatency"] >= turn["FirstTokenLatency"] >= turn["BedrockWait"]
+    assert ("throttled", "bedrock ThrottlingException") == (failed["Code"], failed["cause"])
+    assert (1, 1) == (failed["Turns"], failed["Failures"])
+    assert ("INFO", "WARN") == (refused["level"], failed["level"])
     assert "secret-question" not in out
     assert "session-Zanzibar" not in out
     assert "You said" not in out
+
+
+def test_every_line_tells_what_it_is_about(
+    chatting: Chatting, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the reading thread's: one request's whole story is found by its id, or its session's."""
+    monkeypatch.setattr("bedrock_stream.FIRST_PAUSE_SECONDS", 0.01)
+    chatting.app = replace(chatting.app, model=replace(chatting.app.model, retry_seconds=20.0))
+    fault = {"before": "ThrottlingException", "times": 2, "message": secrets.token_hex(8)}
+    order = {"chunks": 2, "fault": fault}
+    chatting.say({"body": "/script " + json.dumps(order), "request_id": "r-1"})
+    chatting.say({"body": "again", "request_id": "r-1"})
+    handler.handle(chatting.app, {}, chatting.clock)
+    *about, nothing = lines(capsys)
+    again, again_too, turn, duplicate = about
+
+    assert ["stream.again", "turn", "request.failed"] == [
+        line["event"] for line in (again, turn, duplicate)
+    ]
+    assert again_too["event"] == again["event"]
+    assert 2 == turn["Retries"]
+    assert {("c=", "r-1", digest("s"))} == {
+        (line["connection_id"], line["request_id"], line["session"]) for line in about
+    }
+    assert again["event_id"] == turn["event_id"] != duplicate["event_id"]
+    assert {"timestamp", "level", "event", "cause"} == nothing.keys()
+
+
+def test_a_stranger_is_not_counted_as_a_fault(
+    chatting: Chatting, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours is an ERROR with its place in the code; what a client did wrong is none."""
+    chatting.say("{broken")
+    monkeypatch.setattr(chatting.app.memory, "connection", lambda _: 1 // 0)
+    chatting.say("hello")
+    chatting.connect("new=", session_id="x")
+    monkeypatch.setattr(chatting.app.memory, "connect", lambda _: 1 // 0)
+    chatting.connect("new=", session_id="x")
+    told = [(line["level"], line["event"], line["Code"], line["cause"]) for line in lines(capsys)]
+
+    assert ("INFO", "request.failed", "invalid_request", "") == told[0]
+    assert [
+        ("ERROR", "request.failed", "internal"),
+        ("ERROR", "event.failed", "internal"),
+    ] == [each[:3] for each in told[1:]]
+    assert all("ZeroDivisionError at test_handler.py:" in each[3] for each in told[1:])
 
 
 # the entry point

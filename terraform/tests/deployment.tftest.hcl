@@ -248,7 +248,7 @@ run "nothing_chosen" {
   }
 
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.chat.dashboard_body).widgets) == 9
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.chat.dashboard_body).widgets) == 14
     error_message = "The dashboard has a graph for each thing to look at."
   }
 

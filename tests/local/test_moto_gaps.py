@@ -135,6 +135,23 @@ def tags_of_a_budget(url: str) -> bool:
     return bool([{"Key": "project", "Value": "chat"}] == found["ResourceTags"])
 
 
+def query_definitions(url: str) -> bool:
+    logs = client(url, "logs")
+    first = {"name": "chat/one", "queryString": "limit 1", "logGroupNames": ["g"]}
+    made = logs.put_query_definition(**first)["queryDefinitionId"]
+    other = logs.put_query_definition(name="b", queryString="limit 2")["queryDefinitionId"]
+    changed = {**first, "queryString": "limit 3", "queryDefinitionId": made}
+    logs.put_query_definition(**changed)
+    found = logs.describe_query_definitions(queryDefinitionNamePrefix="chat/")["queryDefinitions"]
+    gone = [logs.delete_query_definition(queryDefinitionId=each) for each in (made, other, made)]
+    left = logs.describe_query_definitions()["queryDefinitions"]
+    return bool(
+        [changed] == found
+        and [True, True, False] == [each["success"] for each in gone]
+        and not left
+    )
+
+
 PROBES: Mapping[Callable[[], None], Callable[[str], bool]] = {
     moto_gaps.lambda_forgets_settings: settings_of_a_function,
     moto_gaps.lambda_keeps_the_first_event_invoke_config: second_event_invoke_config,
@@ -142,6 +159,7 @@ PROBES: Mapping[Callable[[], None], Callable[[str], bool]] = {
     moto_gaps.api_gateway_does_not_list: listed_authorizers_and_route_responses,
     moto_gaps.budgets_do_not_tell_subscribers: subscribers_of_a_budget,
     moto_gaps.budgets_have_no_tags: tags_of_a_budget,
+    moto_gaps.logs_have_no_query_definitions: query_definitions,
 }
 
 

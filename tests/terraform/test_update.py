@@ -159,7 +159,7 @@ LISTINGS: Mapping[str, Listing] = {
     "topics": Listing("sns", lambda c: c.list_topics()["Topics"]),
     "subscriptions": Listing("sns", lambda c: c.list_subscriptions()["Subscriptions"]),
     "log groups": Listing("logs", lambda c: c.describe_log_groups()["logGroups"]),
-    "metric filters": Listing("logs", lambda c: c.describe_metric_filters()["metricFilters"]),
+    "queries": Listing("logs", lambda c: c.describe_query_definitions()["queryDefinitions"]),
     "alarms": Listing("cloudwatch", lambda c: c.describe_alarms()["MetricAlarms"]),
     "dashboards": Listing("cloudwatch", lambda c: c.list_dashboards()["DashboardEntries"]),
     "budgets": Listing("budgets", lambda c: c.describe_budgets(AccountId=ACCOUNT)["Budgets"]),

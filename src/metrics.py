@@ -1,0 +1,124 @@
+"""What an operator hears of a turn, and of a failure: one line of the log, and the metrics in it.
+
+Rules
+- The line is in CloudWatch's embedded metric format: `_aws` says which of its fields are metrics.
+  These, and their dimensions, are spelled as AWS spells metrics; the other fields are not.
+- `METRICS` has all of them. The dashboard and the alarms (terraform/watch.tf) and
+  docs/operations.md use the same names, and the tests compare.
+- A dimension has few values, for each combination is a metric of its own, and is billed.
+- What is zero or unknown stands in the line and is no metric of it: CloudWatch bills a metric by
+  the hours in which it has a value.
+
+Source: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
+"""
+
+import os
+import time
+from typing import Any
+
+import log
+from frames import ChatError, Failed
+from memory import Turn
+from model_families import ReasoningDelta, TextDelta
+from records import dataclass
+from relay import Answer
+from ws_sender import Sender
+
+Dimensions = tuple[str, ...]
+
+BY_MODEL: Dimensions = ("Model",)
+BY_END: Dimensions = ("Model", "StopReason")
+BY_CODE: Dimensions = ("Model", "Code")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row: a field of the line, and each set of dimensions that it is counted by."""
+
+    name: str
+    unit: str
+    meaning: str
+    by: tuple[Dimensions, ...] = (BY_MODEL,)
+
+
+METRICS = (
+    Metric("Turns", "Count", "questions that were put to the model", (BY_MODEL, BY_END)),
+    Metric("Failures", "Count", "requests that ended in an error frame", (BY_CODE,)),
+    Metric(
+        "FirstTokenLatency",
+        "Milliseconds",
+        "from the event's arrival in the function to the first words from Bedrock",
+    ),
+    Metric(
+        "BedrockWait",
+        "Milliseconds",
+        "the part of it that was Bedrock's: from the first call on, repeated calls included",
+    ),
+    Metric(
+        "TurnLatency",
+        "Milliseconds",
+        "from the event's arrival to the answer's end, before it is saved",
+    ),
+    Metric("InputTokens", "Count", "the whole prompt, what came from a cache included"),
+    Metric("OutputTokens", "Count", "the answer, reasoning included"),
+    Metric("CacheReadTokens", "Count", "the part of the prompt that Bedrock had in its cache"),
+    Metric("CacheWriteTokens", "Count", "the part that it put there"),
+    Metric("Posts", "Count", "calls to `@connections`, those that failed included"),
+    Metric("DeltasPerPost", "Count", "how many of Bedrock's deltas went out in one frame"),
+    Metric("Retries", "Count", "calls to Bedrock that were made again"),
+)
+
+
+def turned(model: str, turn: Turn, answer: Answer, reply: Sender) -> None:
+    """Tells of a question that the model was asked, however that ended."""
+    failure = answer.end.error if isinstance(answer.end, Failed) else None
+    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in reply.told)
+    _write(
+        "INFO" if failure is None else _level(failure, "WARN"),
+        "turn",
+        turn=turn.number,
+        state=turn.state,
+        cause=failure and failure.cause,
+        delivery=reply.delivery,
+        Model=model,
+        StopReason=answer.stop_reason or None,
+        Code=failure and failure.code,
+        Turns=1,
+        Failures=int(failure is not None),
+        FirstTokenLatency=answer.latency_ms.get("first_token"),
+        BedrockWait=answer.wait_ms,
+        TurnLatency=answer.latency_ms["total"],
+        InputTokens=answer.usage.prompt_tokens,
+        OutputTokens=answer.usage.output_tokens,
+        CacheReadTokens=answer.usage.cache_read_tokens,
+        CacheWriteTokens=answer.usage.cache_write_tokens,
+        Posts=reply.posts,
+        DeltasPerPost=round(answer.deltas / frames, 2) if frames else None,
+        Retries=answer.retries,
+    )
+
+
+def failed(event: str, model: str, error: ChatError) -> None:
+    """Tells of anything else that came to no good end."""
+    level = _level(error, "INFO")
+    _write(level, event, cause=error.cause, Model=model, Code=error.code, Failures=1)
+
+
+def _level(error: ChatError, otherwise: str) -> str:
+    return "ERROR" if error.code == "internal" else otherwise
+
+
+def _write(level: str, event: str, **fields: Any) -> None:
+    definitions: dict[tuple[Dimensions, ...], list[dict[str, str]]] = {}
+    for metric in METRICS:
+        if fields.get(metric.name):
+            by = tuple(each for each in metric.by if all(fields[name] for name in each))
+            definition = {"Name": metric.name, "Unit": metric.unit}
+            definitions.setdefault(by, []).append(definition)
+    namespace = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "local")  # as terraform/watch.tf has it
+    directives = [
+        {"Namespace": namespace, "Dimensions": by, "Metrics": each}
+        for by, each in definitions.items()
+    ]
+    embedded = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
+    log.write(level, event, **fields, _aws=embedded)

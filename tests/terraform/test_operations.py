@@ -1,0 +1,235 @@
+"""What the function writes, and what reads it: alarms, dashboard, queries, and the page for people.
+
+The lines are those of the deployed zip, printed in real Lambda runtime clients; the rest is read
+back from where it was applied.
+"""
+
+import json
+import re
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from deployments import FIRST, PATIENCE, Site, ann
+from embedded import data
+from people import script
+
+import log
+import metrics
+from deploy import terraform
+from frames import CODES
+from local.deployed import client
+from metrics import METRICS
+from native import STOP_REASONS
+from relay import STATES
+
+pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
+
+PAGE = (terraform.ROOT / "docs" / "operations.md").read_text()
+WATCH = (terraform.FOLDER / "watch.tf").read_text()
+QUERIES = {each.stem: each.read_text().strip() for each in terraform.FOLDER.glob("queries/*.txt")}
+
+# Every metric of ours with each set of dimensions that it is counted by.
+OURS = {(metric.name, frozenset(by)) for metric in METRICS for by in metric.by}
+
+SEARCH = re.compile(r"""SEARCH\('\{"(.+?)",([\w,]+)\} MetricName="(\w+)"', 'Sum', 300\)""")
+
+
+@pytest.fixture(scope="module")
+def since(site: Site) -> Mapping[str, int]:
+    """How much there was before these conversations."""
+    site.serving(FIRST)
+    return {"lines": len(site.log), "requests": len(site.requests)}
+
+
+@pytest.fixture(scope="module")
+def written(site: Site, since: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The lines of a turn, of one that was called again, of one that failed, and of a refusal."""
+    once = {"before": "ThrottlingException", "times": 1, "message": secrets.token_hex(8)}
+    with ann(site.serving(FIRST)) as person:
+        person.say("hello")
+        person.say(script(fault=once))
+        person.say(script(fault={"before": "AccessDeniedException"}))
+        person.say({"action": "nope"})
+    deadline = time.monotonic() + PATIENCE
+    while len(found := list(lines(site, since["lines"]))) < 5:
+        assert time.monotonic() < deadline, f"only {found}"
+        time.sleep(0.05)
+    return found
+
+
+def lines(site: Site, start: int) -> Iterator[dict[str, Any]]:
+    """What the function itself wrote."""
+    for line in site.log[start:]:
+        if line.startswith("{") and '"xray_trace_id"' in line:
+            yield json.loads(line)
+
+
+# -- what the function writes ----------------------------------------------------------------------
+
+
+def test_lines_come_out_as_they_went_in(written: list[dict[str, Any]]) -> None:
+    """With Lambda's JSON log format, the runtime adds nothing: CloudWatch gets the format whole."""
+    told = [line for line in written if "_aws" in line]
+    found = [[each.name for each in data(json.dumps(line))] for line in told]
+
+    assert ["turn", "stream.again", "turn", "turn", "request.failed"] == [
+        line["event"] for line in written
+    ]
+    assert ["Retries" in names for names in found] == [False, True, False, False]
+    assert ["Failures" in names for names in found] == [False, False, True, True]
+    assert ["timestamp", "level", "event"] == list(told[0])[:3]
+
+
+def test_a_trace_goes_through(
+    site: Site, since: Mapping[str, int], written: list[dict[str, Any]]
+) -> None:
+    """The id in an event's lines goes along with each of its calls, to every service."""
+    traces = {line["xray_trace_id"] for line in written}
+    carried: dict[str, set[str]] = {}
+    for request in site.requests[since["requests"] :]:
+        header = request.headers.get("x-amzn-trace-id", "none")
+        carried.setdefault(request.scope[1], set()).add(header.split(";")[0].removeprefix("Root="))
+
+    assert {"bedrock", "dynamodb", "execute-api"} == carried.keys()
+    assert 4 == len(traces)  # the call that was made again is of its turn's event
+    assert traces <= carried["execute-api"] & carried["dynamodb"]
+    assert carried["bedrock"] < traces
+    assert not any("none" in ids for ids in carried.values())
+
+
+# -- what reads it ---------------------------------------------------------------------------------
+
+
+def test_alarms_look_at_what_is_written(site: Site, written: list[dict[str, Any]]) -> None:
+    """Namespace, name and dimensions of each alarm on a metric of ours are the code's."""
+    found = [each for line in written if "_aws" in line for each in data(json.dumps(line))]
+    namespaces = {each.namespace for each in found}
+    models = {each.dimensions["Model"] for each in found}
+    alarms = client(site.url, "cloudwatch").describe_alarms()["MetricAlarms"]
+    ours = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
+    dimensions = [{each["Name"]: each["Value"] for each in alarm["Dimensions"]} for alarm in ours]
+
+    assert namespaces == {alarm["Namespace"] for alarm in ours} == {site.read().function.name}
+    assert OURS >= {
+        (alarm["MetricName"], frozenset(by)) for alarm, by in zip(ours, dimensions, strict=True)
+    }
+    assert models == {by["Model"] for by in dimensions}
+    assert CODES.keys() >= {by["Code"] for by in dimensions if "Code" in by}
+
+
+def test_the_dashboard_shows_what_is_written(site: Site, written: list[dict[str, Any]]) -> None:
+    """Every metric of ours, by each of its dimensions, is on it, and no other."""
+    cloudwatch = client(site.url, "cloudwatch")
+    [entry] = cloudwatch.list_dashboards()["DashboardEntries"]
+    body = cloudwatch.get_dashboard(DashboardName=entry["DashboardName"])["DashboardBody"]
+    drawn = [row for each in json.loads(body)["widgets"] for row in each["properties"]["metrics"]]
+    shown, models = set(), set()
+    for row in drawn:
+        if isinstance(row[0], dict):
+            match = SEARCH.fullmatch(row[0]["expression"])
+            assert match, row
+            namespace, by, name = match.groups()
+            shown.add((namespace, name, frozenset(by.split(","))))
+        elif not row[0].startswith("AWS/"):
+            namespace, name, *pairs = row[:-1]
+            dimensions = dict(zip(pairs[::2], pairs[1::2], strict=True))
+            models.add(dimensions["Model"])
+            shown.add((namespace, name, frozenset(dimensions)))
+
+    assert {(site.read().function.name, *each) for each in OURS} == shown
+    assert {line["Model"] for line in written if "Model" in line} == models
+
+
+def test_queries_are_saved(site: Site) -> None:
+    """Each file is one, under the deployment's name, on the function's log group."""
+    name = site.read().function.name
+    found = client(site.url, "logs").describe_query_definitions()["queryDefinitions"]
+
+    assert {f"{name}/{query}": text for query, text in QUERIES.items()} == {
+        each["name"]: each["queryString"] for each in found
+    }
+    assert {f"/aws/lambda/{name}"} == {group for each in found for group in each["logGroupNames"]}
+
+
+COMMANDS = {"filter", "fields", "stats", "sort", "limit", "by", "as", "and", "desc", "asc"}
+
+
+def read_by(query: str) -> set[str]:
+    """The fields that a query reads."""
+    bare = re.sub(r'"[^"]*"|\bas \w+|\bbin\(\w+\)|\w+\(|\b\d+\b', " ", query)
+    made = set(re.findall(r"\bas (\w+)", query))
+    return set(re.findall(r"@?[a-zA-Z_][\w.]*", bare)) - COMMANDS - made
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_queries_read_what_is_written(written: list[dict[str, Any]], name: str) -> None:
+    """Each field is one of the function's lines, or of Lambda's own report."""
+    there = {key for line in written for key in line}
+    unknown = {each for each in read_by(QUERIES[name]) - there if not each.startswith("@")}
+
+    assert unknown <= {
+        "type",
+        "record.metrics.initDurationMs",
+        "record.metrics.maxMemoryUsedMB",
+    }
+
+
+# -- docs/operations.md ----------------------------------------------------------------------------
+
+
+def test_the_page_has_every_metric() -> None:
+    """Its table is the code's: name, unit, dimensions and meaning."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+?) \| (.+?) \|$", PAGE, re.MULTILINE)
+
+    assert [
+        (
+            metric.name,
+            metric.unit,
+            "; ".join(" and ".join(f"`{name}`" for name in by) for by in metric.by),
+            metric.meaning,
+        )
+        for metric in METRICS
+    ] == rows
+
+
+def test_the_page_counts_what_is_billed() -> None:
+    """The most metrics that one model can have are the number that the page multiplies."""
+    ends = {*STOP_REASONS.values(), *STATES, "other"}
+    most = {metrics.BY_MODEL: 1, metrics.BY_END: len(ends), metrics.BY_CODE: len(CODES)}
+    count = sum(most[by] for metric in METRICS for by in metric.by)
+
+    assert f"at most {count} metrics" in PAGE
+
+
+def test_the_page_has_every_alarm() -> None:
+    """Each has a section that begins with its reason, in watch.tf's order; there is no other."""
+    alarms = re.findall(r'^      ([a-z-]+) = \{\n        why +=? "(.+)"$', WATCH, re.MULTILINE)
+    sections = PAGE.split("\n## Alarms\n")[1].split("\n## ")[0]
+
+    assert alarms
+    assert alarms == re.findall(r"^### `([a-z-]+)`\n\n(.+)$", sections, re.MULTILINE)
+
+
+def test_the_page_has_every_query() -> None:
+    """Its table names the files."""
+    row = re.compile(r"^\| \[`([\w-]+)`\]\(\.\./terraform/queries/([\w-]+)\.txt\)", re.MULTILINE)
+
+    assert sorted((name, name) for name in QUERIES) == sorted(row.findall(PAGE))
+
+
+def test_the_pages_digest_is_the_logs() -> None:
+    """What it says to type makes of a session's id what stands in the log."""
+    [command] = re.findall(r"^(printf .*sha256sum.*)$", PAGE, re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        env={"SESSION_ID": "a session's", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert log.digest("a session's") == done.stdout.strip()

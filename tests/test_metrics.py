@@ -1,0 +1,160 @@
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from embedded import Datum, data
+from jsonschema import ValidationError
+
+import metrics
+from frames import CODES, ChatError, Done, Failed, Start
+from memory import Turn
+from metrics import METRICS
+from model_families import Usage
+from model_types import TextDelta
+from relay import Answer
+
+MODEL = "global.anthropic.claude-sonnet-4-6"
+USAGE = Usage(input_tokens=5, output_tokens=7, cache_read_tokens=11, cache_write_tokens=13)
+ANSWER = Answer(
+    text="hi",
+    reasoning="",
+    state="complete",
+    usage=USAGE,
+    end=Done("end_turn", USAGE, {}, MODEL),
+    latency_ms={"first_token": 300, "total": 900},
+    wait_ms=250,
+    deltas=9,
+    retries=2,
+)
+TURN = Turn(
+    number=3,
+    request_id="r-1",
+    user="a question",
+    assistant="hi",
+    state="complete",
+    tokens=0,
+    created_at=0,
+)
+
+
+class Told:
+    """As much of a sender as is looked at."""
+
+    told = (Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done())
+    posts = 4
+    delivery = "ok"
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
+
+
+def turned(capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **told: Any) -> str:
+    reply: Any = type("Reply", (Told,), told)
+    metrics.turned(MODEL, TURN, answer, reply)
+    return capsys.readouterr().out
+
+
+def values(found: list[Datum], *by: str) -> dict[str, float]:
+    return {each.name: each.value for each in found if set(by) == each.dimensions.keys()}
+
+
+def test_a_turn_has_every_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line in the embedded metric format, with all that a turn can have, by model."""
+    before = time.time() * 1000
+    line = turned(capsys)
+    found = data(line)
+
+    assert {
+        "Turns": 1,
+        "FirstTokenLatency": 300,
+        "BedrockWait": 250,
+        "TurnLatency": 900,
+        "InputTokens": 29,
+        "OutputTokens": 7,
+        "CacheReadTokens": 11,
+        "CacheWriteTokens": 13,
+        "Posts": 4,
+        "DeltasPerPost": 4.5,
+        "Retries": 2,
+    } == values(found, "Model")
+    assert {"Turns": 1} == values(found, "Model", "StopReason")
+    assert {"chat"} == {each.namespace for each in found}
+    assert {(MODEL, "end_turn"), (MODEL, None)} == {
+        (each.dimensions["Model"], each.dimensions.get("StopReason")) for each in found
+    }
+    assert before - 1 <= json.loads(line)["_aws"]["Timestamp"] <= time.time() * 1000
+    assert "_aws" == list(json.loads(line))[-1]
+
+
+def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    """It counts as a turn and as a failure, by its code, and what it lacks is no metric."""
+    failure = Failed(ChatError("model_error", "It broke.", cause="cut"))
+    answer = replace(
+        ANSWER, end=failure, usage=Usage(), latency_ms={"total": 9}, wait_ms=None, retries=0
+    )
+    line = turned(capsys, answer, told=(Start("s", MODEL), failure))
+    found = data(line)
+
+    assert {"Turns": 1, "TurnLatency": 9, "Posts": 4} == values(found, "Model")
+    assert {} == values(found, "Model", "StopReason")
+    assert [{"Model": MODEL, "Code": "model_error"}] == [
+        each.dimensions for each in found if each.name == "Failures"
+    ]
+    assert ("WARN", "cut", None) == tuple(
+        json.loads(line)[name] for name in ("level", "cause", "StopReason")
+    )
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_failure_is_counted_by_its_code(capsys: pytest.CaptureFixture[str], code: str) -> None:
+    """Whatever else ends in an error frame is one line, and one metric; ours alone is an ERROR."""
+    metrics.failed("request.failed", MODEL, ChatError(code, "A sentence."))
+    line = capsys.readouterr().out
+
+    assert [Datum("chat", "Failures", {"Model": MODEL, "Code": code}, "Count", 1)] == data(line)
+    assert ("ERROR" if code == "internal" else "INFO") == json.loads(line)["level"]
+    assert "A sentence." not in line
+
+
+def test_units_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each metric has its unit, and no name is there twice."""
+    units = {each.name: each.unit for each in data(turned(capsys))}
+    metrics.failed("request.failed", MODEL, ChatError("busy", ""))
+    units |= {each.name: each.unit for each in data(capsys.readouterr().out)}
+
+    assert {metric.name: metric.unit for metric in METRICS} == units
+    assert len(METRICS) == len(units)
+
+
+def test_a_namespace_where_there_is_no_lambda(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is written elsewhere is in the format, too."""
+    monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME")
+
+    assert {"local"} == {each.namespace for each in data(turned(capsys))}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"Metrics": [{"Name": "Turns", "Unit": "Turns"}]},
+        {"Metrics": [{"Name": "turns" * 100}]},
+        {"Dimensions": []},
+        {"Namespace": ""},
+    ],
+    ids=str,
+)
+def test_what_is_not_in_the_format_is_found(
+    capsys: pytest.CaptureFixture[str], broken: dict[str, Any]
+) -> None:
+    """The reader that judges here is as strict as CloudWatch's schema."""
+    document = json.loads(turned(capsys))
+    document["_aws"]["CloudWatchMetrics"][0].update(broken)
+
+    with pytest.raises(ValidationError):
+        data(json.dumps(document))
