@@ -8,6 +8,7 @@ REMOTE_MODEL ?=
 CONCURRENCY ?= 10
 AUTH ?= none
 EVENT ?= events/chat.json
+RECORD ?=
 DEPLOYED ?=
 YES ?=
 PYTHON ?= python3
@@ -39,7 +40,8 @@ help: ## this list
 	@echo 'REMOTE_MODEL=$(REMOTE_MODEL)  where MODEL is a URL: which of its models; empty: its first'
 	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
-	@echo 'EVENT=$(EVENT)  for invoke'
+	@echo 'EVENT=$(EVENT)  for invoke: a sample, or what RECORD wrote'
+	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, for each event that the function gets'
 	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for bench: what to measure; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for wscat: talk to what was deployed'
 	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
@@ -49,7 +51,8 @@ help: ## this list
 
 run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT until Ctrl-C
 	@exec $(BIN)/python -m local run --port '$(PORT)' --model '$(MODEL)' --model-id '$(MODEL_ID)' \
-	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)' --auth '$(AUTH)'
+	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)' --auth '$(AUTH)' \
+	  --record '$(RECORD)'
 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
