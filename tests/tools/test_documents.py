@@ -179,6 +179,17 @@ def test_what_a_stranger_can_cost() -> None:
     assert 15 == round(cases[2].dollars)
 
 
+# -- the samples -----------------------------------------------------------------------------------
+
+
+def test_every_sample_event_is_described() -> None:
+    """events/README.md has a row for each file, and no other."""
+    text = (ROOT / "events" / "README.md").read_text()
+    samples = {path.name for path in (ROOT / "events").glob("*.json")}
+
+    assert samples == set(re.findall(r"^\| \[([a-z0-9]+\.json)\]", text, re.MULTILINE))
+
+
 # -- the decisions ---------------------------------------------------------------------------------
 
 
