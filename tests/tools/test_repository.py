@@ -1,0 +1,128 @@
+"""The repository's manners: the workflow, the hooks, Dependabot's list, the changelog."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.__main__ import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
+
+
+def read(path: Path) -> dict[Any, Any]:
+    found: dict[Any, Any] = yaml.safe_load(path.read_text())
+    return found
+
+
+@pytest.fixture(params=WORKFLOWS, ids=lambda path: str(path.name))
+def workflow(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+# -- workflows -------------------------------------------------------------------------------------
+
+
+def test_ci_is_what_ci_run_does() -> None:
+    """There is one script, and the workflow runs it."""
+    steps = read(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["steps"]
+
+    assert [".ci/run"] == [step["run"] for step in steps if "run" in step]
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_actions_are_pinned(workflow: Path) -> None:
+    """By the whole SHA of a commit, with the version that it is in a comment."""
+    uses = re.findall(r"^ *-? *uses: (.+)$", workflow.read_text(), re.MULTILINE)
+
+    assert uses
+    assert [] == [
+        each
+        for each in uses
+        if not re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)
+    ]
+
+
+def test_a_workflow_may_read_and_no_more(workflow: Path) -> None:
+    """No job asks for more, no secret is named, and the checkout leaves no credentials behind."""
+    text, parsed = workflow.read_text(), read(workflow)
+    steps = [step for job in parsed["jobs"].values() for step in job["steps"]]
+    checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
+
+    assert {"contents": "read"} == parsed["permissions"]
+    assert [] == [name for name, job in parsed["jobs"].items() if "permissions" in job]
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_a_workflow_ends(workflow: Path) -> None:
+    """Each job has a time-out, and a newer push ends an older run."""
+    parsed = read(workflow)
+
+    assert parsed["concurrency"]["cancel-in-progress"] is True
+    assert all(0 < job["timeout-minutes"] <= 60 for job in parsed["jobs"].values())
+
+
+def test_no_expression_of_strangers_words_in_a_script(workflow: Path) -> None:
+    """`${{ }}` in a `run` would put a branch's name or a title into a shell."""
+    steps = [step for job in read(workflow)["jobs"].values() for step in job["steps"]]
+
+    assert [] == [step["run"] for step in steps if "${{" in step.get("run", "")]
+
+
+def test_the_oldest_python_and_lambdas_are_tried() -> None:
+    """The matrix has what pyproject.toml and terraform/function.tf name."""
+    tried = read(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    function = (ROOT / "terraform" / "function.tf").read_text()
+
+    assert project["requires-python"] == f">={tried[0]}"
+    assert f'runtime          = "python{tried[-1]}"' in function
+
+
+# -- Dependabot and the hooks ----------------------------------------------------------------------
+
+
+def test_dependabot_looks_at_all_there_is() -> None:
+    """Every folder with packages of npm, and each other kind, is in the list, and exists."""
+    updates = read(ROOT / ".github" / "dependabot.yml")["updates"]
+    listed = {
+        each["package-ecosystem"]: each.get("directories", [each.get("directory")])
+        for each in updates
+    }
+    packages = [f"/{path.parent.relative_to(ROOT)}" for path in ROOT.glob("tests/*/package.json")]
+
+    assert {"pip", "npm", "github-actions", "terraform"} == set(listed)
+    assert sorted(packages) == sorted(listed["npm"])
+    for folders in listed.values():
+        assert [] == [folder for folder in folders if not (ROOT / folder.strip("/")).is_dir()]
+
+
+def test_hooks_run_what_make_has() -> None:
+    """Each target that a hook names is one, and nothing is fetched for them."""
+    repos = read(ROOT / ".pre-commit-config.yaml")["repos"]
+    hooks = [hook for repo in repos for hook in repo["hooks"]]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {each for hook in hooks for each in re.findall(r"make (\w+)", hook["entry"])}
+
+    assert ["local"] == [repo["repo"] for repo in repos]
+    assert {"system"} == {hook["language"] for hook in hooks}
+    assert {"check", "docs"} == named
+    assert named <= targets
+
+
+# -- the changelog ---------------------------------------------------------------------------------
+
+
+def test_the_changelog_has_this_version() -> None:
+    """And a place for what comes next."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    headings = re.findall(r"^## \[?([^]\s]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert ["Unreleased", version] == headings[:2]
