@@ -9,6 +9,7 @@ What it does not know: DynamoDB, which is left as it is, and whatever `terraform
 """
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +17,13 @@ from urllib.parse import unquote
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.budgets.responses import BudgetsResponse
+from moto.cloudfront import urls as cloudfront_urls
+from moto.cloudfront.models import DefaultCacheBehaviour, Origin, ViewerCertificate
+from moto.cloudfront.responses import CloudFrontResponse
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, EmptyResult
+from moto.iam.access_control import PermissionResult
+from moto.s3.models import FakeBucket
 
 Answer = tuple[int, dict[str, str], str]
 
@@ -131,6 +139,81 @@ def budgets_have_no_tags() -> None:
     _give(BudgetsResponse, create_budget, list_tags_for_resource)
 
 
+def cloudfront_knows_no_headers_policies() -> None:
+    """CloudFront answers CreateResponseHeadersPolicy and its like with 404."""
+    kept: dict[str, Any] = {}  # by id
+
+    def found(policy_id: str) -> ActionResult:
+        if policy_id not in kept:
+            raise ServiceException("NoSuchResponseHeadersPolicy", "It does not exist.")
+        policy = {"Id": policy_id, "ResponseHeadersPolicyConfig": kept[policy_id]}
+        return ActionResult({"ResponseHeadersPolicy": policy, "ETag": policy_id})
+
+    def create_response_headers_policy(self: Any) -> ActionResult:
+        policy_id = str(uuid.uuid4())
+        kept[policy_id] = self._get_param("ResponseHeadersPolicyConfig")
+        return found(policy_id)
+
+    def get_response_headers_policy(self: Any) -> ActionResult:
+        return found(self._get_param("Id"))
+
+    def update_response_headers_policy(self: Any) -> ActionResult:
+        kept[self._get_param("Id")] = self._get_param("ResponseHeadersPolicyConfig")
+        return found(self._get_param("Id"))
+
+    def delete_response_headers_policy(self: Any) -> ActionResult:
+        del kept[self._get_param("Id")]
+        return EmptyResult()
+
+    _give(
+        CloudFrontResponse,
+        create_response_headers_policy,
+        get_response_headers_policy,
+        update_response_headers_policy,
+        delete_response_headers_policy,
+    )
+    place = "{0}/2020-05-31/response-headers-policy"
+    for path in (f"{place}$", f"{place}/(?P<policy_id>[^/]+)$"):
+        cloudfront_urls.url_paths[path] = CloudFrontResponse.dispatch
+
+
+def cloudfront_reads_back_another_distribution() -> None:
+    """CloudFront forgets an origin's access control, and tells of more than was said.
+
+    Forwarded values where there is a cache policy, and of a certificate empty ARNs.
+    """
+    origin, behaviour, certificate = (
+        owner.__init__ for owner in (Origin, DefaultCacheBehaviour, ViewerCertificate)
+    )
+
+    def of_origin(self: Any, config: dict[str, Any]) -> None:
+        origin(self, config)
+        self.origin_access_control_id = config.get("OriginAccessControlId", "")
+
+    def of_behaviour(self: Any, config: dict[str, Any]) -> None:
+        behaviour(self, config)
+        if self.cache_policy_id:
+            self.forwarded_values = None
+
+    def of_certificate(self: Any, config: dict[str, Any]) -> None:
+        certificate(self, config)
+        self.iam_certificate_id = self.iam_certificate_id or None
+        self.acm_certificate_arn = self.acm_certificate_arn or None
+
+    Origin.__init__ = of_origin
+    DefaultCacheBehaviour.__init__ = of_behaviour
+    ViewerCertificate.__init__ = of_certificate
+
+
+def s3_denies_by_conditions() -> None:
+    """S3 denies everybody everything that a bucket's policy says with a condition."""
+
+    def get_permission(_self: Any, _action: str, _resource: str) -> PermissionResult:
+        return PermissionResult.NEUTRAL
+
+    _give(FakeBucket, get_permission)
+
+
 GAPS: tuple[Callable[[], None], ...] = (
     lambda_forgets_settings,
     lambda_keeps_the_first_event_invoke_config,
@@ -138,6 +221,9 @@ GAPS: tuple[Callable[[], None], ...] = (
     api_gateway_does_not_list,
     budgets_do_not_tell_subscribers,
     budgets_have_no_tags,
+    cloudfront_knows_no_headers_policies,
+    cloudfront_reads_back_another_distribution,
+    s3_denies_by_conditions,
 )
 
 

@@ -5,6 +5,11 @@ output "websocket_url" {
   value       = aws_apigatewayv2_stage.live.invoke_url
 }
 
+output "page_url" {
+  description = "The page; null where there is none. It takes some minutes to be there when it is new."
+  value       = var.web_page ? local.page_url : null
+}
+
 output "wscat_command" {
   description = "How to talk to it from a terminal."
   value = {
