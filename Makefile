@@ -1,6 +1,7 @@
 # The commands of this project: `make` lists them. Each sets up what it needs, once.
 
 PORT ?= 3001
+PAGE_PORT ?=
 MODEL ?= smollm2
 MODEL_ID ?=
 MODEL_FAMILY ?=
@@ -33,6 +34,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PORT=$(PORT)'
+	@echo 'PAGE_PORT=$(PAGE_PORT)  of the web page; empty: the one after PORT'
 	@echo 'MODEL=$(MODEL)  smollm2, scripted, or the URL of an OpenAI-compatible server'
 	@echo 'MODEL_ID=$(MODEL_ID)  the Bedrock model asked for; empty: as in src/settings.py'
 	@echo 'MODEL_FAMILY=$(MODEL_FAMILY)  how to speak with it, where its ARN does not tell: docs/families.md'
@@ -47,8 +49,8 @@ help: ## this list
 
 # `exec`, here and below: a signal to make, or to its process group, reaches the program itself.
 
-run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT until Ctrl-C
-	@exec $(BIN)/python -m local run --port '$(PORT)' --model '$(MODEL)' --model-id '$(MODEL_ID)' \
+run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT, and its web page, until Ctrl-C
+	@exec $(BIN)/python -m local run --port '$(PORT)' $(if $(PAGE_PORT),--page-port '$(PAGE_PORT)') --model '$(MODEL)' --model-id '$(MODEL_ID)' \
 	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)' --auth '$(AUTH)'
 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
@@ -62,7 +64,7 @@ else
 	@exec tests/e2e/node_modules/.bin/wscat --connect 'ws://127.0.0.1:$(PORT)?format=text'
 endif
 
-test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
+test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/node_modules/.package-lock.json tests/web/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(or $(ARGS),-n $(JOBS) --dist loadscope)
 	@$(BIN)/coverage combine --quiet
@@ -112,7 +114,7 @@ destroy: $(VENV)/local.stamp ## take it off AWS again, after asking, with every 
 
 clean: ## remove everything that was made, the environment too
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info \
-	  tests/e2e/node_modules terraform/.terraform terraform/.terraform.lock.hcl
+	  tests/e2e/node_modules tests/web/node_modules terraform/.terraform terraform/.terraform.lock.hcl
 	find src local deploy bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp says that something is installed; it is made again when what it depends on changes.
@@ -152,7 +154,7 @@ $(VENV)/peers.stamp: $(VENV)/local.stamp bench/peers/requirements.txt
 	$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --only-binary :all: --requirement bench/peers/requirements.txt
 	@touch $@
 
-tests/e2e/node_modules/.package-lock.json: tests/e2e/package-lock.json
+tests/%/node_modules/.package-lock.json: tests/%/package-lock.json
 	@command -v npm >/dev/null || { echo 'npm is needed here: install Node.js 18 or newer, https://nodejs.org' >&2; exit 1; }
-	npm ci --prefix tests/e2e
+	npm ci --prefix tests/$*
 	@touch $@

@@ -11,10 +11,12 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from local.entry import ENTRIES
 from local.invoke import invoke
+from local.page import serving
 from local.stack import Stack, StackError, settings_for
 
 
@@ -40,7 +42,20 @@ async def run(asked: argparse.Namespace) -> int:
         say(f"ready: {stack.url}")
         for hint in stack.hints:
             say(hint)
-        raise StackError(await stack.died())
+        after = asked.port + 1 if asked.port else 0
+        async with page(stack, after if asked.page_port is None else asked.page_port):
+            raise StackError(await stack.died())
+
+
+@contextlib.asynccontextmanager
+async def page(stack: Stack, port: int) -> AsyncIterator[None]:
+    """Serves the web page too, where that can be; the rest does not need it."""
+    async with contextlib.AsyncExitStack() as parts:
+        try:
+            say(f"page: {await parts.enter_async_context(serving(stack.page, port))}")
+        except (OSError, OverflowError):
+            say(f"no page: port {port} cannot be used; make run PAGE_PORT=... takes another")
+        yield
 
 
 async def until_told(work: asyncio.Task[int]) -> int:
@@ -61,6 +76,7 @@ def arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("run", help="serve the chatbot on a WebSocket")
     serve.add_argument("--port", type=int, default=3001)
+    serve.add_argument("--page-port", type=int, help="of the web page; else the next one, 0: any")
     serve.add_argument("--model", default="smollm2", help="smollm2, scripted, or a URL")
     serve.add_argument("--model-id", default="", help="the Bedrock model that is asked for")
     serve.add_argument("--remote-model", default="", help="its name, where --model is a URL")

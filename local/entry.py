@@ -19,6 +19,7 @@ from local.authorizers import ACCOUNT, Guard, anybody, custom, iam
 from local.aws import REGION
 from local.issuer import issuing
 from local.lambda_runtime import Function
+from local.page import Config
 from local.sigv4 import User
 
 Auth = Literal["none", "iam", "jwt"]
@@ -37,10 +38,14 @@ def user(name: str) -> User:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`guard` is the gateway's; `hints` says, for a URL, how a person connects to it."""
+    """`guard` is the gateway's; `hints` says, for a URL, how a person connects to it.
+
+    `page` is what a web page has to know beside the URL, to let a person in (web/config.json).
+    """
 
     guard: Guard
     hints: Callable[[str], list[str]]
+    page: Config
 
 
 Opened = AsyncIterator[Entry]
@@ -49,7 +54,10 @@ TEXT = {"format": "text"}
 
 @contextlib.asynccontextmanager
 async def _open(_code: Path, _log: Callable[[str], None]) -> Opened:
-    yield Entry(anybody, lambda url: [f"talk to it: npx wscat -c '{with_query(url, TEXT)}'"])
+    def hints(url: str) -> list[str]:
+        return [f"talk to it: npx wscat -c '{with_query(url, TEXT)}'"]
+
+    yield Entry(anybody, hints, {"auth": "none"})
 
 
 @contextlib.asynccontextmanager
@@ -63,7 +71,7 @@ async def _iam(_code: Path, _log: Callable[[str], None]) -> Opened:
         }
         return [f"talk to it as {name}: npx wscat -c '{signed[name]}'" for name in PEOPLE]
 
-    yield Entry(iam(users), hints)
+    yield Entry(iam(users), hints, {"auth": "iam"})
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +90,14 @@ async def _jwt(code: Path, log: Callable[[str], None]) -> Opened:
 
         try:
             await function.start()
-            yield Entry(custom(function.invoke), hints)
+            page = {
+                "auth": "jwt",
+                "issuer": issuer.url,
+                "client_id": AUDIENCE,
+                "scope": "openid",
+                "token": "id_token",
+            }
+            yield Entry(custom(function.invoke), hints, page)
         finally:
             await function.close()
 

@@ -26,6 +26,7 @@ from local.entry import ENTRIES, Auth
 from local.gateway import Gateway
 from local.lambda_runtime import CONCURRENCY, TIMEOUT_SECONDS, Function, InitFailedError
 from local.limits import AWS_QUOTAS, Limits
+from local.page import Config
 from local.processes import lines, stop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -213,7 +214,7 @@ class Stack:
     `port` 0 takes any free one; `url` is where clients connect. `environment` is added to the
     function's variables. `say` gets progress for a person, `log` each line that the parts write.
     `remote_model` is the model's name at a server by URL. `gateway` has hooks for tests. `auth` is
-    who may connect, and `hints` how a person does.
+    who may connect, `hints` how a person does, and `page` what the web page has to know.
     """
 
     port: int = 0
@@ -234,6 +235,7 @@ class Stack:
     log: Say = print
     url: str = field(default="", init=False)
     hints: list[str] = field(default_factory=list, init=False)
+    page: Config = field(default_factory=dict, init=False)
     gateway: Gateway = field(init=False, repr=False)
     _parts: contextlib.AsyncExitStack = field(
         default_factory=contextlib.AsyncExitStack, init=False, repr=False
@@ -276,6 +278,7 @@ class Stack:
             parts.push_async_callback(self.gateway.close)
             self.url = f"ws://{HOST}:{await self.gateway.start(HOST, port)}"
             self.hints = entry.hints(self.url)
+            self.page = {"websocket_url": self.url, **entry.page}
             self._backends = running
             self._parts = parts.pop_all()
         return self

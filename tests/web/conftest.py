@@ -1,0 +1,47 @@
+"""What the tests of the page share: one stack, one browser, and a context for each test."""
+
+from collections.abc import Iterator
+
+import pytest
+from browsers import Served, Told, executable, served
+from people import PATIENCE
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Served]:
+    """The stack with the scripted model, and its page, for all that need no other."""
+    with served(environment={"SHOW_REASONING": "true", "REQUESTS_PER_DAY": "100000"}) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for each file of tests: while Playwright runs, no other test could have an event loop."""
+    found = executable()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def context(browser: Browser, told: Told) -> Iterator[BrowserContext]:
+    """A browser that nobody has used; what it complains of fails the test."""
+    made = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    made.set_default_timeout(PATIENCE * 1000)
+    made.on("page", told.listen)
+    yield made
+    made.close()
+    assert [] == told.unexpected
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """An empty tab."""
+    return context.new_page()
