@@ -2,8 +2,7 @@
 #
 # Rules
 # - Nobody but this distribution reads the bucket, and nobody writes it but who deploys.
-# - web/headers.json says what each answer's headers are; local/page.py reads it, too. CloudFront adds
-#   Strict-Transport-Security, which means nothing where the page is served without TLS.
+# - web/headers.json says what each answer's headers are; local/page.py reads it, too.
 # - A browser asks for each file anew and is answered 304 where it has not changed (no-cache), so a
 #   deployment is live at once, nothing has to be invalidated, and no page has modules of two versions.
 
@@ -19,23 +18,25 @@ locals {
   page_url     = var.web_domain == null ? one([for each in aws_cloudfront_distribution.web : "https://${each.domain_name}"]) : "https://${var.web_domain}"
   page_origins = var.web_page ? [local.page_url] : []
 
-  # Of web/, all but what is not for browsers.
-  page_files = var.web_page ? setsubtract(fileset(var.web_folder, "**"), ["headers.json"]) : []
+  # Of web/ what is for browsers, by its kind: as local/page.py has it.
   content_types = {
     css  = "text/css; charset=utf-8"
     html = "text/html; charset=utf-8"
     js   = "text/javascript; charset=utf-8"
-    json = "application/json"
-    png  = "image/png"
-    svg  = "image/svg+xml"
+    json = "application/json; charset=utf-8"
+    svg  = "image/svg+xml; charset=utf-8"
+    txt  = "text/plain; charset=utf-8"
   }
+  page_kinds = join(",", keys(local.content_types))
+  page_files = !var.web_page ? [] : setsubtract(fileset(var.web_folder, "**/*.{${local.page_kinds}}"), ["headers.json"])
 
   page_headers = !var.web_page ? {} : {
     for name, value in jsondecode(file("${var.web_folder}/headers.json")) :
     name => replace(value, "$${connect}", join(" ", local.page_connects))
   }
   # CloudFront takes these by a member each, and not among the other headers.
-  security_headers = ["Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options"]
+  security_headers = ["Content-Security-Policy", "Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options", "X-Frame-Options"]
+  other_headers    = { for name, value in local.page_headers : name => value if !contains(local.security_headers, name) }
 
   # CloudFront Developer Guide, "Use managed cache policies": CachingOptimized. It serves compressed
   # files, leaves the query string out, and keeps what is no-cache for 1 s.
@@ -131,20 +132,18 @@ resource "aws_s3_bucket_policy" "web" {
 }
 
 resource "aws_s3_object" "web" {
-  #checkov:skip=CKV_AWS_186: as the bucket
   for_each = local.page_files
 
   bucket        = aws_s3_bucket.web[0].id
   key           = each.key
   source        = "${var.web_folder}/${each.key}"
   etag          = filemd5("${var.web_folder}/${each.key}")
-  content_type  = lookup(local.content_types, regex("[^./]*$", each.key), "text/plain; charset=utf-8")
+  content_type  = local.content_types[regex("[^.]+$", each.key)]
   cache_control = "no-cache"
 }
 
 # What the page has to know of this deployment, and anybody may.
 resource "aws_s3_object" "web_config" {
-  #checkov:skip=CKV_AWS_186: as the bucket
   count = local.web_pages
 
   bucket = aws_s3_bucket.web[0].id
@@ -174,18 +173,13 @@ resource "aws_cloudfront_origin_access_control" "web" {
 }
 
 resource "aws_cloudfront_response_headers_policy" "web" {
+  #checkov:skip=CKV_AWS_259: web/headers.json has it, where checkov does not look
   count = local.web_pages
 
   name    = local.global_name
   comment = "web/headers.json"
 
   security_headers_config {
-    strict_transport_security {
-      access_control_max_age_sec = 31536000 # a year
-      include_subdomains         = true
-      override                   = true
-    }
-
     dynamic "content_security_policy" {
       for_each = [for name, value in local.page_headers : value if name == "Content-Security-Policy"]
 
@@ -220,14 +214,25 @@ resource "aws_cloudfront_response_headers_policy" "web" {
         override        = true
       }
     }
+
+    dynamic "strict_transport_security" {
+      for_each = [for name, value in local.page_headers : value if name == "Strict-Transport-Security"]
+
+      content {
+        access_control_max_age_sec = one(regex("max-age=([0-9]+)", strict_transport_security.value))
+        include_subdomains         = strcontains(strict_transport_security.value, "includeSubDomains")
+        preload                    = strcontains(strict_transport_security.value, "preload")
+        override                   = true
+      }
+    }
   }
 
   dynamic "custom_headers_config" {
-    for_each = length(setsubtract(keys(local.page_headers), local.security_headers)) > 0 ? [true] : []
+    for_each = length(local.other_headers) > 0 ? [local.other_headers] : []
 
     content {
       dynamic "items" {
-        for_each = { for name, value in local.page_headers : name => value if !contains(local.security_headers, name) }
+        for_each = custom_headers_config.value
 
         content {
           header   = items.key
