@@ -1,0 +1,323 @@
+// The page: what a person does becomes requests, and what is heard becomes turns.
+//
+// Kept in the browser: the session's id and the theme (localStorage), and, of this tab alone, the
+// question that is under way and the one that is being written (sessionStorage). Nothing else.
+
+import { Link } from "./link.js";
+import { Conversation, CONTINUE, newId } from "./protocol.js";
+import { Turn } from "./turn.js";
+import { errorText } from "./words.js";
+
+const PROTOCOL = "chat.v1";
+// So near to the end a person counts as reading along.
+const NEAR_PIXELS = 48;
+
+const page = Object.fromEntries(
+  [...document.querySelectorAll("[id]")].map((each) => [each.id, each]),
+);
+
+// -- the conversation ---------------------------------------------------------------------------------
+
+const turns = new Map(); // by the id of their request
+let past = []; // entries of the history, while it is told
+let conversation;
+
+function begin(sessionId) {
+  conversation?.lost();
+  localStorage.setItem("session", sessionId);
+  turns.clear();
+  past = [];
+  page.log.replaceChildren();
+  conversation = new Conversation(sessionId, (frame) => link.send(frame), hear);
+  if (link.isOpen) conversation.opened();
+  show();
+}
+
+function hear(request, frame) {
+  HEARERS[request.kind](request, frame);
+  show();
+}
+
+const HEARERS = {
+  chat(request, frame) {
+    const turn = turns.get(request.id);
+    if (frame === null) return takeBack(request, turn);
+    if (frame.type === "start") page.model.textContent = frame.model;
+    else if (frame.type === "delta") turn.say(frame.text);
+    else if (frame.type === "reasoning") turn.reason(frame.text);
+    else {
+      turn.end(frame);
+      sessionStorage.removeItem("asked");
+      announce(frame.type === "error" ? errorText(frame) : `Answer: ${turn.text}`);
+    }
+  },
+  history(_, frame) {
+    if (frame.type === "again") past = [];
+    else if (frame.type === "history") past.push(...frame.turns);
+    else if (frame.type === "done") remember(frame.running);
+    else warn(errorText(frame), "New chat", () => begin(newId()));
+  },
+  clear(_, frame) {
+    if (frame.type === "done") begin(conversation.sessionId);
+    else warn(errorText(frame));
+  },
+};
+
+/** A turn on the page, for a request; with none, for one of the past. */
+function add(question, request, place = "append") {
+  const turn = new Turn(question, {
+    goOn: () => follow(conversation.goOn()),
+    askAgain() {
+      turn.element.remove();
+      follow(question === null ? conversation.goOn() : conversation.ask(question));
+    },
+    newChat: () => begin(newId()),
+  });
+  if (request) turns.set(request.id, turn);
+  page.log[place](turn.element);
+  return turn;
+}
+
+/** Shows a request that was just made. */
+function follow(request) {
+  sessionStorage.setItem(
+    "asked",
+    JSON.stringify({ session: conversation.sessionId, id: request.id, text: request.text }),
+  );
+  add(request.text, request);
+  announce("Answering.");
+  following = true;
+  show();
+  page.question.focus();
+}
+
+function takeBack(request, turn) {
+  turn.element.remove();
+  sessionStorage.removeItem("asked");
+  write(request.text ?? "");
+}
+
+/** Shows the history, and goes on with what ran, or was asked, when the page was left. */
+function remember(running) {
+  const whole = new Map();
+  for (const entry of past) {
+    const turn = whole.get(entry.turn) ?? { ...entry, user: "", assistant: "" };
+    turn.user += entry.user;
+    turn.assistant += entry.assistant;
+    whole.set(entry.turn, turn);
+  }
+  for (const entry of [...whole.values()].reverse()) {
+    const turn = add(entry.user.startsWith(CONTINUE) ? null : entry.user, null, "prepend");
+    turn.say(entry.assistant);
+    turn.past(entry.state);
+  }
+  const asked = JSON.parse(sessionStorage.getItem("asked"));
+  const mine = asked?.session === conversation.sessionId && !turns.has(asked.id) ? asked : null;
+  const answered = past.some((entry) => entry.request_id === mine?.id);
+  past = [];
+  if (running) {
+    const text = running === mine?.id ? mine.text : null;
+    if (!turns.has(running)) add(text, conversation.join(running, text));
+  } else if (mine && !answered) {
+    add(mine.text, mine.text === null ? conversation.goOn(mine.id) : conversation.ask(mine.text, mine.id));
+  }
+}
+
+// -- the connection -----------------------------------------------------------------------------------
+
+const config = await (await fetch("config.json")).json();
+let signedUrl = null; // under IAM: pasted, and kept here alone
+
+/** How a socket is opened, for each way of being let in. */
+const OPENERS = {
+  none: () => new WebSocket(config.websocket_url, [PROTOCOL]),
+  async jwt() {
+    const { signIn, signOut } = await import("./signin.js");
+    const { token, name } = await signIn(config);
+    page["sign-out"].hidden = false;
+    page["sign-out"].title = name ?? "";
+    page["sign-out"].onclick = signOut;
+    return new WebSocket(config.websocket_url, [PROTOCOL, `bearer.${token}`]);
+  },
+  async iam() {
+    signedUrl ??= await askForUrl();
+    return new WebSocket(signedUrl, [PROTOCOL]);
+  },
+};
+
+// A browser does not tell a page why it was refused.
+const REFUSALS = {
+  none: "Cannot connect: the server is not there, or does not take this page in.",
+  jwt: "Cannot connect: the server is not there, or does not accept this sign-in.",
+  iam: "Cannot connect: the server is not there, or the signed URL is used up.",
+};
+
+const LINK_STATES = {
+  connecting: ({ again }) => warn(again ? "Connecting again …" : "Connecting …"),
+  open() {
+    warn("");
+    conversation.opened();
+  },
+  waiting({ until, refused }) {
+    conversation.lost();
+    if (refused) signedUrl = null;
+    count(until, refused ? REFUSALS[config.auth] : "The connection was lost.");
+  },
+  closed({ error }) {
+    conversation.lost();
+    warn(error ? `Not connected: ${error.message}` : "Not connected.", "Connect", () => link.connect());
+  },
+};
+
+const link = new Link(() => OPENERS[config.auth](), {
+  state(state) {
+    clearInterval(counting);
+    LINK_STATES[state.name](state);
+    show();
+  },
+  frame: (frame) => conversation.receive(frame),
+  awaited: () => conversation.current !== null,
+  watched: () => document.visibilityState === "visible",
+});
+let counting = 0;
+
+/** Says how long it is until the next attempt. */
+function count(until, why) {
+  const tell = () => {
+    const seconds = Math.max(1, Math.ceil((until - Date.now()) / 1000));
+    warn(`${why} Trying again in ${seconds} s.`, "Try now", () => link.nudge());
+  };
+  tell();
+  counting = setInterval(tell, 1000);
+  announce(why);
+}
+
+function askForUrl() {
+  return new Promise((resolve, reject) => {
+    const expected = new URL(config.websocket_url).origin;
+    page.signed.value = page["signed-wrong"].textContent = "";
+    page.signing.showModal();
+    page.use.onclick = () => {
+      const pasted = page.signed.value.trim();
+      if (URL.canParse(pasted) && new URL(pasted).origin === expected) {
+        resolve(pasted);
+        page.signing.close();
+      } else {
+        page["signed-wrong"].textContent = `It should begin with ${expected}/`;
+      }
+    };
+    page.signing.onclose = () => reject(new Error("a signed URL is needed."));
+  });
+}
+
+// -- the page -----------------------------------------------------------------------------------------
+
+let following = true; // whether the person reads at the end
+
+/** Brings everything in line with what is so. */
+function show() {
+  const current = conversation?.current;
+  const answering = current?.kind === "chat";
+  page.send.hidden = answering;
+  page.stop.hidden = !answering;
+  page.stop.classList.toggle("stopping", Boolean(current?.stopping));
+  page.send.disabled = !page.question.value.trim();
+  page.clear.disabled = answering || !page.log.childElementCount;
+  page.empty.hidden = page.log.childElementCount > 0 || current?.kind === "history";
+}
+
+function announce(text) {
+  page.announcer.textContent = text;
+}
+
+/** One line above the composer; "" for none. */
+function warn(text, label = "", act = null) {
+  page.notice.hidden = !text;
+  page["notice-text"].textContent = text;
+  page["notice-action"].hidden = !label;
+  page["notice-action"].textContent = label;
+  page["notice-action"].onclick = act;
+}
+
+function write(text) {
+  page.question.value = text;
+  page.question.dispatchEvent(new Event("input"));
+}
+
+function send() {
+  const text = page.question.value.toWellFormed();
+  if (!text.trim() || conversation.current?.kind === "chat") return;
+  follow(conversation.ask(text));
+  write("");
+}
+
+function stop() {
+  conversation.stop();
+  show();
+}
+
+page.composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  send();
+});
+page.question.addEventListener("input", () => {
+  sessionStorage.setItem("draft", page.question.value);
+  if (!CSS.supports("field-sizing", "content")) {
+    page.question.style.height = "auto";
+    page.question.style.height = `${page.question.scrollHeight}px`;
+  }
+  show();
+});
+page.question.addEventListener("keydown", (event) => {
+  // While an input method composes, Enter chooses among its proposals.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    send();
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open]")) stop();
+});
+page.stop.addEventListener("click", stop);
+page.new.addEventListener("click", () => {
+  begin(newId());
+  page.question.focus();
+});
+page.clear.addEventListener("click", () => page.clearing.showModal());
+page.keep.addEventListener("click", () => page.clearing.close());
+page.forget.addEventListener("click", () => {
+  page.clearing.close();
+  conversation.clear();
+});
+page.later.addEventListener("click", () => page.signing.close());
+page.theme.addEventListener("click", () => {
+  const { dataset } = document.documentElement;
+  const shown = dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const theme = shown === "dark" ? "light" : "dark";
+  dataset.theme = theme;
+  localStorage.setItem("theme", theme);
+});
+
+page.scroller.addEventListener("scroll", () => {
+  const { scrollHeight, scrollTop, clientHeight } = page.scroller;
+  following = scrollHeight - scrollTop - clientHeight < NEAR_PIXELS;
+  page.newest.hidden = following;
+});
+page.newest.addEventListener("click", toEnd);
+new ResizeObserver(() => following && toEnd()).observe(page.log);
+
+function toEnd() {
+  page.scroller.scrollTop = page.scroller.scrollHeight;
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") link.nudge();
+});
+addEventListener("online", () => link.nudge());
+
+write(sessionStorage.getItem("draft") ?? "");
+const known = localStorage.getItem("session");
+begin(known ?? newId());
+if (known) conversation.history();
+show();
+link.connect();
