@@ -14,13 +14,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from moto.apigatewayv2.models import Api
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.budgets.responses import BudgetsResponse
 from moto.cloudfront import urls as cloudfront_urls
+from moto.cloudfront.exceptions import CloudFrontException
 from moto.cloudfront.models import DefaultCacheBehaviour, Origin, ViewerCertificate
 from moto.cloudfront.responses import CloudFrontResponse
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
@@ -111,6 +112,18 @@ def api_gateway_does_not_list() -> None:
     _give(ApiGatewayV2Response, get_authorizers, get_route_responses)
 
 
+def api_gateway_calls_every_endpoint_https() -> None:
+    """API Gateway says https:// where a WebSocket API's endpoint is wss://."""
+    told = Api.to_json
+
+    def to_json(self: Any) -> dict[str, Any]:
+        scheme = "wss" if self.protocol_type == "WEBSOCKET" else "https"
+        host = self.api_endpoint.removeprefix("https://")
+        return told(self) | {"apiEndpoint": f"{scheme}://{host}"}
+
+    _give(Api, to_json)
+
+
 def budgets_do_not_tell_subscribers() -> None:
     """Budgets answers DescribeSubscribersForNotification with 500."""
 
@@ -145,7 +158,7 @@ def cloudfront_knows_no_headers_policies() -> None:
 
     def found(policy_id: str) -> ActionResult:
         if policy_id not in kept:
-            raise ServiceException("NoSuchResponseHeadersPolicy", "It does not exist.")
+            raise CloudFrontException("NoSuchResponseHeadersPolicy", "It does not exist.")
         policy = {"Id": policy_id, "ResponseHeadersPolicyConfig": kept[policy_id]}
         return ActionResult({"ResponseHeadersPolicy": policy, "ETag": policy_id})
 
@@ -219,6 +232,7 @@ GAPS: tuple[Callable[[], None], ...] = (
     lambda_keeps_the_first_event_invoke_config,
     api_gateway_has_no_update_stage,
     api_gateway_does_not_list,
+    api_gateway_calls_every_endpoint_https,
     budgets_do_not_tell_subscribers,
     budgets_have_no_tags,
     cloudfront_knows_no_headers_policies,
