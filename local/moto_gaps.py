@@ -195,27 +195,21 @@ def cloudfront_reads_back_another_distribution() -> None:
 
     Forwarded values where there is a cache policy, and of a certificate empty ARNs.
     """
-    origin, behaviour, certificate = (
-        owner.__init__ for owner in (Origin, DefaultCacheBehaviour, ViewerCertificate)
-    )
 
     def of_origin(self: Any, config: dict[str, Any]) -> None:
-        origin(self, config)
         self.origin_access_control_id = config.get("OriginAccessControlId", "")
 
-    def of_behaviour(self: Any, config: dict[str, Any]) -> None:
-        behaviour(self, config)
+    def of_behaviour(self: Any, _: dict[str, Any]) -> None:
         if self.cache_policy_id:
             self.forwarded_values = None
 
-    def of_certificate(self: Any, config: dict[str, Any]) -> None:
-        certificate(self, config)
+    def of_certificate(self: Any, _: dict[str, Any]) -> None:
         self.iam_certificate_id = self.iam_certificate_id or None
         self.acm_certificate_arn = self.acm_certificate_arn or None
 
-    Origin.__init__ = of_origin
-    DefaultCacheBehaviour.__init__ = of_behaviour
-    ViewerCertificate.__init__ = of_certificate
+    _after_init(Origin, of_origin)
+    _after_init(DefaultCacheBehaviour, of_behaviour)
+    _after_init(ViewerCertificate, of_certificate)
 
 
 def s3_denies_by_conditions() -> None:
@@ -250,6 +244,16 @@ def close() -> None:
 def _give(owner: type, *methods: Callable[..., Any]) -> None:
     for method in methods:
         setattr(owner, method.__name__, method)
+
+
+def _after_init(owner: Any, then: Callable[[Any, dict[str, Any]], None]) -> None:
+    made = owner.__init__
+
+    def __init__(self: Any, config: dict[str, Any]) -> None:  # noqa: N807
+        made(self, config)
+        then(self, config)
+
+    _give(owner, __init__)
 
 
 def _items(kept: dict[str, Any]) -> Answer:
