@@ -8,18 +8,21 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from people import PATIENCE
-from playwright.sync_api import ConsoleMessage, Dialog, Page
+from people import PATIENCE, script
+from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
 
+from local.authorizers import RefusedError
 from local.page import serving
 from local.stack import Stack
 
+expect.set_options(timeout=PATIENCE * 1000)
+REQUESTS = 100_000  # a day's allowance, that no test uses up by asking
 MODULES = Path(__file__).parent / "web" / "node_modules"
 UNPACK = "import('@sparticuz/chromium').then((each) => each.default.executablePath())"
 
@@ -31,6 +34,12 @@ class Served:
     stack: Stack
     page: str
     loop: asyncio.AbstractEventLoop
+
+    @property
+    def dynamodb(self) -> str:
+        """The URL of the stack's DynamoDB."""
+        assert self.stack._backends is not None
+        return self.stack._backends.dynamodb.url
 
     def call(self, what: Callable[[], Any]) -> Any:
         """Runs `what` where the stack runs."""
@@ -48,6 +57,26 @@ class Served:
                 each.abort()
 
         self.call(cut)
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """For a while a part of the stack does something else."""
+    kept = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, kept)
+
+
+async def _nobody(*_: Any) -> Any:
+    raise RefusedError(403)
+
+
+def refusing(site: Served) -> AbstractContextManager[None]:
+    """For a while nobody may connect."""
+    return replaced(site.stack.gateway, "_guard", _nobody)
 
 
 @contextmanager
@@ -135,3 +164,45 @@ class Told:
         return [
             each for each in self.complaints if not any(words in each for words in self.expected)
         ]
+
+
+class Chat:
+    """The page in one tab, as a person uses it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.question = page.get_by_label("Your question")
+        self.answers = page.locator(".answer")
+        self.notes = page.locator(".note")
+        self.ended = page.locator(".foot")
+
+    def open(self) -> "Chat":
+        """Waits until it may be spoken to, and nothing is to be said about the connection."""
+        self.page.goto(self.url)
+        expect(self.page.locator("#notice")).to_be_hidden()
+        expect(self.question).to_be_focused()
+        return self
+
+    def ask(self, text: str = "", /, **order: Any) -> None:
+        """Asks, or gives the scripted model an order."""
+        self.question.fill(text or script(**order))
+        self.question.press("Enter")
+
+    def asked(self, text: str = "", /, **order: Any) -> Locator:
+        """Asks, and gives the answer once it has ended."""
+        before = self.ended.count()
+        self.ask(text, **order)
+        self.has_ended(before + 1)
+        return self.answers.last
+
+    def has_ended(self, turns: int = 1) -> None:
+        """Waits until so many turns have ended."""
+        expect(self.ended).to_have_count(turns)
+
+    def begins(self) -> None:
+        """Waits for the first words of an answer."""
+        expect(self.answers.last).not_to_be_empty()
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)

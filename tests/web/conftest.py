@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from browsers import Served, Told, executable, served
+from browsers import REQUESTS, Chat, Served, Told, executable, served
 from people import PATIENCE
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 @pytest.fixture(scope="session")
 def site() -> Iterator[Served]:
     """The stack with the scripted model, and its page, for all that need no other."""
-    with served(environment={"SHOW_REASONING": "true", "REQUESTS_PER_DAY": "100000"}) as one:
+    settings = {"SHOW_REASONING": "true", "REQUESTS_PER_DAY": str(REQUESTS), "RETRY_SECONDS": "0"}
+    with served(environment=settings) as one:
         yield one
 
 
@@ -45,3 +46,9 @@ def context(browser: Browser, told: Told) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Page:
     """An empty tab."""
     return context.new_page()
+
+
+@pytest.fixture
+def chat(page: Page, site: Served) -> Chat:
+    """The page, open and connected."""
+    return Chat(page, site.page).open()

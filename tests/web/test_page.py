@@ -1,52 +1,447 @@
-"""Covers web/, in a real browser against the whole stack."""
+"""Covers web/ (app, link, protocol, turn): a conversation in a real browser with the whole stack."""
 
-from browsers import Served
-from people import script
-from playwright.sync_api import Page, expect
+import json
+import time
+from collections.abc import Callable
+from typing import Any
 
-MARKDOWN = """## Streams, in short
+import boto3
+import pytest
+from browsers import REQUESTS, Chat, Served, Told, refusing, replaced
+from people import person, script
+from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
-A **WebSocket** carries frames both ways. Each `delta` has only what is *new*, see
-[the protocol](https://example.com/protocol).
+from deploy.url import presigned
+from handler import CONTINUE
+from local.authorizers import Guard, iam
+from local.aws import REGION
+from local.entry import PEOPLE, user
+from local.http_front import HttpResponse
+from local.websocket import Socket
 
-1. The claim is one transaction.
-2. The stream is relayed:
-   - the first delta at once,
-   - the rest together.
+REFUSED = "WebSocket connection to"  # the browser's own complaint about a refused handshake
 
-> What was said is kept, whatever happens to the connection.
-
-```python
-def relay(deltas: Iterable[str]) -> Iterator[str]:
-    \"\"\"Everything that has gathered, together.\"\"\"
-    for delta in deltas:
-        yield delta
-```
-
-| figure | ours | theirs |
-|---|--:|--:|
-| posts for 2,000 chunks | 412 | 2,000 |
-| cold start | 164 ms | 1,140 ms |
-
-- [x] streams
-- [ ] sleeps
-"""
-
-
-def ask(page: Page, text: str) -> None:
-    page.get_by_label("Your question").fill(text)
-    page.keyboard.press("Enter")
+# Notes how long the answers are whenever they change.
+WATCH = """() => {
+  window.lengths = [];
+  new MutationObserver(() => window.lengths.push(
+    [...document.querySelectorAll(".answer")].map((each) => each.textContent.length).join()
+  )).observe(document.getElementById("log"), { childList: true, characterData: true, subtree: true });
+}"""
+# Where the person reads, and how far that is from the end, in pixels.
+PLACE = """() => {
+  const { scrollTop, scrollHeight, clientHeight } = document.getElementById("scroller");
+  return { top: scrollTop, left: Math.round(scrollHeight - scrollTop - clientHeight) };
+}"""
+# Notes what a screen reader is told.
+LISTEN = """() => {
+  window.announced = [];
+  const place = document.getElementById("announcer");
+  new MutationObserver(() => window.announced.push(place.textContent))
+    .observe(place, { childList: true, characterData: true, subtree: true });
+}"""
 
 
-def test_it_opens(site: Served, page: Page) -> None:
-    """The page is there."""
-    page.goto(site.page)
-    ask(page, script(text=MARKDOWN, chunks=1))
-    page.locator(".foot").wait_for()
-    page.screenshot(path="/tmp/w1-a.png")
-    page.emulate_media(color_scheme="dark")
-    page.screenshot(path="/tmp/w1-b.png")
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.screenshot(path="/tmp/w1-c.png")
-    page.get_by_label("New chat").click()
-    page.screenshot(path="/tmp/w1-d.png")
+def session(chat: Chat) -> str:
+    return str(chat.page.evaluate("localStorage.getItem('session')"))
+
+
+def history(chat: Chat, site: Served) -> list[dict[str, Any]]:
+    """The session's turns, as the server tells them to another client."""
+    turns: dict[int, dict[str, Any]] = {}
+    with person(site.stack.url, session_id=session(chat)) as one:
+        for frame in one.say({"action": "history"})[:-1]:
+            for entry in frame["turns"]:
+                turn = turns.setdefault(entry["turn"], {**entry, "user": "", "assistant": ""})
+                turn["user"] += entry["user"]
+                turn["assistant"] += entry["assistant"]
+    return list(turns.values())
+
+
+def test_an_answer_grows(chat: Chat) -> None:
+    """What arrives is seen while more is to come, and is all there in the end."""
+    chat.page.evaluate(WATCH)
+    answer = chat.asked(chunks=60, rate=60, text="word ")
+
+    lengths = [int(each) for each in chat.page.evaluate("window.lengths") if each]
+    assert len(set(lengths)) >= 5
+    assert lengths == sorted(lengths)
+    assert ("word " * 60).strip() == answer.inner_text()
+    expect(chat.page.locator(".figures")).to_contain_text("60 out · first word after")
+    expect(chat.page.locator("#model")).to_contain_text("claude")
+
+
+def test_what_has_settled_is_not_drawn_again(chat: Chat) -> None:
+    """A paragraph that is whole stays the very same element, and so does code that grows."""
+    chat.ask(chunks=40, rate=40, text="para\n\n")
+    first = chat.page.locator(".answer p").first.element_handle()
+    chat.has_ended()
+    assert first.evaluate("each => each.isConnected")
+    assert 40 == chat.page.locator(".answer p").count()
+
+    with_code = "```js\n" + "let a = 1\n" * 3
+    chat.ask(chunks=40, rate=40, text=with_code)
+    code = chat.page.locator(".answer pre").first.element_handle()
+    chat.has_ended(2)
+    assert code.evaluate("each => each.isConnected")
+
+
+@pytest.mark.parametrize("by", ["button", "Escape"])
+def test_stop_and_continue(chat: Chat, by: str) -> None:
+    """What was said stays, and the answer can be asked to go on; once."""
+    chat.ask(chunks=2000, rate=50, text="on ")
+    chat.begins()
+    if by == "button":
+        chat.button("Stop").click()
+    else:
+        chat.page.keyboard.press("Escape")
+    expect(chat.notes).to_have_text("Stopped.")
+    assert chat.answers.inner_text().startswith("on on")
+
+    chat.button("Continue").click()
+    chat.has_ended(2)
+    expect(chat.question).to_be_focused()
+    expect(chat.answers.last).to_contain_text(CONTINUE)
+    expect(chat.page.locator(".question")).to_have_count(1)
+    expect(chat.button("Continue")).to_have_count(0)
+    chat.page.reload()
+    chat.has_ended(2)
+    expect(chat.page.locator(".question")).to_have_count(1)
+
+
+def test_the_longest_answer_can_go_on(chat: Chat) -> None:
+    """An answer that reached its greatest length says so."""
+    chat.asked(chunks=3, stop_reason="max_tokens")
+
+    expect(chat.notes).to_have_text("The answer reached its greatest length.")
+    expect(chat.button("Continue")).to_be_visible()
+
+
+def test_reasoning(chat: Chat) -> None:
+    """It is there for who wants it, and closed for who does not."""
+    chat.asked(chunks=2, text="so ", reasoning=3)
+
+    details = chat.page.locator("details.reasoning")
+    expect(details).not_to_have_attribute("open", "")
+    details.locator("summary").click()
+    expect(details).to_contain_text("hm hm hm")
+    assert "so so" == chat.answers.inner_text()
+
+
+def closed_at_the_gateway(site: Served) -> None:
+    """As `DELETE /@connections/{id}` does."""
+
+    def close() -> None:
+        for each in list(site.stack.gateway._sockets.values()):
+            site.stack.gateway.connections._delete(each, b"")
+
+    site.call(close)
+
+
+def test_a_lost_connection_resumes(site: Served, chat: Chat) -> None:
+    """However often and in whichever way it is lost: no word is missing, and none comes twice."""
+    sockets: list[WebSocket] = []
+    chat.page.on("websocket", lambda each: sockets.append(each))
+    chat.ask(chunks=200, rate=50, text="ab ")
+    for n, cut in enumerate((site.drop, lambda: closed_at_the_gateway(site), site.drop)):
+        long = "n => document.querySelector('.answer').innerText.length > n"
+        chat.page.wait_for_function(long, arg=60 * (n + 1))
+        with chat.page.expect_websocket():
+            cut()
+    chat.has_ended()
+
+    assert ("ab " * 200).strip() == chat.answers.inner_text()
+    assert 3 == len(sockets)
+    assert 1 == len(history(chat, site))
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["lost on its way", "taken, and not told"])
+def test_a_question_is_asked_once(site: Served, chat: Chat, *, arrives: bool) -> None:
+    """Where the connection ends before a word is heard, the question is sent again, not asked again."""
+    received = site.stack.gateway.received
+    cut: list[str] = []
+
+    def once(socket: Socket, text: str) -> None:
+        if "the question" in text and not cut:
+            cut.append(text)
+            socket.abort()
+            if arrives:
+                received(socket, text)
+        else:
+            received(socket, text)
+
+    with replaced(site.stack.gateway, "received", once):
+        answer = chat.asked("the question")
+
+    assert "You said: the question" == answer.inner_text()
+    assert 1 == len(cut)
+    assert 1 == len(history(chat, site))
+
+
+@pytest.mark.parametrize("times", [0, 2], ids=["one is lost", "one comes twice"])
+def test_frames_that_are_lost_or_doubled(site: Served, chat: Chat, times: int) -> None:
+    """A gap in `seq` is asked for, and a frame that came before is dropped."""
+    methods = site.stack.gateway.connections._methods
+    post = methods["POST"]
+    posts = 0
+
+    def faulty(socket: Socket, body: bytes) -> HttpResponse:
+        nonlocal posts
+        posts += 1
+        answers = [post(socket, body) for _ in range(times if posts == 5 else 1)]
+        return answers[0] if answers else HttpResponse(200)
+
+    methods["POST"] = faulty
+    try:
+        answer = chat.asked(chunks=100, rate=60, text="ab ")
+    finally:
+        methods["POST"] = post
+
+    assert posts > 5
+    assert ("ab " * 100).strip() == answer.inner_text()
+
+
+def test_a_reload(site: Served, chat: Chat) -> None:
+    """The conversation is there again, and an answer that runs goes on with its question."""
+    chat.asked("first")
+    chat.ask(chunks=150, rate=50, text="ab ")
+    expect(chat.answers.last).to_contain_text("ab ab")
+    chat.question.fill("half a thought")
+    chat.page.reload()
+    chat.has_ended(2)
+
+    assert ["You said: first", ("ab " * 150).strip()] == chat.answers.all_inner_texts()
+    assert ["first", script(chunks=150, rate=50, text="ab ")] == chat.page.locator(
+        ".question"
+    ).all_inner_texts()
+    expect(chat.question).to_have_value("half a thought")
+    chat.page.reload()
+    chat.has_ended(2)
+    assert ["You said: first", ("ab " * 150).strip()] == chat.answers.all_inner_texts()
+
+
+def test_a_long_question(site: Served, chat: Chat, context: BrowserContext) -> None:
+    """What does not fit one frame of 32 KB arrives whole, whatever characters it is made of."""
+    question = ('é🙂"x"\\' * 100 + "\n") * 60
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    chat.page.evaluate("text => navigator.clipboard.writeText(text)", question)
+    chat.question.press("Control+v")
+    chat.question.press("Enter")
+    chat.has_ended()
+
+    (turn,) = history(chat, site)
+    assert question == turn["user"]
+
+
+def test_a_new_chat(chat: Chat) -> None:
+    """It is empty, knows nothing of the other, and is there after a reload."""
+    chat.asked("first")
+    other = session(chat)
+    chat.button("New chat").click()
+    expect(chat.answers).to_have_count(0)
+    assert other != session(chat)
+    chat.asked("second")
+    chat.page.reload()
+    chat.has_ended()
+    assert ["You said: second"] == chat.answers.all_inner_texts()
+
+
+def test_clear(chat: Chat) -> None:
+    """Only who means it loses the conversation; then the server has none of it."""
+    chat.asked("first")
+    chat.button("Clear this chat").click()
+    chat.button("Keep it").click()
+    expect(chat.answers).to_have_count(1)
+    chat.button("Clear this chat").click()
+    chat.button("Clear it").click()
+    expect(chat.answers).to_have_count(0)
+    chat.page.reload()
+    expect(chat.page.get_by_text("What would you like to know?")).to_be_visible()
+    assert "You said: second" == chat.asked("second").inner_text()
+
+
+def test_busy_in_another_tab(site: Served, chat: Chat, context: BrowserContext) -> None:
+    """The second tab says why it cannot ask, and can when the first has ended."""
+    chat.asked("hello")
+    other = Chat(context.new_page(), site.page).open()
+    other.has_ended()
+    chat.ask(chunks=2000, rate=50)
+    chat.begins()
+    other.asked("me too")
+    expect(other.notes).to_contain_text("Another answer is still running")
+    chat.button("Stop").click()
+    chat.has_ended(2)
+    other.button("Try again").click()
+    expect(other.answers.last).to_have_text("You said: me too")
+
+
+ERRORS: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"fault": {"before": "ThrottlingException"}}, "Too much is being asked", "Try again"),
+    ({"fault": {"before": "AccessDeniedException"}}, "The model cannot be reached", None),
+    ({"fault": {"before": "ModelErrorException"}}, "The model failed", "Try again"),
+    ({"fault": {"at": 3, "type": "cut"}, "chunks": 5}, "The model failed", "Continue"),
+    ({"fault": {"at": 3, "type": "validationException"}, "chunks": 5}, "", "Continue"),
+]
+
+
+def test_errors(chat: Chat) -> None:
+    """Each is a sentence, with the way on where there is one."""
+    for number, (order, words, way) in enumerate(ERRORS, start=1):
+        chat.asked(**order)
+        expect(chat.notes).to_have_count(number)
+        expect(chat.notes.last).to_contain_text(words)
+        ways = [
+            each
+            for each in ("Try again", "Continue")
+            if chat.page.locator(".turn").last.get_by_role("button", name=each).is_visible()
+        ]
+        assert [way] * bool(way) == ways, order
+
+    chat.question.fill("x" * 150_000)
+    chat.question.press("Enter")
+    chat.has_ended(len(ERRORS) + 1)
+    expect(chat.notes.last).to_contain_text("longer than this chat takes")
+
+
+def test_over_budget(site: Served, chat: Chat) -> None:
+    """It says when the allowance is free again."""
+    chat.asked("hello")
+    table = boto3.resource("dynamodb", endpoint_url=site.dynamodb, region_name=REGION).Table("chat")
+    (count,) = [item for item in table.scan()["Items"] if str(item["pk"]).startswith("budget#")]
+    key = {name: count[name] for name in ("pk", "sk")}
+    change = {"Key": key, "UpdateExpression": "SET requests = :n"}
+    table.update_item(**change, ExpressionAttributeValues={":n": REQUESTS})
+    try:
+        chat.asked("more")
+    finally:
+        table.update_item(**change, ExpressionAttributeValues={":n": count["requests"]})
+
+    expect(chat.notes).to_contain_text("Today's allowance is used up. It is free again ")
+    expect(chat.notes).to_contain_text(str(time.gmtime().tm_year))
+
+
+def test_refused(site: Served, chat: Chat, told: Told) -> None:
+    """A page is not told why it may not connect; it says what it may be, and tries again."""
+    told.expected.append(REFUSED)
+    notice = chat.page.locator("#notice")
+    with refusing(site):
+        site.drop()
+        expect(notice).to_contain_text("the server is not there, or does not take this page in")
+        expect(notice).to_contain_text("Trying again in")
+        chat.ask("when you can")
+    chat.button("Try now").click()
+    expect(chat.answers).to_have_text("You said: when you can")
+    expect(notice).to_be_hidden()
+
+
+def test_a_question_is_taken_back(site: Served, chat: Chat, told: Told) -> None:
+    """One that could not leave yet is given back to who stops it."""
+    told.expected.append(REFUSED)
+    with refusing(site):
+        site.drop()
+        expect(chat.page.locator("#notice")).to_contain_text("Trying again in")
+        chat.ask("never mind")
+        chat.button("Stop").click()
+    expect(chat.question).to_have_value("never mind")
+    expect(chat.page.locator(".turn")).to_have_count(0)
+
+
+def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
+    """Under IAM the page asks for a signed URL, keeps it nowhere, and asks anew when it is refused."""
+    told.expected.append(REFUSED)
+    alice = user(PEOPLE[0])
+    guard: Guard = iam({alice.access_key: alice})
+    signed = presigned(site.stack.url, alice.credentials, REGION)
+    config = {"websocket_url": site.stack.url, "auth": "iam"}
+    page.route("**/config.json", lambda route: route.fulfill(json=config))
+    chat = Chat(page, site.page)
+    field = page.get_by_role("textbox", name="Signed URL")
+    with replaced(site.stack.gateway, "_guard", guard):
+        page.goto(site.page)
+        for wrong in ("nonsense", "wss://elsewhere.example/"):
+            field.fill(wrong)
+            chat.button("Connect").click()
+            expect(page.get_by_role("alert")).to_contain_text("It should begin with ws://")
+        field.fill(site.stack.url)  # not signed: refused
+        chat.button("Connect").click()
+        expect(page.locator("#notice")).to_contain_text("the signed URL is used up")
+        expect(field).to_be_visible()
+        field.fill(signed)
+        chat.button("Connect").click()
+        assert "You said: hello" == chat.asked("hello").inner_text()
+
+    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, location.href])")
+    assert "Signature" not in kept
+
+
+def test_a_connection_is_kept(site: Served, page: Page) -> None:
+    """A person may read for an hour: a ping goes out before API Gateway thinks nobody is there."""
+    sent: list[str] = []
+    page.on("websocket", lambda each: each.on("framesent", lambda text: sent.append(text)))
+    page.clock.install()
+    Chat(page, site.page).open()
+    for _ in range(15):
+        page.clock.run_for(241_000)
+        page.wait_for_timeout(10)  # the browser's own time, for the pong
+
+    assert [{"action": "ping"}] * 15 == [json.loads(each) for each in sent]
+
+
+def test_a_silent_connection_is_given_up(site: Served, page: Page, told: Told) -> None:
+    """Where an answer is awaited and nothing at all is heard, another connection has it."""
+    told.expected.append("closed before")
+    chat = Chat(page, site.page)
+    page.clock.install()
+    chat.open()
+
+    def deaf(_socket: Socket, _text: str) -> None:
+        return
+
+    with replaced(site.stack.gateway, "received", deaf):
+        chat.ask("is anybody there")
+        page.clock.run_for(20_000)
+        page.clock.run_for(10_000)
+    page.clock.resume()
+    expect(chat.answers).to_have_text("You said: is anybody there")
+
+
+def test_what_a_screen_reader_hears(chat: Chat) -> None:
+    """That it is being answered, and then the answer: once, not word by word."""
+    chat.page.evaluate(LISTEN)
+    chat.asked(chunks=40, rate=40, text="word ")
+
+    assert ["Answering.", "Answer: " + ("word " * 40).strip()] == chat.page.evaluate(
+        "window.announced"
+    )
+    expect(chat.page.get_by_role("log")).to_have_attribute("aria-live", "off")
+
+
+def test_it_scrolls_along_only_with_who_reads_at_the_end(chat: Chat) -> None:
+    """Who scrolls back is left in peace, and finds the way to the end again."""
+    chat.ask(chunks=400, rate=100, text="line\n\n")
+    chat.page.wait_for_function("() => document.getElementById('scroller').scrollTop > 600")
+    chat.page.get_by_role("main").hover()
+    chat.page.mouse.wheel(0, -500)
+    expect(chat.button("Newest ↓")).to_be_visible()
+    left = chat.page.evaluate(PLACE)["top"]
+    chat.has_ended()
+    assert left == chat.page.evaluate(PLACE)["top"]
+    chat.button("Newest ↓").click()
+    expect(chat.button("Newest ↓")).to_be_hidden()
+    assert 0 == chat.page.evaluate(PLACE)["left"]
+    chat.ask(chunks=100, rate=100, text="line\n\n")
+    chat.has_ended(2)
+    chat.page.wait_for_function(f"() => ({PLACE})().left === 0")
+
+
+def test_copy(chat: Chat, context: BrowserContext) -> None:
+    """An answer is copied as Markdown, and code as it is."""
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    chat.asked(chunks=1, text="**Look**:\n\n```py\nx = '<b>'\n```\n")
+    pasted: Callable[[], str] = lambda: chat.page.evaluate("navigator.clipboard.readText()")  # noqa: E731
+    chat.button("Copy answer").click()
+    expect(chat.button("Copy answer")).to_have_text("Copied")
+    assert "**Look**:\n\n```py\nx = '<b>'\n```\n" == pasted()
+    chat.button("Copy code").click()
+    expect(chat.button("Copy code")).to_have_text("Copied")
+    assert "x = '<b>'" == pasted()
