@@ -39,7 +39,7 @@ REDIRECT_URI = re.compile(ORIGIN.pattern + r"/[^?#]*")
 
 CHOICE = """<!doctype html>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Sign in</title>
+<link rel="icon" href="data:,"><title>Sign in</title>
 <h1>Who are you?</h1>
 <p>This issuer is a part of the local stack. It takes your word for it.</p>
 <ul>{people}</ul>
