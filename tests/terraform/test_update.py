@@ -93,7 +93,7 @@ def test_a_change_goes_live(site: Site, updated: Version) -> None:
     messages = [e for e in site.events if e["requestContext"]["eventType"] == "MESSAGE"]
 
     assert HELLO == hello
-    assert "__pong, once more__" == pong
+    assert '"__pong, once more__"' == pong
     assert "Be brief." in body
     assert "by another template" == messages[-1]["made"]
     assert 3 == site.read().function.concurrency
