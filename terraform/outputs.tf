@@ -6,8 +6,8 @@ output "websocket_url" {
 }
 
 output "page_url" {
-  description = "The page; null where there is none. It takes some minutes to be there when it is new."
-  value       = var.web_page ? local.page_url : null
+  description = "The page, and web_client_id's redirect URI; null where there is none. A new one takes some minutes to be there."
+  value       = var.web_page ? "${local.page_origin}/" : null
 }
 
 output "wscat_command" {

@@ -115,7 +115,7 @@ variable "web_folder" {
 }
 
 variable "web_client_id" {
-  description = "What the page is called at jwt_issuer: a public client, with no secret, whose redirect URI is page_url and a slash."
+  description = "What the page is called at jwt_issuer: a public client, with no secret, whose redirect URI is page_url."
   type        = string
   default     = null
 

@@ -15,8 +15,8 @@ locals {
   issuer_origin    = var.jwt_issuer == null ? [] : [regex("^https?://[^/]+", var.jwt_issuer)]
   page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, var.web_connect_origins))
 
-  page_url     = var.web_domain == null ? one([for each in aws_cloudfront_distribution.web : "https://${each.domain_name}"]) : "https://${var.web_domain}"
-  page_origins = var.web_page ? [local.page_url] : []
+  page_origin  = var.web_domain == null ? one([for each in aws_cloudfront_distribution.web : "https://${each.domain_name}"]) : "https://${var.web_domain}"
+  page_origins = var.web_page ? [local.page_origin] : []
 
   # Of web/ what is for browsers, by its kind: as local/page.py has it.
   content_types = {

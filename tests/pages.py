@@ -25,7 +25,7 @@ class Page:
         [summary] = [
             each
             for each in self._cloudfront.list_distributions()["DistributionList"]["Items"]
-            if url == f"https://{each['DomainName']}"
+            if url == f"https://{each['DomainName']}/"
         ]
         self.arn: str = summary["ARN"]
         found = self._cloudfront.get_distribution(Id=summary["Id"])

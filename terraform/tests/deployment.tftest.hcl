@@ -404,7 +404,7 @@ run "everything_chosen" {
 
   assert {
     condition = (
-      output.page_url == "https://chat.example.org" && aws_cloudfront_distribution.web[0].aliases == toset(["chat.example.org"]) &&
+      output.page_url == "https://chat.example.org/" && aws_cloudfront_distribution.web[0].aliases == toset(["chat.example.org"]) &&
       aws_cloudfront_distribution.web[0].viewer_certificate[0].minimum_protocol_version == "TLSv1.2_2021" &&
       aws_cloudfront_distribution.web[0].viewer_certificate[0].ssl_support_method == "sni-only" &&
       !aws_cloudfront_distribution.web[0].viewer_certificate[0].cloudfront_default_certificate
@@ -424,7 +424,7 @@ run "a_page" {
   }
 
   assert {
-    condition     = output.page_url == "https://d111111abcdef8.cloudfront.net"
+    condition     = output.page_url == "https://d111111abcdef8.cloudfront.net/"
     error_message = "Without a name of its own the page is where CloudFront says."
   }
 
