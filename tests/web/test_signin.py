@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import jwt
 import pytest
 from browsers import MODULES, Chat, Served, Told, served
 from playwright.sync_api import Page, Request, expect
@@ -162,18 +163,17 @@ def test_a_reload_asks_nobody(visit: Visit, chat: Chat) -> None:
 
 
 def test_an_access_token(visit: Visit) -> None:
-    """Where the deployment says so, that is what the page brings."""
-
-    def other(config: dict[str, Any]) -> dict[str, Any]:
-        return {**config, "token": "access_token"}
-
+    """Where the deployment says so, that is what the page brings; it has no nonce."""
     visit.page.route(
-        "**/config.json", lambda route: route.fulfill(json=other(route.fetch().json()))
+        "**/config.json",
+        lambda route: route.fulfill(json={**route.fetch().json(), "token": "access_token"}),
     )
     visit.begin()
     chat = visit.enter()
+    claims = jwt.decode(visit.kept(TOKEN)["token"], options={"verify_signature": False})
 
     assert "You said: hello" == chat.asked("hello").inner_text()
+    assert "nonce" not in claims
 
 
 def test_signing_out(visit: Visit, chat: Chat) -> None:
