@@ -43,12 +43,16 @@ class SmokeError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is talked to, as Terraform's outputs tell it; `function` is empty for a local stack."""
+    """What is talked to, as Terraform's outputs tell it; `function` is empty for a local stack.
+
+    `page` is told and not looked at: a new one takes some minutes to be there.
+    """
 
     url: str
     auth: str = "none"
     region: str = ""
     function: str = ""
+    page: str = ""
 
     @property
     def logs(self) -> str:
@@ -75,6 +79,7 @@ def deployed() -> Target:
         auth=outputs["auth"],
         region=outputs["region"],
         function=outputs["function_name"],
+        page=outputs.get("page_url") or "",
     )
 
 
@@ -277,6 +282,8 @@ def smoke(
             told = step(conversation)
             say(f"{time.monotonic() - began:6.2f} s  {name}: {told}")
     say("it works")
+    if target.page:
+        say(f"the page, which takes some minutes when it is new: {target.page}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -76,7 +76,7 @@ async def _iam(_code: Path, _log: Callable[[str], None]) -> Opened:
 
 @contextlib.asynccontextmanager
 async def _jwt(code: Path, log: Callable[[str], None]) -> Opened:
-    async with issuing(AUDIENCE) as issuer:
+    async with issuing(AUDIENCE, PEOPLE) as issuer:
         settings = {"JWT_ISSUER": issuer.url, "JWT_AUDIENCE": json.dumps([AUDIENCE])}
         function = Function(AUTHORIZER, code, settings, log=log)
 

@@ -14,10 +14,18 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from moto.apigatewayv2.models import Api
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.budgets.responses import BudgetsResponse
+from moto.cloudfront import urls as cloudfront_urls
+from moto.cloudfront.exceptions import CloudFrontException
+from moto.cloudfront.models import DefaultCacheBehaviour, Origin, ViewerCertificate
+from moto.cloudfront.responses import CloudFrontResponse
+from moto.core.responses import ActionResult, EmptyResult
+from moto.iam.access_control import PermissionResult
 from moto.logs.responses import LogsResponse
+from moto.s3.models import FakeBucket
 
 Answer = tuple[int, dict[str, str], str]
 
@@ -105,6 +113,18 @@ def api_gateway_does_not_list() -> None:
     _give(ApiGatewayV2Response, get_authorizers, get_route_responses)
 
 
+def api_gateway_calls_every_endpoint_https() -> None:
+    """API Gateway says https:// where a WebSocket API's endpoint is wss://."""
+    told = Api.to_json
+
+    def to_json(self: Any) -> dict[str, Any]:
+        scheme = "wss" if self.protocol_type == "WEBSOCKET" else "https"
+        host = self.api_endpoint.removeprefix("https://")
+        return told(self) | {"apiEndpoint": f"{scheme}://{host}"}
+
+    _give(Api, to_json)
+
+
 def budgets_do_not_tell_subscribers() -> None:
     """Budgets answers DescribeSubscribersForNotification with 500."""
 
@@ -154,14 +174,87 @@ def logs_have_no_query_definitions() -> None:
     _give(LogsResponse, put_query_definition, describe_query_definitions, delete_query_definition)
 
 
+def cloudfront_knows_no_headers_policies() -> None:
+    """CloudFront answers CreateResponseHeadersPolicy and its like with 404."""
+    kept: dict[str, Any] = {}  # by id
+
+    def found(policy_id: str) -> ActionResult:
+        if policy_id not in kept:
+            raise CloudFrontException("NoSuchResponseHeadersPolicy", "It does not exist.")
+        policy = {"Id": policy_id, "ResponseHeadersPolicyConfig": kept[policy_id]}
+        return ActionResult({"ResponseHeadersPolicy": policy, "ETag": policy_id})
+
+    def create_response_headers_policy(self: Any) -> ActionResult:
+        policy_id = str(uuid.uuid4())
+        kept[policy_id] = self._get_param("ResponseHeadersPolicyConfig")
+        return found(policy_id)
+
+    def get_response_headers_policy(self: Any) -> ActionResult:
+        return found(self._get_param("Id"))
+
+    def update_response_headers_policy(self: Any) -> ActionResult:
+        kept[self._get_param("Id")] = self._get_param("ResponseHeadersPolicyConfig")
+        return found(self._get_param("Id"))
+
+    def delete_response_headers_policy(self: Any) -> ActionResult:
+        del kept[self._get_param("Id")]
+        return EmptyResult()
+
+    _give(
+        CloudFrontResponse,
+        create_response_headers_policy,
+        get_response_headers_policy,
+        update_response_headers_policy,
+        delete_response_headers_policy,
+    )
+    place = "{0}/2020-05-31/response-headers-policy"
+    for path in (f"{place}$", f"{place}/(?P<policy_id>[^/]+)$"):
+        cloudfront_urls.url_paths[path] = CloudFrontResponse.dispatch
+
+
+def cloudfront_reads_back_another_distribution() -> None:
+    """CloudFront forgets an origin's access control, and tells of more than was said.
+
+    Forwarded values where there is a cache policy, and of a certificate empty ARNs.
+    """
+
+    def of_origin(self: Any, config: dict[str, Any]) -> None:
+        self.origin_access_control_id = config.get("OriginAccessControlId", "")
+
+    def of_behaviour(self: Any, _: dict[str, Any]) -> None:
+        if self.cache_policy_id:
+            self.forwarded_values = None
+
+    def of_certificate(self: Any, _: dict[str, Any]) -> None:
+        self.iam_certificate_id = self.iam_certificate_id or None
+        self.acm_certificate_arn = self.acm_certificate_arn or None
+
+    _after_init(Origin, of_origin)
+    _after_init(DefaultCacheBehaviour, of_behaviour)
+    _after_init(ViewerCertificate, of_certificate)
+
+
+def s3_denies_by_conditions() -> None:
+    """S3 denies everybody everything that a bucket's policy says with a condition."""
+
+    def get_permission(_self: Any, _action: str, _resource: str) -> PermissionResult:
+        return PermissionResult.NEUTRAL
+
+    _give(FakeBucket, get_permission)
+
+
 GAPS: tuple[Callable[[], None], ...] = (
     lambda_forgets_settings,
     lambda_keeps_the_first_event_invoke_config,
     api_gateway_has_no_update_stage,
     api_gateway_does_not_list,
+    api_gateway_calls_every_endpoint_https,
     budgets_do_not_tell_subscribers,
     budgets_have_no_tags,
     logs_have_no_query_definitions,
+    cloudfront_knows_no_headers_policies,
+    cloudfront_reads_back_another_distribution,
+    s3_denies_by_conditions,
 )
 
 
@@ -174,6 +267,16 @@ def close() -> None:
 def _give(owner: type, *methods: Callable[..., Any]) -> None:
     for method in methods:
         setattr(owner, method.__name__, method)
+
+
+def _after_init(owner: Any, then: Callable[[Any, dict[str, Any]], None]) -> None:
+    made = owner.__init__
+
+    def __init__(self: Any, config: dict[str, Any]) -> None:  # noqa: N807
+        made(self, config)
+        then(self, config)
+
+    _give(owner, __init__)
 
 
 def _items(kept: dict[str, Any]) -> Answer:

@@ -263,6 +263,7 @@ FORMATS: Mapping[str, Callable[[str], Encoder]] = {
 }
 DEFAULT_FORMAT = "events"
 
-# The seed's own sign of life, asked and answered outside JSON.
-SEED_PING, SEED_PONG = "__ping__", "__pong__"
+# The seed's own sign of life: asked as it is, and answered as a JSON text, for its client looks for
+# the word behind a quotation mark, and takes whatever else comes for a frame.
+SEED_PING, SEED_PONG = "__ping__", '"__pong__"'
 PONG = _dump({"type": "pong"})

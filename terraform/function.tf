@@ -11,7 +11,7 @@ locals {
     MODEL_ID            = var.model_id
     MODEL_FAMILY        = var.model_family
     AUTH                = var.auth
-    ALLOWED_ORIGINS     = jsonencode(var.allowed_origins)
+    ALLOWED_ORIGINS     = jsonencode(concat(local.page_origins, var.allowed_origins))
     REQUESTS_PER_DAY    = tostring(var.requests_per_day)
     TOKENS_PER_DAY      = tostring(var.tokens_per_day)
     CALLBACK_URL        = ""

@@ -5,6 +5,11 @@ output "websocket_url" {
   value       = aws_apigatewayv2_stage.live.invoke_url
 }
 
+output "page_url" {
+  description = "The page, and web_client_id's redirect URI; null where there is none. A new one takes some minutes to be there."
+  value       = var.web_page ? "${local.page_origin}/" : null
+}
+
 output "wscat_command" {
   description = "How to talk to it from a terminal."
   value = {

@@ -17,7 +17,7 @@ variable "auth" {
 }
 
 variable "allowed_origins" {
-  description = "Web origins from which browsers may connect, such as https://chat.example.com; all when empty."
+  description = "Web origins from which browsers may connect, such as https://chat.example.com; all when empty and there is no page (web_page)."
   type        = list(string)
   default     = []
   nullable    = false

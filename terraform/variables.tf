@@ -98,6 +98,102 @@ variable "jwt_audience" {
   }
 }
 
+# -- the page --------------------------------------------------------------------------------------
+
+variable "web_page" {
+  description = "Serve the page, from S3 by CloudFront. Browsers may then connect from it, and from allowed_origins."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "web_folder" {
+  description = "The page's files."
+  type        = string
+  default     = "../web"
+  nullable    = false
+}
+
+variable "web_client_id" {
+  description = "What the page is called at jwt_issuer: a public client, with no secret, whose redirect URI is page_url."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = !(var.web_page && var.auth == "jwt") || var.web_client_id != null
+    error_message = "web_client_id is needed where auth is jwt and there is a page: it signs people in."
+  }
+
+  validation {
+    # OpenID Connect Core, 2: an ID token's audience is its client.
+    condition     = !(var.web_page && var.auth == "jwt" && var.web_token == "id_token") || contains(var.jwt_audience, coalesce(var.web_client_id, " "))
+    error_message = "jwt_audience must contain web_client_id: that is whom an ID token is for."
+  }
+}
+
+variable "web_scope" {
+  description = "The scopes that the page asks for."
+  type        = string
+  default     = "openid"
+  nullable    = false
+
+  validation {
+    condition     = contains(split(" ", var.web_scope), "openid")
+    error_message = "web_scope must contain openid."
+  }
+}
+
+variable "web_token" {
+  description = "Which of the issuer's tokens the page brings: id_token, which is always a JWT for web_client_id, or access_token, where the issuer makes JWTs of these for this API."
+  type        = string
+  default     = "id_token"
+  nullable    = false
+
+  validation {
+    condition     = contains(["id_token", "access_token"], var.web_token)
+    error_message = "web_token must be id_token or access_token."
+  }
+}
+
+variable "web_connect_origins" {
+  description = "Where else the page may connect to: the issuer's token endpoint, where that has another host than jwt_issuer, such as https://example.auth.us-east-1.amazoncognito.com."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for origin in var.web_connect_origins : can(regex("^https://[^/ ;,'*]+$", origin))])
+    error_message = "web_connect_origins must be origins: https, a host, no wildcard, no path and no slash at the end."
+  }
+}
+
+variable "web_domain" {
+  description = "The page's own name, such as chat.example.com, that you point to the distribution; one of CloudFront's when null."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.web_domain == null ? true : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", var.web_domain))
+    error_message = "web_domain must be a host's name, in lower case."
+  }
+}
+
+variable "web_certificate_arn" {
+  description = "web_domain's certificate in ACM, which for CloudFront has to be in us-east-1."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.web_certificate_arn == null ? true : can(regex("^arn:aws[a-z-]*:acm:us-east-1:[0-9]{12}:certificate/[0-9a-f-]+$", var.web_certificate_arn))
+    error_message = "web_certificate_arn must be the ARN of a certificate in us-east-1."
+  }
+
+  validation {
+    condition     = (var.web_domain == null) == (var.web_certificate_arn == null)
+    error_message = "web_certificate_arn goes with web_domain: both or neither."
+  }
+}
+
 # -- the model -------------------------------------------------------------------------------------
 
 variable "foundation_model_arns" {

@@ -18,10 +18,11 @@ from deploy import package
 from deploy.url import presigned
 from local.authorizers import ACCOUNT
 from local.aws import REGION
-from local.deployed import Deployed, read
+from local.deployed import Deployed, client, read
 from local.deployed_stack import DeployedStack
 from local.deployment import Deployment
 from local.issuer import issuing
+from local.page import FOLDER
 from local.permissions import Permission, Place, Request, needed
 from local.sigv4 import User
 from local.stack import Child
@@ -66,7 +67,12 @@ class Version:
 
 
 # What every version has, so that in the end nothing of it may be left.
-OPTIONAL = {"alarm_email": "someone@example.com", "monthly_budget_usd": 10}
+OPTIONAL = {
+    "alarm_email": "someone@example.com",
+    "monthly_budget_usd": 10,
+    "web_page": True,
+    "web_folder": str(FOLDER),
+}
 # With all that gives the function something to do.
 FIRST = Version("first", {"guardrail_id": "gr0123456789"})
 
@@ -181,8 +187,19 @@ class Site:
     def destroy(self) -> None:
         self.stop()
         with self.timed("destroy"):
+            self._disable_the_page()
             self.deployment.destroy()
         self._version = None
+
+    def _disable_the_page(self) -> None:
+        """As the provider does, too, but it looks half a minute later whether it is done."""
+        cloudfront = client(self.url, "cloudfront")
+        for each in cloudfront.list_distributions()["DistributionList"].get("Items", []):
+            found = cloudfront.get_distribution_config(Id=each["Id"])
+            config = {**found["DistributionConfig"], "Enabled": False}
+            cloudfront.update_distribution(
+                Id=each["Id"], IfMatch=found["ETag"], DistributionConfig=config
+            )
 
     def close(self) -> None:
         self.stop()

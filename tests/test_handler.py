@@ -750,7 +750,7 @@ def test_seed_client(chatting: Chatting) -> None:
     """The seed's client is served in its own words."""
     chatting.connect("seed=", format="seed")
     assert handler.OK == chatting.send("MESSAGE", "seed=", body="__ping__")
-    assert "__pong__" == chatting.posted.frames[-1]
+    assert '"__pong__"' == chatting.posted.frames[-1]
     frames = chatting.say({"body": "hi", "request_id": "r", "convType": "normal"}, "seed=")
 
     assert {"request_id": "r", "msg": "You said: hi", "status": "completed"} == frames[-1]

@@ -38,6 +38,7 @@ mock_resource "aws_lambda_alias" {
 mock_resource "aws_apigatewayv2_api" {
   defaults = {
     id            = "abcde12345"
+    api_endpoint  = "wss://abcde12345.execute-api.us-east-1.amazonaws.com"
     execution_arn = "arn:aws:execute-api:us-east-1:123456789012:abcde12345"
   }
 }
@@ -48,6 +49,17 @@ mock_resource "aws_apigatewayv2_authorizer" {
 
 mock_resource "aws_apigatewayv2_stage" {
   defaults = { invoke_url = "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live" }
+}
+
+mock_resource "aws_cloudfront_distribution" {
+  defaults = {
+    arn         = "arn:aws:cloudfront::123456789012:distribution/E1MOCK"
+    domain_name = "d111111abcdef8.cloudfront.net"
+  }
+}
+
+mock_resource "aws_s3_bucket" {
+  defaults = { arn = "arn:aws:s3:::mock" }
 }
 
 mock_resource "aws_cloudwatch_log_group" {

@@ -226,8 +226,9 @@ run "nothing_chosen" {
     condition = alltrue([for each in [
       aws_apigatewayv2_authorizer.jwt, aws_lambda_function.authorizer, aws_lambda_permission.authorizer, aws_iam_role.authorizer, aws_cloudwatch_log_group.authorizer,
       aws_api_gateway_account.logging, aws_iam_role.logging, aws_sns_topic.alarms, aws_sns_topic_subscription.email, aws_budgets_budget.monthly,
+      aws_s3_bucket.web, aws_s3_object.web, aws_s3_object.web_config, aws_cloudfront_distribution.web,
     ] : length(each) == 0])
-    error_message = "No authorizer, no account's logging role, no alarm mail and no budget unless chosen."
+    error_message = "No authorizer, no account's logging role, no alarm mail, no budget and no page unless chosen."
   }
 
   # -- watch
@@ -258,7 +259,7 @@ run "nothing_chosen" {
     condition = (
       output.websocket_url == "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live" && output.wscat_command == "make wscat DEPLOYED=1" &&
       output.function_name == "bedrock-stream-chat" && output.function_alias == "live" && output.table_name == "bedrock-stream-chat" &&
-      output.api_id == "abcde12345" && output.stage == "live" && output.auth == "iam" && output.region == "us-east-1" &&
+      output.api_id == "abcde12345" && output.stage == "live" && output.auth == "iam" && output.region == "us-east-1" && output.page_url == null &&
       strcontains(output.dashboard_url, "#dashboards/dashboard/bedrock-stream-chat")
     )
     error_message = "The outputs say where it is and how to talk to it."
@@ -285,6 +286,13 @@ run "everything_chosen" {
     account_logging      = true
     alarm_email          = "me@example.com"
     monthly_budget_usd   = 50
+    web_page             = true
+    web_client_id        = "web"
+    web_scope            = "openid email"
+    web_token            = "access_token"
+    web_connect_origins  = ["https://login.example.com"]
+    web_domain           = "chat.example.org"
+    web_certificate_arn  = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
   }
 
   assert {
@@ -335,7 +343,7 @@ run "everything_chosen" {
     condition = (
       aws_lambda_function.chat.environment[0].variables["TEMPERATURE"] == "0.5" && aws_lambda_function.chat.environment[0].variables["TOP_P"] == "" &&
       aws_lambda_function.chat.environment[0].variables["STOP_SEQUENCES"] == "[\"END\"]" &&
-      aws_lambda_function.chat.environment[0].variables["ALLOWED_ORIGINS"] == "[\"https://chat.example.com\"]" &&
+      aws_lambda_function.chat.environment[0].variables["ALLOWED_ORIGINS"] == "[\"https://chat.example.org\",\"https://chat.example.com\"]" &&
       aws_lambda_function.chat.environment[0].variables["SHOW_REASONING"] == "false" &&
       aws_lambda_function.chat.environment[0].variables["AUTH"] == "jwt" &&
       aws_lambda_function.chat.environment[0].variables["GUARDRAIL_ID"] == "abc123"
@@ -379,8 +387,106 @@ run "everything_chosen" {
   }
 
   assert {
+    condition = jsondecode(aws_s3_object.web_config[0].content) == {
+      websocket_url = "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live", auth = "jwt"
+      issuer        = "https://issuer.example.com/pool", client_id = "web", scope = "openid email", token = "access_token"
+    }
+    error_message = "The page is told where people sign in."
+  }
+
+  assert {
+    condition = strcontains(
+      aws_cloudfront_response_headers_policy.web[0].security_headers_config[0].content_security_policy[0].content_security_policy,
+      "connect-src 'self' wss://abcde12345.execute-api.us-east-1.amazonaws.com https://issuer.example.com https://login.example.com;"
+    )
+    error_message = "The page may connect to the API, to the issuer, and to what web_connect_origins names."
+  }
+
+  assert {
+    condition = (
+      output.page_url == "https://chat.example.org/" && aws_cloudfront_distribution.web[0].aliases == toset(["chat.example.org"]) &&
+      aws_cloudfront_distribution.web[0].viewer_certificate[0].minimum_protocol_version == "TLSv1.2_2021" &&
+      aws_cloudfront_distribution.web[0].viewer_certificate[0].ssl_support_method == "sni-only" &&
+      !aws_cloudfront_distribution.web[0].viewer_certificate[0].cloudfront_default_certificate
+    )
+    error_message = "Under a name of its own the page has that certificate, and TLS 1.2 at least."
+  }
+
+  assert {
     condition     = strcontains(output.wscat_command, "-s chat.v1 -s \"bearer.$TOKEN\"")
     error_message = "The command bears the token as a subprotocol."
+  }
+}
+
+run "a_page" {
+  variables {
+    web_page = true
+  }
+
+  assert {
+    condition     = output.page_url == "https://d111111abcdef8.cloudfront.net/"
+    error_message = "Without a name of its own the page is where CloudFront says."
+  }
+
+  assert {
+    condition     = jsondecode(aws_lambda_function.chat.environment[0].variables["ALLOWED_ORIGINS"]) == ["https://d111111abcdef8.cloudfront.net"]
+    error_message = "Browsers may connect from the page, and from nowhere else."
+  }
+
+  assert {
+    condition = jsondecode(aws_s3_object.web_config[0].content) == {
+      websocket_url = "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live", auth = "iam"
+      issuer        = null, client_id = null, scope = "openid", token = "id_token"
+    }
+    error_message = "The page is told where to connect, and how to come in."
+  }
+
+  assert {
+    condition     = toset(keys(aws_s3_object.web)) == setsubtract(fileset("../web", "**"), ["headers.json"])
+    error_message = "Every file of web/ is uploaded, but for what CloudFront is told: each is of a kind that is known."
+  }
+
+  assert {
+    condition = (
+      alltrue([for each in concat(values(aws_s3_object.web), aws_s3_object.web_config) : each.cache_control == "no-cache"]) &&
+      aws_s3_object.web["index.html"].content_type == "text/html; charset=utf-8"
+    )
+    error_message = "Each file says what it is, and is asked for anew."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_s3_bucket_public_access_block.web[0].block_public_acls, aws_s3_bucket_public_access_block.web[0].block_public_policy,
+      aws_s3_bucket_public_access_block.web[0].ignore_public_acls, aws_s3_bucket_public_access_block.web[0].restrict_public_buckets,
+    ])
+    error_message = "The bucket is nobody's but its owner's."
+  }
+
+  assert {
+    condition = {
+      for each in data.aws_iam_policy_document.web[0].statement : each.sid => [coalesce(each.effect, "Allow"), join(" ", each.actions), one(each.condition).variable, one(one(each.condition).values)]
+      } == {
+      ReadByTheDistribution = ["Allow", "s3:GetObject", "AWS:SourceArn", "arn:aws:cloudfront::123456789012:distribution/E1MOCK"]
+      NothingWithoutTls     = ["Deny", "s3:*", "aws:SecureTransport", "false"]
+    }
+    error_message = "This distribution may read it, and nobody anything without TLS."
+  }
+
+  assert {
+    condition = (
+      aws_cloudfront_distribution.web[0].default_cache_behavior[0].viewer_protocol_policy == "redirect-to-https" &&
+      aws_cloudfront_distribution.web[0].default_cache_behavior[0].compress && aws_cloudfront_distribution.web[0].http_version == "http2and3" &&
+      aws_cloudfront_distribution.web[0].default_root_object == "index.html" &&
+      one(aws_cloudfront_distribution.web[0].origin).origin_access_control_id == aws_cloudfront_origin_access_control.web[0].id &&
+      aws_cloudfront_distribution.web[0].default_cache_behavior[0].response_headers_policy_id == aws_cloudfront_response_headers_policy.web[0].id &&
+      aws_cloudfront_distribution.web[0].viewer_certificate[0].cloudfront_default_certificate && length(coalesce(aws_cloudfront_distribution.web[0].aliases, [])) == 0
+    )
+    error_message = "The page is served by TLS alone, compressed, with its headers, under CloudFront's own name."
+  }
+
+  assert {
+    condition     = aws_cloudfront_origin_access_control.web[0].signing_behavior == "always" && aws_cloudfront_origin_access_control.web[0].origin_access_control_origin_type == "s3"
+    error_message = "The distribution signs what it asks of the bucket."
   }
 }
 

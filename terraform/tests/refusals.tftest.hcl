@@ -103,11 +103,15 @@ run "no_such_choice" {
     model_id            = "arn:aws:s3:::bucket/key"
     log_retention_days  = 31
     timeout_seconds     = 901
+    web_token           = "refresh_token"
+    web_domain          = "chat.example.com"
+    # CloudFront takes certificates of one Region.
+    web_certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567"
   }
 
   expect_failures = [
     var.auth, var.on_disconnect, var.service_tier, var.performance_latency, var.chat_integration, var.architecture,
-    var.guardrail_version, var.model_id, var.log_retention_days, var.timeout_seconds,
+    var.guardrail_version, var.model_id, var.log_retention_days, var.timeout_seconds, var.web_token, var.web_certificate_arn,
   ]
 }
 
@@ -126,11 +130,15 @@ run "not_well_formed" {
     jwt_audience    = [""]
     # A wildcard would open every model.
     foundation_model_arns = ["arn:aws:bedrock:us-east-1::foundation-model/*"]
+    web_scope             = "email"
+    web_connect_origins   = ["https://*.example.com"]
+    web_domain            = "https://chat.example.com"
   }
 
   expect_failures = [
     var.name, var.stage, var.allowed_origins, var.stop_sequences, var.guardrail_id, var.alarm_email,
-    var.foundation_model_arns, var.jwt_issuer, var.jwt_audience,
+    var.foundation_model_arns, var.jwt_issuer, var.jwt_audience, var.web_scope, var.web_connect_origins,
+    var.web_domain,
   ]
 }
 
@@ -143,10 +151,12 @@ run "one_without_the_other" {
     deadline_seconds   = 10
     monthly_budget_usd = 50
     model_id           = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
+    web_domain         = "chat.example.com"
   }
 
   expect_failures = [
     var.jwt_issuer, var.jwt_audience, var.timeout_seconds, var.monthly_budget_usd, var.foundation_model_arns,
+    var.web_certificate_arn,
   ]
 }
 
@@ -161,6 +171,34 @@ run "the_other_without_the_one" {
   }
 
   expect_failures = [var.jwt_issuer, var.jwt_audience, var.foundation_model_arns]
+}
+
+run "a_page_that_nobody_can_sign_in_to" {
+  command = plan
+
+  variables {
+    auth         = "jwt"
+    jwt_issuer   = "https://issuer.example.com"
+    jwt_audience = ["web"]
+    web_page     = true
+    web_token    = "access_token"
+  }
+
+  expect_failures = [var.web_client_id]
+}
+
+run "a_page_whose_tokens_are_for_another" {
+  command = plan
+
+  variables {
+    auth          = "jwt"
+    jwt_issuer    = "https://issuer.example.com"
+    jwt_audience  = ["api"]
+    web_page      = true
+    web_client_id = "web"
+  }
+
+  expect_failures = [var.web_client_id]
 }
 
 run "more_settings_than_lambda_holds" {

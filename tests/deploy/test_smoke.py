@@ -273,7 +273,7 @@ def test_jwt_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_deployed_is_read_from_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """URL, authorization, Region and function come from Terraform."""
+    """URL, authorization, Region, function and page come from Terraform."""
     outputs = {
         "websocket_url": "wss://x/live",
         "auth": "iam",
@@ -283,6 +283,9 @@ def test_what_is_deployed_is_read_from_the_outputs(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(terraform, "outputs", lambda: outputs)
 
     assert Target(url="wss://x/live", auth="iam", **FUNCTION) == deployed()
+
+    outputs["page_url"] = "https://page/"
+    assert "https://page/" == deployed().page
 
 
 def test_nothing_deployed(
@@ -312,6 +315,14 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     assert told.out.endswith("it works\n")
     assert f"failed: {url} cannot be reached" in told.err
+
+
+def test_where_the_page_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Is the last thing that a person is told."""
+    with gateway() as url:
+        smoke.smoke(Target(url=url, page="https://page/"))
+
+    assert capsys.readouterr().out.endswith("new: https://page/\n")
 
 
 def test_a_local_stack_logs_to_its_terminal() -> None:

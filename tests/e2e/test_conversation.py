@@ -130,7 +130,7 @@ def test_seed_format(stack: str) -> None:
     }
     with person(stack, "seed") as seed:
         seed.send("__ping__")
-        assert "__pong__" == seed.socket.recv(timeout=10)
+        assert '"__pong__"' == seed.socket.recv(timeout=10)
         seed.send(asked)
         frames = [seed.receive()]
         while frames[-1]["status"] == "proceeding":

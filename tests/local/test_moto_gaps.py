@@ -1,6 +1,7 @@
 """Covers local/moto_gaps.py and local/control_plane.py: each gap, and that moto still has it."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -96,6 +97,11 @@ def listed_authorizers_and_route_responses(url: str) -> bool:
     ]
 
 
+def endpoint_of_an_api(url: str) -> bool:
+    gateway, api_id = api(url)
+    return bool(gateway.get_api(ApiId=api_id)["ApiEndpoint"].startswith("wss://"))
+
+
 def budget(url: str, name: str) -> Any:
     budgets = client(url, "budgets")
     notification = {
@@ -152,14 +158,90 @@ def query_definitions(url: str) -> bool:
     )
 
 
+def headers_policy(url: str) -> bool:
+    """Made, changed, and gone."""
+    cloudfront = client(url, "cloudfront")
+    config = {
+        "Name": "made",
+        "CustomHeadersConfig": {
+            "Quantity": 1,
+            "Items": [{"Header": "X-A", "Value": "b", "Override": True}],
+        },
+    }
+    changed = {**config, "Comment": "changed"}
+    made = cloudfront.create_response_headers_policy(ResponseHeadersPolicyConfig=config)
+    which = {"Id": made["ResponseHeadersPolicy"]["Id"]}
+    cloudfront.update_response_headers_policy(
+        **which, IfMatch=made["ETag"], ResponseHeadersPolicyConfig=changed
+    )
+    found = cloudfront.get_response_headers_policy(**which)
+    cloudfront.delete_response_headers_policy(**which, IfMatch=found["ETag"])
+    with pytest.raises(ClientError, match="NoSuchResponseHeadersPolicy"):
+        cloudfront.get_response_headers_policy(**which)
+    return bool(changed == found["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"])
+
+
+def distribution(url: str) -> bool:
+    """With an access control, a cache policy and CloudFront's own certificate, and only these."""
+    cloudfront = client(url, "cloudfront")
+    origin = {
+        "Id": "bucket",
+        "DomainName": "b.s3.us-east-1.amazonaws.com",
+        "S3OriginConfig": {"OriginAccessIdentity": ""},
+        "OriginAccessControlId": "E1",
+    }
+    made = cloudfront.create_distribution(
+        DistributionConfig={
+            "CallerReference": "once",
+            "Comment": "",
+            "Enabled": True,
+            "Origins": {"Quantity": 1, "Items": [origin]},
+            "DefaultCacheBehavior": {
+                "TargetOriginId": "bucket",
+                "ViewerProtocolPolicy": "https-only",
+                "CachePolicyId": "p",
+            },
+            "ViewerCertificate": {"CloudFrontDefaultCertificate": True},
+        }
+    )
+    config = made["Distribution"]["DistributionConfig"]
+    return bool(
+        "E1" == config["Origins"]["Items"][0].get("OriginAccessControlId")
+        and "ForwardedValues" not in config["DefaultCacheBehavior"]
+        and "ACMCertificateArn" not in config["ViewerCertificate"]
+        and "IAMCertificateId" not in config["ViewerCertificate"]
+    )
+
+
+def bucket_policy(url: str) -> bool:
+    """What it denies to some it denies to nobody else."""
+    s3 = client(url, "s3")
+    s3.create_bucket(Bucket="guarded")
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": "arn:aws:s3:::guarded/*",
+        "Condition": {"IpAddress": {"aws:SourceIp": "192.0.2.1"}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket="guarded", Policy=json.dumps(policy))
+    s3.put_object(Bucket="guarded", Key="k", Body=b"")
+    return True
+
+
 PROBES: Mapping[Callable[[], None], Callable[[str], bool]] = {
     moto_gaps.lambda_forgets_settings: settings_of_a_function,
     moto_gaps.lambda_keeps_the_first_event_invoke_config: second_event_invoke_config,
     moto_gaps.api_gateway_has_no_update_stage: updated_stage,
     moto_gaps.api_gateway_does_not_list: listed_authorizers_and_route_responses,
+    moto_gaps.api_gateway_calls_every_endpoint_https: endpoint_of_an_api,
     moto_gaps.budgets_do_not_tell_subscribers: subscribers_of_a_budget,
     moto_gaps.budgets_have_no_tags: tags_of_a_budget,
     moto_gaps.logs_have_no_query_definitions: query_definitions,
+    moto_gaps.cloudfront_knows_no_headers_policies: headers_policy,
+    moto_gaps.cloudfront_reads_back_another_distribution: distribution,
+    moto_gaps.s3_denies_by_conditions: bucket_policy,
 }
 
 

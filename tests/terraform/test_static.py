@@ -35,13 +35,14 @@ def cannot_be_had(reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Runs Terraform in a copy of terraform/, with its provider there and no state."""
+    """Runs Terraform in a copy of terraform/, with its provider there, web/ beside it, no state."""
     folder = tmp_path_factory.mktemp("static") / "terraform"
     shutil.copytree(
         terraform.FOLDER,
         folder,
         ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"),
     )
+    shutil.copytree(terraform.ROOT / "web", folder.parent / "web")
     try:
         program = terraform.program()
         chosen_here = {name for name in os.environ if name.startswith("TF_VAR_")}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from deployments import ARCHITECTURE, Site, Version
+from pages import Page
 from people import person, script, text
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -18,6 +19,7 @@ from deploy import package
 from local.api import TERRAFORM, Integration
 from local.authorizers import ACCOUNT
 from local.deployed import client
+from local.page import FOLDER
 
 pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
 
@@ -36,11 +38,19 @@ def updated(site: Site) -> Version:
     shutil.copytree(package.SRC, source)
     formats = source / "formats.py"
     formats.write_text(formats.read_text().replace('"__pong__"', '"__pong, once more__"'))
+    page = site.folder / "web"
+    shutil.copytree(FOLDER, page)
+    (page / "new.txt").write_text("new")
     (site.folder / "changed").mkdir()
     code, _ = package.build("lambda", site.folder / "changed", ARCHITECTURE, source)
     return Version(
         "updated",
-        {"auth": "none", "system_prompt": "Be brief.", "reserved_concurrency": 3},
+        {
+            "auth": "none",
+            "system_prompt": "Be brief.",
+            "reserved_concurrency": 3,
+            "web_folder": str(page),
+        },
         {
             "routes.json": json.dumps(table),
             "event.json.vtl": template.replace(
@@ -63,13 +73,14 @@ def with_tokens(site: Site) -> Version:
             "jwt_audience": ["chat"],
             "authorizer_zip": str(authorizer),
             "chat_integration": "proxy",
+            "web_client_id": "chat",
         },
         {name: (TERRAFORM / name).read_text() for name in ("routes.json", "event.json.vtl")},
     )
 
 
 def test_a_change_goes_live(site: Site, updated: Version) -> None:
-    """Routes, template, code, settings and who may talk: each is there after the next apply."""
+    """Routes, template, code, settings, the page, who may talk: there after the next apply."""
     with connect(site.serving(updated)) as socket:  # without a signature
         socket.send('{"action":"hello"}')
         hello = socket.recv()
@@ -78,13 +89,15 @@ def test_a_change_goes_live(site: Site, updated: Version) -> None:
         pong = socket.recv()
     with person(site.serving(updated)) as one:
         body = text(one.say(script(echo=True)))
+    new = Page(site.url, site.outputs["page_url"]).file("new.txt")
     messages = [e for e in site.events if e["requestContext"]["eventType"] == "MESSAGE"]
 
     assert HELLO == hello
-    assert "__pong, once more__" == pong
+    assert '"__pong, once more__"' == pong
     assert "Be brief." in body
     assert "by another template" == messages[-1]["made"]
     assert 3 == site.read().function.concurrency
+    assert b"new" == new.content
 
 
 def test_a_token_lets_in(site: Site, with_tokens: Version) -> None:
@@ -162,6 +175,10 @@ LISTINGS: Mapping[str, Listing] = {
     "queries": Listing("logs", lambda c: c.describe_query_definitions()["queryDefinitions"]),
     "alarms": Listing("cloudwatch", lambda c: c.describe_alarms()["MetricAlarms"]),
     "dashboards": Listing("cloudwatch", lambda c: c.list_dashboards()["DashboardEntries"]),
+    "buckets": Listing("s3", lambda c: c.list_buckets()["Buckets"]),
+    "distributions": Listing(
+        "cloudfront", lambda c: c.list_distributions()["DistributionList"].get("Items", [])
+    ),
     "budgets": Listing("budgets", lambda c: c.describe_budgets(AccountId=ACCOUNT)["Budgets"]),
 }
 
