@@ -20,6 +20,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "/quit": ("", "leave, as Ctrl-D does"),
 }
 
+KEYS = [
+    ("//text", "ask “/text”"),
+    ("Enter", "send"),
+    ("Alt+Enter", "begin a new line; or Esc, then Enter"),
+    ("Ctrl-C", "stop the answer; at the prompt, empty the line"),
+    ("Ctrl-D", "leave"),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -61,15 +69,6 @@ def parse(line: str) -> Command | Question | Mistake | None:
     return Command(name, argument)
 
 
-def listing() -> str:
-    """All commands and keys, a line each."""
-    rows = [(f"{name} {takes}".strip(), does) for name, (takes, does) in COMMANDS.items()]
-    rows += [
-        ("//text", "ask “/text”"),
-        ("Enter", "send"),
-        ("Alt+Enter", "begin a new line (or Esc, then Enter)"),
-        ("Ctrl-C", "stop the answer; at the prompt: empty the line"),
-        ("Ctrl-D", "leave"),
-    ]
-    wide = max(len(row[0]) for row in rows)
-    return "\n".join(f"{what:<{wide}}  {does}" for what, does in rows)
+def listing() -> list[tuple[str, str]]:
+    """All commands and keys, and what each does."""
+    return [(f"{name} {takes}".strip(), does) for name, (takes, does) in COMMANDS.items()] + KEYS

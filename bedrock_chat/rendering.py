@@ -83,7 +83,7 @@ class Line:
 
 class _Code(CodeBlock):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        code = str(self.text).rstrip("\n")
+        code = str(self.text).removesuffix("\n")
         drawn = Syntax(
             code, self.lexer_name, theme=_CODE, word_wrap=True, background_color="default"
         )
@@ -119,16 +119,7 @@ class _Document(Markdown):
         self.parsed = PARSER.parse(text)
         for token in self._flatten_tokens(self.parsed):
             token.content = disarm(token.content)  # &#8238; is a character, too
-
-
-def markdown(text: str) -> RenderableType:
-    """One block of an answer."""
-    return _Document(text)
-
-
-def thought(text: str) -> RenderableType:
-    """A line of what the model thinks aloud."""
-    return Text(text.strip("\n"), style="chat.thought")
+        self.is_code = bool(self.parsed) and self.parsed[0].type in ("code_block", "fence")
 
 
 def aside(text: str, style: str = "chat.aside") -> RenderableType:
@@ -141,13 +132,26 @@ def width(console: Console) -> int:
     return max(1, min(console.width - MARGIN, WIDEST))
 
 
-def lines(console: Console, drawn: RenderableType) -> list[Line]:
-    """What is drawn, as lines, without space around it or at their ends."""
-    with console.capture() as captured:
-        console.print(drawn, width=width(console))
-    made = [_line(each) for each in captured.get().split("\n")]
+def markdown(console: Console, text: str) -> list[Line]:
+    """One block of an answer."""
+    drawn = _Document(text)
+    made = lines(console, drawn)
+    if drawn.is_code:  # an empty line of it means something
+        return made
     inked = [at for at, line in enumerate(made) if line.cells]
     return made[inked[0] : inked[-1] + 1] if inked else []
+
+
+def thought(console: Console, text: str) -> list[Line]:
+    """Lines of what the model thinks aloud."""
+    return lines(console, Text(text, style="chat.thought")) if text else []
+
+
+def lines(console: Console, drawn: RenderableType) -> list[Line]:
+    """What is drawn, as lines without space at their ends."""
+    with console.capture() as captured:
+        console.print(drawn, width=width(console))
+    return [_line(each) for each in captured.get().removesuffix("\n").split("\n")]
 
 
 def _line(written: str) -> Line:

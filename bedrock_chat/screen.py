@@ -19,6 +19,9 @@ from bedrock_chat.rendering import Line
 
 # The row of the cursor, and one for a terminal that was just made lower.
 SPARE_ROWS = 2
+# To the right of the cursor. All of it at once would be shorter, but tmux takes a screen that is
+# cleared from its first row on for contents that are to be kept, and copies them to the scrollback.
+CLEAR_ROW = "\x1b[K"
 
 
 class Screen:
@@ -48,9 +51,16 @@ class Screen:
         same = 0
         while same < min(len(lines), len(self._drawn)) and lines[same] == self._drawn[same]:
             same += 1
-        up = sum(map(self._rows, self._drawn[same:]))
-        back = f"\x1b[{up}A\r\x1b[J" if up else ""
-        text = back + "".join(f"{line.written}\n" for line in lines[same:])
+        rows = sum(map(self._rows, self._drawn[same:]))
+        left = max(0, rows - sum(map(self._rows, lines[same:])))
+        text = "".join(
+            [
+                f"\x1b[{rows}A\r" if rows else "",
+                *(f"{line.written}{CLEAR_ROW}\n" for line in lines[same:]),
+                f"{CLEAR_ROW}\n" * left,
+                f"\x1b[{left}A" if left else "",
+            ]
+        )
         if text:
             self._console.file.write(text)
             self._console.file.flush()

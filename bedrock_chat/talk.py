@@ -12,6 +12,8 @@ from typing import Any
 
 from prompt_toolkit import PromptSession
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from bedrock_chat import commands, prompt, protocol, rendering, view, words
 from bedrock_chat.commands import Command, Mistake, Question
@@ -137,8 +139,8 @@ class Talk:
                 self._model = disarm(model)
             case {"type": "done", "usage": dict(usage)}:
                 sent, got = self._tokens
-                counted = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
-                self._tokens = sent + counted[0], got + counted[1]
+                more = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+                self._tokens = sent + more[0], got + more[1]
             case _:
                 pass
 
@@ -179,8 +181,7 @@ class Talk:
     async def _clear(self, _argument: str) -> None:
         _, end = await self._told(protocol.clear(self.session_id))
         if end:
-            count = end.get("cleared", 0)
-            self._say(f"{count} turn{'' if count == 1 else 's'} forgotten.")
+            self._say(f"{counted(end.get('cleared', 0))} forgotten.")
 
     async def _continue(self, _argument: str) -> None:
         await self._answer(Exchange(protocol.go_on(self.session_id)))
@@ -196,17 +197,22 @@ class Talk:
         if not turns:
             self._say("Nothing has been said in this session, and nothing was written.")
             return
-        path = Path(argument or f"chat-{datetime.now().astimezone():%Y%m%d-%H%M%S}.md").expanduser()
+        name = argument or f"chat-{datetime.now().astimezone():%Y%m%d-%H%M%S}.md"
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(transcript(turns))
+            write(name, transcript(turns))
         except OSError as error:
-            self._say(f"{path} cannot be written: {error.strerror}.", "chat.error")
+            self._say(f"{name} cannot be written: {error.strerror}.", "chat.error")
         else:
-            self._say(f"{len(turns)} turn{'' if len(turns) == 1 else 's'} written to {path}")
+            self._say(f"{counted(len(turns))} written to {name}")
 
     async def _help(self, _argument: str) -> None:
-        self._say(commands.listing())
+        rows = Table.grid(padding=(0, 2, 0, 0))
+        rows.add_column(no_wrap=True)
+        rows.add_column(style="chat.aside")
+        for what, does in commands.listing():
+            rows.add_row(Text(what), Text(does))
+        self._console.print(rows, width=rendering.width(self._console))
+        self._console.print()
 
     async def _quit(self, _argument: str) -> None:
         self._leaving = True
@@ -222,6 +228,17 @@ def joined(entries: Sequence[Turn]) -> list[Turn]:
         else:
             turns.append(dict(entry))
     return list(turns)
+
+
+def counted(turns: int) -> str:
+    """So many turns, in words."""
+    return f"{turns} turn{'' if turns == 1 else 's'}"
+
+
+def write(name: str, text: str) -> None:
+    """Writes a new file; never over another one. Raises OSError."""
+    with Path(name).expanduser().open("x", encoding="utf-8") as file:
+        file.write(text)
 
 
 def transcript(turns: Sequence[Turn]) -> str:

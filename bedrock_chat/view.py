@@ -8,20 +8,24 @@ Rules
 Does not know where frames come from.
 """
 
+import asyncio
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from bedrock_chat import rendering, words
 from bedrock_chat.blocks import Block, Blocks
 from bedrock_chat.disarm import disarm
 from bedrock_chat.protocol import Frame
-from bedrock_chat.rendering import Line, aside, markdown, thought
+from bedrock_chat.rendering import Line, aside
 from bedrock_chat.screen import Screen
 
 WAITING = "…"
+# Between two drawings; and no more than half of the time is spent on them.
+PAUSE_SECONDS = 0.03
 
 
 class Thoughts:
@@ -43,9 +47,9 @@ class Thoughts:
 
 
 # How each kind of text is taken apart and drawn.
-KINDS: dict[str, tuple[Callable[[], Blocks | Thoughts], Callable[[str], RenderableType]]] = {
-    "delta": (Blocks, markdown),
-    "reasoning": (Thoughts, thought),
+KINDS: dict[str, tuple[type[Blocks | Thoughts], Callable[[Console, str], list[Line]]]] = {
+    "delta": (Blocks, rendering.markdown),
+    "reasoning": (Thoughts, rendering.thought),
 }
 
 
@@ -59,6 +63,8 @@ class Answer:
         self._blocks: Blocks | Thoughts = Blocks()
         self._begun = False  # whether something was written that needs space below it
         self._state = WAITING
+        self._pause = PAUSE_SECONDS
+        self._drawing: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         self._console.show_cursor(show=False)
@@ -71,6 +77,8 @@ class Answer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._drawing:
+            self._drawing.cancel()
         self._state = ""
         self._keep(self._blocks.end())
         self._screen.keep([])
@@ -90,8 +98,8 @@ class Answer:
 
     def say(self, state: str) -> None:
         """The state of things, below what was said so far; empty: nothing to say."""
-        self._state = state or (WAITING if not self._begun else "")
-        self._show()
+        self._state = state
+        self._show_soon()
 
     def _add(self, kind: str, text: str) -> None:
         self._state = ""
@@ -99,7 +107,7 @@ class Answer:
             self._keep(self._blocks.end())
             self._kind, self._blocks = kind, KINDS[kind][0]()
         self._keep(self._blocks.add(text))
-        self._show()
+        self._show_soon()
 
     def _close(self, line: str, style: str) -> None:
         self._state = ""
@@ -111,14 +119,20 @@ class Answer:
             self._screen.keep(self._drawn(block))
             self._begun = True
 
+    def _show_soon(self) -> None:
+        """Draws the tail, once for all that comes until then."""
+        if self._drawing is None:
+            self._drawing = asyncio.get_running_loop().call_later(self._pause, self._show)
+
     def _show(self) -> None:
+        began, self._drawing = time.monotonic(), None
         tail = self._drawn(self._blocks.tail)
-        state = rendering.lines(self._console, aside(self._state))
+        state = rendering.lines(self._console, aside(self._state)) if self._state else []
         self._screen.show(tail + (state if tail else self._spaced(state)))
+        self._pause = max(PAUSE_SECONDS, time.monotonic() - began)
 
     def _drawn(self, block: Block) -> list[Line]:
-        draw = KINDS[self._kind][1]
-        made = rendering.lines(self._console, draw(block.text))
+        made = KINDS[self._kind][1](self._console, block.text)
         return made if block.joined else self._spaced(made)
 
     def _spaced(self, made: list[Line]) -> list[Line]:

@@ -52,16 +52,17 @@ def why_ended(frame: Frame) -> str:
 def figures(frame: Frame) -> str:
     """Tokens and times of an answer, as far as they were told."""
     usage, latency = frame.get("usage") or {}, frame.get("latency_ms") or {}
-    said = []
-    if "input_tokens" in usage:
-        said.append(f"{usage['input_tokens']:,} tokens in")
-    if "output_tokens" in usage:
-        said.append(f"{usage['output_tokens']:,} out")
-    if "first_token" in latency:
-        said.append(f"first after {duration(latency['first_token'])}")
-    if "total" in latency:
-        said.append(f"all after {duration(latency['total'])}")
-    return " · ".join(said)
+    tokens = [
+        f"{usage[name]:,} {what}"
+        for name, what in (("input_tokens", "tokens in"), ("output_tokens", "out"))
+        if name in usage
+    ]
+    times = [
+        f"{duration(latency[name])} {what}"
+        for name, what in (("first_token", "to the first"), ("total", "in all"))
+        if name in latency
+    ]
+    return " · ".join(", ".join(each) for each in (tokens, times) if each)
 
 
 def duration(milliseconds: int) -> str:
