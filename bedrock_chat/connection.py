@@ -16,8 +16,8 @@ Does not know what is said, or how it is shown.
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -149,15 +149,16 @@ class Line:
             with suppress(ConnectionClosed):
                 await self._send(self._socket, frames)
 
-    async def talk(self, exchange: Exchange) -> AsyncIterator[Frame]:
+    async def talk(self, exchange: Exchange) -> AsyncGenerator[Frame, None]:
         """The request's frames, each once. Raises RefusedError, LostError."""
         fruitless = 0
         while not exchange.over:
             socket = await self._connected(fruitless)
             try:
-                async for frame in self._frames(socket, exchange):
-                    fruitless = 0
-                    yield frame
+                async with aclosing(self._frames(socket, exchange)) as frames:
+                    async for frame in frames:
+                        fruitless = 0
+                        yield frame
             except ConnectionClosed:
                 fruitless += 1
 
@@ -179,7 +180,9 @@ class Line:
                 return self._socket
         raise LostError(f"The connection is lost: {why}.")
 
-    async def _frames(self, socket: ClientConnection, exchange: Exchange) -> AsyncIterator[Frame]:
+    async def _frames(
+        self, socket: ClientConnection, exchange: Exchange
+    ) -> AsyncGenerator[Frame, None]:
         """What comes of the request on this connection. Raises ConnectionClosed, LostError."""
         await self._send(socket, exchange.ask())
         silences, waiting = 0, False  # for a sign of life

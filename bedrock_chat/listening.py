@@ -11,7 +11,7 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 
 from bedrock_chat.connection import Line
 from bedrock_chat.exits import Exit
@@ -57,8 +57,9 @@ async def listen(line: Line, exchange: Exchange, hear: Callable[[Frame], None]) 
 
 
 async def _hear(line: Line, exchange: Exchange, hear: Callable[[Frame], None]) -> None:
-    async for frame in line.talk(exchange):
-        hear(frame)
+    async with aclosing(line.talk(exchange)) as frames:
+        async for frame in frames:
+            hear(frame)
 
 
 @contextmanager

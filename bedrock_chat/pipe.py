@@ -6,14 +6,18 @@ Rules
 - Where the output is a terminal, the text is disarmed. A program that reads it gets all of it.
 """
 
+import asyncio
 import sys
+from contextlib import aclosing, suppress
 
 from bedrock_chat import words
-from bedrock_chat.connection import Line
+from bedrock_chat.connection import Line, LostError, RefusedError
 from bedrock_chat.disarm import disarm
 from bedrock_chat.exits import Exit
 from bedrock_chat.listening import listen
 from bedrock_chat.protocol import Exchange, Frame, written
+
+STOP_SECONDS = 10.0  # an answer that is stopped ends within two
 
 
 async def ask(line: Line, question: Frame, *, as_json: bool) -> Exit:
@@ -22,8 +26,13 @@ async def ask(line: Line, question: Frame, *, as_json: bool) -> Exit:
     said = _Output(as_json=as_json)
     try:
         status = await listen(line, exchange, said.hear)
-    except BrokenPipeError:
-        await line.stop(exchange)  # nobody reads what would be paid for
+    except BrokenPipeError:  # nobody reads what would be paid for
+        exchange.stop()
+        with suppress(TimeoutError, LostError, RefusedError):
+            async with asyncio.timeout(STOP_SECONDS), aclosing(line.talk(exchange)) as rest:
+                # Until its end: a stop that a closing connection overtakes may count for nothing.
+                async for _ in rest:
+                    pass
         raise
     said.close()
     return status
