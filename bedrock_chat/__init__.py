@@ -1,0 +1,1 @@
+"""The terminal client. It shares the protocol with the server, and nothing else."""

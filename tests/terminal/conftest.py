@@ -1,0 +1,11 @@
+from collections.abc import Iterator
+
+import pytest
+from stacks import Stacks, served
+
+
+@pytest.fixture(scope="session")
+def stacks() -> Iterator[Stacks]:
+    """The whole local stack, three times: open, and closed by IAM and by JWT."""
+    with served() as running:
+        yield running

@@ -1,0 +1,159 @@
+"""Covers bedrock_chat/blocks.py: what is finished when, and that nothing is lost."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_chat.blocks import LONG_LINES, Block, Blocks
+
+ANSWER = """# Title
+Some *text* that
+goes on.
+
+Heading
+---
+1. one
+2. two
+   - nested
+
+> quoted
+lazily
+
+```python
+def f():
+
+    return 1
+```
+| a | b |
+|---|---|
+| 1 | 2 |
+
+***
+    indented
+
+    code
+
+last"""
+PARTS = [
+    "# Title",
+    "Some *text* that\ngoes on.",
+    "Heading\n---",
+    "1. one\n2. two\n   - nested",
+    "> quoted\nlazily",
+    "```python\ndef f():\n\n    return 1\n```",
+    "| a | b |\n|---|---|\n| 1 | 2 |",
+    "***",
+    "    indented\n\n    code",
+    "last",
+]
+
+
+def all_of(*pieces: str) -> list[Block]:
+    blocks = Blocks()
+    return [each for piece in pieces for each in blocks.add(piece)] + blocks.end()
+
+
+def cut(text: str, places: list[int]) -> list[str]:
+    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(edges)]
+
+
+def test_the_blocks_of_an_answer() -> None:
+    """Each kind of block, whole."""
+    assert PARTS == [block.text.strip("\n") for block in all_of(ANSWER)]
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=30))
+def test_how_it_is_cut_makes_no_difference(places: list[int]) -> None:
+    """The same blocks come of it, in whatever pieces the text arrives."""
+    assert all_of(ANSWER) == all_of(*cut(ANSWER, places))
+
+
+MARKUP = [
+    "a ",
+    "\n",
+    "\n\n",
+    "- x\n",
+    "1. y\n",
+    "```\n",
+    "> q\n",
+    "# h\n",
+    "| a |\n|---|\n",
+    "    ",
+]
+
+
+@given(st.lists(st.sampled_from([*MARKUP, "word", "---\n"]), max_size=60))
+def test_no_word_is_lost(pieces: list[str]) -> None:
+    """Whatever the markup: all letters come out, each once and in order."""
+    letters = re.sub(r"[^a-z]", "", "".join(pieces))
+    assert letters == re.sub(r"[^a-z]", "", "".join(block.text for block in all_of(*pieces)))
+
+
+@pytest.mark.parametrize(
+    ("before", "more", "finished"),
+    [
+        ("one", "\n\n", []),
+        ("one\n\n", "t", []),
+        ("one\n\n", "two\n", ["one"]),
+        ("one\n", "- not yet a li", []),
+        ("one\n", "- a list\n", ["one"]),
+        ("one\n", "***bold*** and not a rule\n", []),
+        ("- a\n\n", "b", []),
+        ("- a\n\n", "b\n", ["- a"]),
+        ("```\ncode\n\n", "# no heading\n", []),
+        ("```\ncode\n```\n", "then\n", ["```\ncode\n```"]),
+    ],
+)
+def test_when_a_block_is_finished(before: str, more: str, finished: list[str]) -> None:
+    """As soon as a whole line of the next one is there, and no sooner."""
+    blocks = Blocks()
+    assert [] == blocks.add(before)
+    assert finished == [block.text.strip("\n") for block in blocks.add(more)]
+
+
+def test_a_long_block_of_code() -> None:
+    """Is finished in parts that belong together, at empty lines; the tail stays short."""
+    blocks, parts = Blocks(), list[Block]()
+    for n in range(100):
+        parts += blocks.add(("```py\n" if n == 0 else "") + f"line {n}\n" + "\n" * (n % 7 == 0))
+        assert len(blocks.tail.text.splitlines()) <= 2 * LONG_LINES
+    parts += blocks.add("```\nafter\n") + blocks.end()
+    *code, after = parts
+
+    assert len(code) >= 5
+    assert all(part.text.startswith("```py\n") for part in code)
+    assert [False] + [True] * (len(code) - 1) == [part.joined for part in code]
+    assert list(map(str, range(100))) == re.findall(
+        r"line (\d+)", "".join(part.text for part in code)
+    )
+    assert Block("after\n") == after
+
+
+def test_code_without_an_empty_line() -> None:
+    """Is cut all the same."""
+    blocks = Blocks()
+    parts = [each for n in range(50) for each in blocks.add(f"{'```' * (n == 0)}\n{n}")]
+    assert len(parts) >= 2
+    assert len(blocks.tail.text.splitlines()) <= LONG_LINES + 2
+
+
+@pytest.mark.parametrize("number", ["{n}", "1"], ids=["counted", "all ones"])
+def test_a_long_list(number: str) -> None:
+    """Is finished item by item, and its numbers go on."""
+    blocks, parts = Blocks(), list[Block]()
+    for n in range(1, 101):
+        parts += blocks.add(f"{number.format(n=n)}. item\n")
+        assert len(blocks.tail.text.splitlines()) <= LONG_LINES + 1
+    parts += blocks.end()
+
+    firsts, at = [], 1
+    for part in parts:
+        firsts.append(int(part.text.split(".")[0]) == at)
+        at += part.text.count("item")
+    assert len(parts) >= 5
+    assert all(firsts)
+    assert 101 == at

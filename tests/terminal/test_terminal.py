@@ -1,0 +1,423 @@
+"""Covers the command `bedrock-chat` as a person uses it: in a real terminal, at the whole stack.
+
+The terminal is tmux's: a server of its own for each test, with no settings of this machine.
+"""
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from people import PATIENCE, ROOT, script
+from stacks import Stacks
+
+ONES = itertools.count()
+ENTER, STOP, LEAVE = "Enter", "C-c", "C-d"
+
+
+class Terminal:
+    """A terminal of so many columns and rows in which one program runs."""
+
+    def __init__(self, socket: str, columns: int, rows: int, command: str) -> None:
+        self._socket = socket
+        size = ("-x", str(columns), "-y", str(rows))
+        self.tmux("-f", "/dev/null", "new-session", "-d", *size, command)
+
+    def tmux(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-L", self._socket, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        return done.stdout
+
+    def type(self, text: str, *keys: str) -> None:
+        self.tmux("send-keys", "-l", text)
+        self.press(*keys)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.tmux("send-keys", key)
+
+    def ask(self, text: str) -> None:
+        self.type(text, ENTER)
+
+    def paste(self, text: str) -> None:
+        self.tmux("set-buffer", text)
+        self.tmux("paste-buffer", "-p")
+
+    def screen(self) -> str:
+        """What is seen."""
+        return self.tmux("capture-pane", "-p")
+
+    def all(self, *more: str) -> str:
+        """What is seen, and what has scrolled away."""
+        return self.tmux("capture-pane", "-p", "-J", "-S", "-", *more)
+
+    def until(self, holds: str | Callable[[str], object]) -> str:
+        """Waits until this is seen, or was, however it wraps; gives all there is then."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            seen = self.all()
+            if holds(seen) if callable(holds) else holds in " ".join(seen.split()):
+                return seen
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.05)
+
+    def ready(self, prompts: int = 1) -> str:
+        """Waits until so many prompts were there, the last of them empty."""
+        return self.until(
+            lambda seen: (
+                len(re.findall("^›", seen, re.MULTILINE)) >= prompts
+                and re.search(r"^›\s*$(?=\s+(?:not )?connected)", seen, re.MULTILINE)
+            )
+        )
+
+
+@pytest.fixture(autouse=True)
+def _needs_tmux() -> None:
+    if shutil.which("tmux") is None:
+        missing = "tmux is not installed: apt-get install tmux, or brew install tmux"
+        if "CI" in os.environ:
+            pytest.fail(missing)
+        pytest.skip(missing)
+
+
+@contextmanager
+def chatting(
+    folder: Path,
+    url: str,
+    *arguments: str,
+    size: tuple[int, int] = (80, 24),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Terminal]:
+    given = {"XDG_STATE_HOME": str(folder / "state"), "TERM": "tmux-256color", **(variables or {})}
+    command = shlex.join(
+        ["env", "-u", "NO_COLOR", "-u", "COLUMNS", "-u", "LINES"]
+        + [f"{name}={value}" for name, value in given.items()]
+        + [f"PYTHONPATH={ROOT}", sys.executable, "-m", "bedrock_chat", url, *arguments]
+    )
+    socket = f"bedrock-chat-{os.getpid()}-{next(ONES)}"
+    # The shell stays, so that what was said last can be read.
+    shell = f"cd {shlex.quote(str(folder))}; {command}; echo status: $?; exec cat"
+    terminal = Terminal(socket, *size, shell)
+    try:
+        yield terminal
+    finally:
+        with suppress(subprocess.CalledProcessError):
+            terminal.tmux("kill-server")
+
+
+@pytest.fixture
+def chat(stacks: Stacks, tmp_path: Path) -> Iterator[Terminal]:
+    """The client at its prompt, in 80 by 24."""
+    with chatting(tmp_path, stacks.url()) as terminal:
+        terminal.ready()
+        yield terminal
+
+
+def order(**more: object) -> str:
+    """A question that begins with `/`, as it is typed: with another one."""
+    return "/" + script(**more)
+
+
+def items(seen: str) -> list[int]:
+    """The numbers of a list, as they stand there."""
+    return [int(number) for number in re.findall(r"^ *(\d+) item", seen, re.MULTILINE)]
+
+
+# -- an answer -------------------------------------------------------------------------------------
+
+
+def test_it_streams(chat: Terminal) -> None:
+    """The answer grows while one looks; then its figures, and the prompt."""
+    chat.ask(order(chunks=60, rate=40, text="on "))
+    sizes = {0}
+    while "tokens in" not in (seen := chat.all()):
+        sizes.add(len(re.findall(r"\bon\b", seen.partition('"}')[2])))
+    seen = chat.ready(2)
+
+    assert len(sizes) >= 4, sizes
+    assert 60 == len(re.findall(r"\bon\b", seen.partition('"}')[2]))
+    assert re.search(r"\d+ tokens in, 60 out · .+ to the first, .+ in all", seen)
+    assert "60 out · global.anthropic.claude" in seen.rpartition("›")[2]
+
+
+def test_markdown(chat: Terminal) -> None:
+    """Is drawn, and not shown as it is written; and a bold word looks bold."""
+    chat.paste("x\n\n# Title\n\n- **one**\n- two\n\n```py\nx = 1\n```\n\n[link](http://e.example)")
+    chat.press(ENTER)
+    seen = chat.ready(2).partition("You said:")[2]
+
+    assert [" x", "", "Title", "", " • one", " • two", "", "  x = 1", ""] == seen.split("\n")[:9]
+    assert "link (http://e.example)" in seen
+    assert re.search(
+        r"\x1b\[[0-9;]*1m(?:\x1b\[[34]9m)*one", chat.all("-e").partition("You said:")[2]
+    )
+
+
+def test_longer_than_the_terminal(stacks: Stacks, tmp_path: Path) -> None:
+    """A long list, made smaller and larger meanwhile: each item is there once, in order."""
+    with chatting(tmp_path, stacks.url(), size=(60, 14)) as chat:
+        chat.ready()
+        chat.ask(order(chunks=120, rate=80, text="1. item 語 🙂\n"))
+        chat.until(lambda seen: len(items(seen)) > 30)
+        chat.tmux("resize-window", "-x", "44", "-y", "12")
+        chat.until(lambda seen: len(items(seen)) > 60)
+        chat.tmux("resize-window", "-x", "90", "-y", "20")
+        seen = chat.ready(2)
+
+    assert list(range(1, 121)) == items(seen)
+
+
+def test_code_longer_than_the_terminal(chat: Terminal) -> None:
+    """Each line of it is in the scrollback once, and so are the empty ones."""
+    code = "".join(f"line {n}\n" + "\n" * (n % 9 == 0) for n in range(80))
+    chat.paste(f"x\n\n```\n{code}```\n")
+    chat.press(ENTER)
+    seen = chat.until("in all").partition("You said:")[2]
+
+    expected = "\n".join(f"  {line}".rstrip() for line in code.splitlines())
+    assert expected in seen
+
+
+def test_a_paragraph_longer_than_the_terminal(chat: Terminal) -> None:
+    """Its last lines are seen while it grows; at the end all of it is in the scrollback, once."""
+    chat.ask(order(chunks=700, rate=400, text="long 語 "))
+    seen = chat.ready(2).partition('"}')[2]
+
+    assert 700 == seen.count("long")
+
+
+def test_hostile_answers(chat: Terminal) -> None:
+    """Neither the title nor the screen is an answer's to change."""
+    chat.ask(order(chunks=2, text=b"a\x1b]2;evil\x07b\x1b[2Jc\r".decode()))
+    seen = chat.ready(2)
+
+    assert 2 == seen.count("a␛]2;evil␇b␛[2Jc")
+    assert "evil" not in chat.tmux("display-message", "-p", "#{pane_title}")
+
+
+# -- Ctrl-C ----------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_stops_the_answer(chat: Terminal) -> None:
+    """And not the program: what was said stays, and the conversation goes on."""
+    chat.ask(order(chunks=3000, rate=40, text="on "))
+    chat.until(lambda seen: re.search(r"\bon on on", seen))
+    chat.press(STOP)
+    seen = chat.until("stopped; /continue goes on")
+    assert re.search(r"\bon on on", seen)
+
+    chat.ready(2)
+    chat.ask("/continue")
+    assert "Continue exactly where" in chat.ready(3)
+
+
+def test_ctrl_c_twice_leaves(chat: Terminal) -> None:
+    """With the status of an interrupted program."""
+    seen = ""
+    for n in range(2, 12):  # the server may be quicker than the second one, which then does nothing
+        if "status:" in seen:
+            break
+        chat.ready(n - 1)
+        chat.ask(order(chunks=3000, rate=40, text="on "))
+        chat.until(lambda seen: re.search(r"\bon on on", seen.rpartition('"}')[2]))
+        chat.press(STOP)
+        chat.until(lambda seen: re.search("stopping|stopped", seen.rpartition('"}')[2]))
+        chat.press(STOP)
+        seen = chat.until(lambda seen: re.search("status:|stopped;", seen.rpartition('"}')[2]))
+
+    assert "status: 130" in seen
+
+
+def test_keys_at_the_prompt(chat: Terminal) -> None:
+    """Ctrl-C empties the line, Alt+Enter begins a new one, Ctrl-D leaves."""
+    chat.type("never sent", STOP)
+    chat.type("first", "M-Enter")
+    chat.type("second", ENTER)
+    seen = chat.until("You said: first second")
+    assert "never sent" not in seen
+
+    chat.ready(2)
+    chat.press(LEAVE)
+    assert "To come back: bedrock-chat --session" in chat.until("status: 0")
+
+
+def test_a_paste_is_one_question(chat: Terminal) -> None:
+    """Of however many lines."""
+    chat.paste("one\ntwo\nthree")
+    chat.until("three")
+    chat.press(ENTER)
+
+    assert "You said: one two three" in chat.ready(2)
+
+
+def test_what_is_typed_meanwhile(chat: Terminal) -> None:
+    """Does not disturb the answer, and is at the prompt afterwards."""
+    chat.ask(order(chunks=40, rate=40, text="on "))
+    chat.until(lambda seen: re.search(r"\bon on on", seen))
+    chat.type("typed early")
+    chat.until(lambda seen: "› typed early" in seen)
+    seen = chat.screen()
+
+    assert 40 == len(re.findall(r"\bon\b", seen.partition('"}')[2]))
+    assert 1 == seen.count("typed early")
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def test_commands(chat: Terminal, tmp_path: Path) -> None:
+    """/help, /model, /history, /save, /clear and /new, one after the other."""
+    chat.ask("/history")
+    chat.until("Nothing has been said in this session.")
+    chat.ask("my *name* is Zanzibar")
+    chat.until("You said: my name is Zanzibar")
+    chat.ready(3)
+    chat.ask("/model")
+    assert "global.anthropic.claude-sonnet-4-6. The deployment decides" in chat.ready(4)
+    chat.ask("/history")
+    assert 2 == chat.ready(5).count("You said: my name is Zanzibar")
+
+    chat.ask(f"/save {tmp_path}/kept.md")
+    chat.until("1 turn written to")
+    expected = (
+        "## Question 1\n\nmy *name* is Zanzibar\n\n## Answer 1\n\nYou said: my *name* is Zanzibar\n"
+    )
+    assert expected == (tmp_path / "kept.md").read_text()
+    chat.ask(f"/save {tmp_path}/kept.md")
+    chat.until("cannot be written: File exists.")
+
+    chat.ask("/clear")
+    chat.until("1 turn forgotten.")
+    chat.ask("/new")
+    chat.until("A new session:")
+    chat.ask("/hlep")
+    chat.until("There is no /hlep")
+    chat.ask("//etc is a folder")
+    chat.until("You said: /etc is a folder")
+    chat.ask("/clear everything")
+    chat.until("/clear takes nothing after it.")
+    chat.ask("/help")
+    chat.until("/history [turns]")
+    chat.ask("/quit")
+    chat.until("status: 0")
+
+
+def test_completion(chat: Terminal) -> None:
+    """A command's name is completed, with what it does beside it."""
+    chat.type("/hi")
+    chat.until("show this session's turns")
+    chat.press("Tab", ENTER)
+    assert "› /history" in chat.until("Nothing has been said")
+
+
+def test_history_of_what_was_typed(stacks: Stacks, tmp_path: Path) -> None:
+    """Is there the next time, in a file for nobody else; with --no-history there is none."""
+    file = tmp_path / "state" / "bedrock-chat" / "history"
+    with chatting(tmp_path, stacks.url(), "--no-history") as chat:
+        chat.ready()
+        chat.ask("not kept")
+        chat.ready(2)
+    assert not file.exists()
+
+    with chatting(tmp_path, stacks.url()) as chat:
+        chat.ready()
+        chat.ask("what I asked")
+        chat.ready(2)
+    assert 0o600 == file.stat().st_mode & 0o777
+    with chatting(tmp_path, stacks.url()) as chat:
+        chat.ready()
+        chat.press("Up")
+        chat.until("› what I asked")
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+def test_the_connection_breaks_in_the_middle(chat: Terminal, stacks: Stacks) -> None:
+    """The answer goes on: no item is missing, and none comes twice."""
+    chat.ask(order(chunks=80, rate=25, text="1. item\n"))
+    chat.until(lambda seen: len(items(seen)) > 5)
+    assert stacks.drop() >= 1
+    seen = chat.ready(2)
+
+    assert list(range(1, 81)) == items(seen)
+    assert "reconnecting" not in seen  # it was said while it lasted
+
+
+def test_the_connection_breaks_between_questions(chat: Terminal, stacks: Stacks) -> None:
+    """The line at the bottom says so; the next question opens another one, in the same session."""
+    chat.ask("my name is Zanzibar")
+    chat.until("You said: my name is Zanzibar")
+    chat.ready(2)
+    assert stacks.drop() >= 1
+    chat.until("not connected; connects when you ask")
+    chat.ask(order(echo=True))
+    seen = chat.ready(3)
+
+    assert 3 <= seen.count("my name is Zanzibar")
+    assert "reconnecting" not in seen
+
+
+def test_an_error_is_told(chat: Terminal) -> None:
+    """As a sentence with what to do; it is the status of the program, if nothing comes after it."""
+    chat.ask(order(fault={"before": "ServiceQuotaExceededException"}))
+    chat.until("Wait a moment, and ask again.")
+    chat.ready(2)
+    chat.ask("/quit")
+    chat.until("status: 1")
+
+
+@pytest.mark.parametrize(
+    ("auth", "status", "said"),
+    [("iam", 4, "You are not let in"), ("gone", 3, "cannot be reached")],
+)
+def test_no_way_in(stacks: Stacks, tmp_path: Path, auth: str, status: int, said: str) -> None:
+    """Is said before there is a prompt."""
+    url = "ws://127.0.0.1:1" if auth == "gone" else stacks.url(auth)
+    with chatting(tmp_path, url) as chat:
+        seen = chat.until(f"status: {status}")
+
+    assert said in seen
+    assert "›" not in seen
+
+
+# -- terminals -------------------------------------------------------------------------------------
+
+
+def test_no_color(stacks: Stacks, tmp_path: Path) -> None:
+    """NO_COLOR: there is none, and the rest is as ever."""
+    with chatting(tmp_path, stacks.url(), variables={"NO_COLOR": "1"}) as chat:
+        chat.ready()
+        chat.paste("x\n\n```py\ndef f(): return 'x'\n```\n\n`code`")
+        chat.press(ENTER)
+        chat.ready(2)
+        seen = chat.all("-e")
+
+    assert "def f()" in seen
+    assert not re.search(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|9[0-7]|38;[0-9;]+)m", seen)
+
+
+def test_a_dumb_terminal(stacks: Stacks, tmp_path: Path) -> None:
+    """Gets the words, and nothing that it would have to obey."""
+    with chatting(tmp_path, stacks.url(), variables={"TERM": "dumb"}) as chat:
+        chat.until("›")
+        chat.tmux("pipe-pane", f"cat > {tmp_path}/written")
+        chat.ask(order(chunks=30, rate=60, text="**on** "))
+        chat.until("30 out")
+        written = (tmp_path / "written").read_text()
+
+    assert "**on** " * 30 in written
+    assert "\x1b" not in written
