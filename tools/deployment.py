@@ -32,8 +32,6 @@ def _variables(path: Path) -> Iterator[Variable]:
         blocks = hcl2.load(file).get("variable", ())
     for block in blocks:
         for name, body in block.items():
-            if name.startswith("__"):  # the parser's own marks
-                continue
             yield Variable(
                 name=_text(name),
                 file=path.name,
