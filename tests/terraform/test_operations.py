@@ -4,6 +4,7 @@ The lines are those of the deployed zip, printed in real Lambda runtime clients;
 back from where it was applied.
 """
 
+import ast
 import json
 import re
 import secrets
@@ -179,6 +180,40 @@ def test_queries_read_what_is_written(written: list[dict[str, Any]], name: str) 
 
 
 # -- docs/operations.md ----------------------------------------------------------------------------
+
+
+def test_the_pages_line_is_a_real_one(written: list[dict[str, Any]]) -> None:
+    """Its example has the fields that a turn's line has, in their order."""
+    [example] = re.findall(r"^```json\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+    assert list(written[0]) == list(json.loads(example))
+
+
+def told() -> set[str]:
+    """What the function's sources name as an event of a line; where it stands in each call."""
+    places = {"write": 1, "_write": 1, "failed": 0}
+    calls = [
+        each
+        for path in (terraform.ROOT / "src").glob("*.py")
+        for each in ast.walk(ast.parse(path.read_text()))
+        if isinstance(each, ast.Call)
+    ]
+    given = [
+        call.args[place]
+        for call in calls
+        for name, place in places.items()
+        if name == getattr(call.func, "attr", getattr(call.func, "id", ""))
+        and len(call.args) > place
+    ]
+    events = {str(each.value) for each in given if isinstance(each, ast.Constant)}
+    return {event for event in events if not event.startswith("authorizer.")}
+
+
+def test_the_page_has_every_event() -> None:
+    """Its table names all that the function's log may tell, and nothing else."""
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (?!\w+ \|)", PAGE, re.MULTILINE)
+
+    assert sorted(told()) == sorted(rows)
 
 
 def test_the_page_has_every_metric() -> None:
