@@ -19,8 +19,8 @@ from typing import Any
 from deploy import terraform
 from local.aws import CREDENTIALS, NO_CONFIGURATION, REGION
 
-# max_retries: the provider's 25 would make one call that moto does not know hang for minutes; with 1,
-# one connection that breaks, as some do on a busy machine, would end it all.
+# max_retries: with the provider's 25, one call that moto does not know would hang for minutes; with
+# 1, one connection that breaks, as some do on a busy machine, would end it all.
 OVERRIDE = """terraform {
   backend "local" {}
 }
