@@ -19,13 +19,14 @@ from typing import Any
 from deploy import terraform
 from local.aws import CREDENTIALS, NO_CONFIGURATION, REGION
 
-# max_retries: the provider's 25 would make one call that moto does not know hang for minutes.
+# max_retries: with the provider's 25, one call that moto does not know would hang for minutes; with
+# 1, one connection that breaks, as some do on a busy machine, would end it all.
 OVERRIDE = """terraform {
   backend "local" {}
 }
 
 provider "aws" {
-  max_retries                 = 1
+  max_retries                 = 3
   s3_use_path_style           = true
   skip_credentials_validation = true
   skip_metadata_api_check     = true

@@ -104,7 +104,7 @@ def handle(app: Services, event: Any, context: Context) -> Response:
         metrics.failed("event.failed", app.settings.model_name, _told_as(error))
         return _status(500, "Something failed on this side.")
     finally:
-        log.about()
+        log.about()  # nothing: this event is over
 
 
 # -- $connect and $disconnect ----------------------------------------------------------------------

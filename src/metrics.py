@@ -43,7 +43,12 @@ class Metric:
 
 METRICS = (
     Metric("Turns", "Count", "questions that were put to the model", (BY_MODEL, BY_END)),
-    Metric("Failures", "Count", "requests that ended in an error frame", (BY_CODE,)),
+    Metric(
+        "Failures",
+        "Count",
+        "messages that ended in an error frame, and connections that failed",
+        (BY_CODE,),
+    ),
     Metric(
         "FirstTokenLatency",
         "Milliseconds",

@@ -189,14 +189,14 @@ locals {
     "Answers: until the end (ms)" = [
       for statistic in ["p50", "p90", "p99"] : [local.ours, "TurnLatency", local.of_model, statistic]
     ]
-    "Tokens" = [
+    "Answers: tokens" = [
       for metric in ["InputTokens", "OutputTokens", "CacheReadTokens", "CacheWriteTokens"] : [local.ours, metric, local.of_model, "Sum"]
     ]
-    "Posts, and deltas in each" = [
+    "Answers: posts, and deltas in each" = [
       [local.ours, "Posts", local.of_model, "Sum"],
       [local.ours, "DeltasPerPost", local.of_model, "Average"],
     ]
-    "Questions, called again, over budget" = [
+    "Answers: asked for, called again, over budget" = [
       [local.ours, "Turns", local.of_model, "Sum"],
       [local.ours, "Retries", local.of_model, "Sum"],
       [local.ours, "Failures", merge(local.of_model, { Code = "over_budget" }), "Sum"],
@@ -228,8 +228,8 @@ locals {
   # What occurs is found by itself, of every model. Quotes: CloudWatch User Guide, "CloudWatch search
   # expression syntax", asks for them where a name has more than letters and digits.
   searched = {
-    "Answers: how they ended" = ["Turns", "StopReason"]
-    "Failures, by code"       = ["Failures", "Code"]
+    "Answers: how they ended"    = ["Turns", "StopReason"]
+    "Answers: failures, by code" = ["Failures", "Code"]
   }
 
   drawn = merge(

@@ -508,3 +508,16 @@ run "anybody" {
     error_message = "With auth = \"none\" anybody may connect."
   }
 }
+
+run "a_model_by_its_arn" {
+  command = plan
+
+  variables {
+    model_id = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.each["first-token-slow"].dimensions == tomap({ Model = "us.amazon.nova-lite-v1:0" })
+    error_message = "Metrics bear the model's name as clients are told it, without the account."
+  }
+}
