@@ -306,10 +306,11 @@ def test_errors(chat: Chat) -> None:
         ]
         assert [way] * bool(way) == ways, order
 
-    chat.question.fill("x" * 150_000)
-    chat.question.press("Enter")
-    chat.has_ended(len(ERRORS) + 1)
-    expect(chat.notes.last).to_contain_text("longer than this chat takes")
+    for number, length in enumerate((150_000, 1_500_000), start=len(ERRORS) + 1):
+        chat.question.fill("x" * length)  # more than the server takes, and more than 32 parts
+        chat.question.press("Enter")
+        chat.has_ended(number)
+        expect(chat.notes.last).to_contain_text("longer than this chat takes")
 
 
 def test_over_budget(site: Served, chat: Chat) -> None:
@@ -365,10 +366,14 @@ def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
     field = page.get_by_role("textbox", name="Signed URL")
     with replaced(site.stack.gateway, "_guard", guard):
         page.goto(site.page)
-        for wrong in ("nonsense", "wss://elsewhere.example/"):
+        for wrong, words in {
+            "nonsense": "It should begin with ws://",
+            "wss://elsewhere.example/": "It should begin with ws://",
+            f"{site.stack.url}?format=text": "It is signed for format=text",
+        }.items():
             field.fill(wrong)
             chat.button("Connect").click()
-            expect(page.get_by_role("alert")).to_contain_text("It should begin with ws://")
+            expect(page.get_by_role("alert")).to_contain_text(words)
         field.fill(site.stack.url)  # not signed: refused
         chat.button("Connect").click()
         expect(page.locator("#notice")).to_contain_text("the signed URL is used up")
