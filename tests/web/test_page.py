@@ -243,6 +243,32 @@ def test_a_long_question(site: Served, chat: Chat, context: BrowserContext) -> N
     assert question == turn["user"]
 
 
+# Gives the frames that ask a text, with their sizes, and whether their characters are whole.
+PARTS = """async (text) => {
+  const { Conversation } = await import("./protocol.js");
+  const sent = [];
+  const conversation = new Conversation("session", (frame) => sent.push(frame), () => {});
+  conversation.opened();
+  conversation.ask(text);
+  conversation.lost();
+  const size = (frame) => new TextEncoder().encode(JSON.stringify(frame)).length;
+  return sent.map((frame) => [frame, size(frame), frame.body.isWellFormed()]);
+}"""
+
+
+def test_parts(chat: Chat) -> None:
+    """Together they are the question; each fits a frame, and no character is divided."""
+    for text in ("x", "é", "🙂", "a🙂", '"\\\n', "\u0001"):
+        whole = text * (100_000 // len(text.encode()))
+        frames = chat.page.evaluate(PARTS, whole)
+
+        assert whole == "".join(frame["body"] for frame, _, _ in frames)
+        assert all(size <= 32 * 1024 and well_formed for _, size, well_formed in frames)
+        count = len(frames)
+        numbers = [(frame["part"], frame["parts"]) for frame, _, _ in frames]
+        assert [(n, count) for n in range(1, count + 1)] == numbers
+
+
 def test_a_new_chat(chat: Chat) -> None:
     """It is empty, knows nothing of the other, and is there after a reload."""
     chat.asked("first")
