@@ -12,9 +12,7 @@ const PROTOCOL = "chat.v1";
 // So near to the end a person counts as reading along.
 const NEAR_PIXELS = 48;
 
-const page = Object.fromEntries(
-  [...document.querySelectorAll("[id]")].map((each) => [each.id, each]),
-);
+const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((each) => [each.id, each]));
 
 // -- the conversation ---------------------------------------------------------------------------------
 
@@ -29,7 +27,10 @@ function begin(sessionId) {
   past = [];
   page.log.replaceChildren();
   conversation = new Conversation(sessionId, (frame) => link.send(frame), hear);
-  if (link.isOpen) conversation.opened();
+  if (link.isOpen) {
+    warn("");
+    conversation.opened();
+  }
   show();
 }
 
@@ -58,8 +59,9 @@ const HEARERS = {
     else warn(errorText(frame), "New chat", () => begin(newId()));
   },
   clear(_, frame) {
-    if (frame.type === "done") begin(conversation.sessionId);
-    else warn(errorText(frame));
+    if (frame.type === "error") return warn(errorText(frame));
+    // What was asked since then is not forgotten.
+    for (const each of [...page.log.children]) if (!each.ariaBusy) each.remove();
   },
 };
 
@@ -80,15 +82,22 @@ function add(question, request, place = "append") {
 
 /** Shows a request that was just made. */
 function follow(request) {
-  sessionStorage.setItem(
-    "asked",
-    JSON.stringify({ session: conversation.sessionId, id: request.id, text: request.text }),
-  );
-  add(request.text, request);
+  const { id, text } = request;
+  keep("asked", JSON.stringify({ session: conversation.sessionId, id, text }));
+  add(text, request);
   announce("Answering.");
   following = true;
   show();
   page.question.focus();
+}
+
+/** Keeps something for this tab; what does not fit is not worth stopping for. */
+function keep(name, text) {
+  try {
+    sessionStorage.setItem(name, text);
+  } catch {
+    sessionStorage.removeItem(name);
+  }
 }
 
 function takeBack(request, turn) {
@@ -125,7 +134,12 @@ function remember(running) {
 
 // -- the connection -----------------------------------------------------------------------------------
 
-const config = await (await fetch("config.json")).json();
+const config = await fetch("config.json")
+  .then((answer) => answer.json())
+  .catch((error) => {
+    warn("What this page has to know cannot be read. Load it again in a while.");
+    throw error;
+  });
 let signedUrl = null; // under IAM: pasted, and kept here alone
 
 /** How a socket is opened, for each way of being let in. */
@@ -194,20 +208,25 @@ function count(until, why) {
 
 function askForUrl() {
   return new Promise((resolve, reject) => {
-    const expected = new URL(config.websocket_url).origin;
     page.signed.value = page["signed-wrong"].textContent = "";
     page.signing.showModal();
     page.use.onclick = () => {
       const pasted = page.signed.value.trim();
-      if (URL.canParse(pasted) && new URL(pasted).origin === expected) {
-        resolve(pasted);
-        page.signing.close();
-      } else {
-        page["signed-wrong"].textContent = `It should begin with ${expected}/`;
-      }
+      page["signed-wrong"].textContent = mistake(pasted);
+      if (mistake(pasted)) return;
+      resolve(pasted);
+      page.signing.close();
     };
     page.signing.onclose = () => reject(new Error("a signed URL is needed."));
   });
+}
+
+/** Why a signed URL will not do; "" where it will. */
+function mistake(pasted) {
+  const { origin } = new URL(config.websocket_url);
+  if (!URL.canParse(pasted) || new URL(pasted).origin !== origin) return `It should begin with ${origin}/`;
+  const format = new URL(pasted).searchParams.get("format") ?? "events";
+  return format === "events" ? "" : `It is signed for format=${format}; this page needs one without.`;
 }
 
 // -- the page -----------------------------------------------------------------------------------------
@@ -261,7 +280,7 @@ page.composer.addEventListener("submit", (event) => {
   send();
 });
 page.question.addEventListener("input", () => {
-  sessionStorage.setItem("draft", page.question.value);
+  keep("draft", page.question.value);
   if (!CSS.supports("field-sizing", "content")) {
     page.question.style.height = "auto";
     page.question.style.height = `${page.question.scrollHeight}px`;
@@ -311,7 +330,9 @@ function toEnd() {
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") link.nudge();
+  if (document.visibilityState !== "visible") return;
+  link.nudge();
+  conversation.look();
 });
 addEventListener("online", () => link.nudge());
 

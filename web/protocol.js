@@ -7,17 +7,18 @@
 // What it does not know: sockets, and the page.
 
 // A frame has 32 KB at most (API Gateway's quota), and a browser cannot divide a message into frames.
-export const FRAME_BYTES = 32 * 1024;
+const FRAME_BYTES = 32 * 1024;
 // As src/frames.py.
-export const MAX_PARTS = 32;
+const MAX_PARTS = 32;
 // After so long without a frame of it, the server is asked what became of a request.
-export const QUIET_SECONDS = 60;
+const QUIET_SECONDS = 60;
 // A failure to resume that may pass is tried again so much later.
-export const AGAIN_SECONDS = 2;
+const AGAIN_SECONDS = 2;
 // As src/handler.py: how a turn that only goes on looks in the history.
 export const CONTINUE = "Continue exactly where your last answer ended.";
 
 const HISTORY_TURNS = 50;
+const TOO_LARGE = { type: "error", code: "too_large", retryable: false };
 
 const utf8 = new TextEncoder();
 
@@ -27,12 +28,12 @@ function bytes(text) {
 }
 
 /** The frames that ask `text`: one, or as many as it takes. */
-export function questions(text, ids) {
+function questions(text, ids) {
   const chat = { action: "chat", ...ids, body: text };
   if (utf8.encode(JSON.stringify(chat)).length <= FRAME_BYTES) return [chat];
   const room = FRAME_BYTES - utf8.encode(JSON.stringify({ ...chat, body: "", part: 99, parts: 99 })).length;
   const bodies = [];
-  for (let rest = text; rest; ) {
+  for (let rest = text; rest;) {
     const body = head(rest, room);
     bodies.push(body);
     rest = rest.slice(body.length);
@@ -40,7 +41,10 @@ export function questions(text, ids) {
   return bodies.map((body, n) => ({ ...chat, body, part: n + 1, parts: bodies.length }));
 }
 
-/** As much of the beginning of `text` as has `room` bytes in a frame, in whole characters. */
+/**
+ * As much of the beginning of `text` as has `room` bytes in a frame. It ends with a whole character:
+ * half a surrogate pair takes six bytes in JSON, and the pair four, so where half fits, all of it does.
+ */
 function head(text, room) {
   let [least, most] = [1, Math.min(text.length, room)];
   while (least < most) {
@@ -48,14 +52,15 @@ function head(text, room) {
     if (bytes(text.slice(0, middle)) <= room) least = middle;
     else most = middle - 1;
   }
-  const split = /[\uD800-\uDBFF]$/.test(text.slice(0, least)) && least < text.length;
-  return text.slice(0, split ? least - 1 : least);
+  return text.slice(0, least);
 }
 
 /** A new id, that nobody guesses. */
 export function newId() {
   const random = crypto.getRandomValues(new Uint8Array(24));
-  return btoa(String.fromCharCode(...random)).replaceAll("+", "-").replaceAll("/", "_");
+  return btoa(String.fromCharCode(...random))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_");
 }
 
 /**
@@ -115,6 +120,11 @@ export class Conversation {
     }
   }
 
+  /** Somebody looks again: an answer may be told elsewhere by now. */
+  look() {
+    if (this.#connected && this.current?.kind === "chat" && this.current.sent) this.#resume(this.current);
+  }
+
   /** The connection is there: what is under way goes on. */
   opened() {
     this.#connected = true;
@@ -159,6 +169,10 @@ export class Conversation {
   #begin(request) {
     request.sent = true;
     request.resuming = false;
+    if (request.frames.length > MAX_PARTS) {
+      queueMicrotask(() => this.#end(request, TOO_LARGE)); // when whoever asks has the request
+      return;
+    }
     for (const frame of request.frames) this.#send(frame);
     this.#later(request, QUIET_SECONDS);
   }

@@ -11,7 +11,7 @@ export const ERRORS = {
   duplicate: "This was asked before.",
   throttled: "Too much is being asked at the moment. Try again in a little while.",
   model_unavailable: "The model cannot be reached at the moment.",
-  model_error: "The model failed while it answered.",
+  model_error: "The model failed before it was done.",
   context_too_long: "This conversation is too long for the model by now. Begin a new chat.",
   deadline: "The time for one answer was over before a word of it.",
   over_budget: "Today's allowance is used up.",
@@ -50,7 +50,9 @@ function duration(ms) {
 export function figures({ usage = {}, latency_ms: latency = {} }) {
   const parts = [];
   if (usage.output_tokens !== undefined) {
-    parts.push(`${(usage.input_tokens ?? 0).toLocaleString()} tokens in, ${usage.output_tokens.toLocaleString()} out`);
+    parts.push(
+      `${(usage.input_tokens ?? 0).toLocaleString()} tokens in, ${usage.output_tokens.toLocaleString()} out`,
+    );
   }
   if (latency.first_token !== undefined) parts.push(`first word after ${duration(latency.first_token)}`);
   return parts.join(" · ");

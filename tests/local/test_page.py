@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from people import ROOT
 
+from local.entry import AUDIENCE, ENTRIES, Auth
 from local.page import FOLDER, HEADERS, serving
 
 OPEN = {"websocket_url": "ws://127.0.0.1:3001", "auth": "none"}
@@ -113,3 +115,27 @@ def test_config() -> None:
     got = get("/config.json", SIGNED_IN)
     assert SIGNED_IN == json.loads(got.body)
     assert "application/json" in got.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("auth", ENTRIES)
+def test_what_a_page_knows_about_entering(auth: Auth) -> None:
+    """How people are let in; under JWT also by whom, and for what they ask there."""
+
+    async def scenario() -> Mapping[str, str | None]:
+        async with ENTRIES[auth](ROOT / "src", lambda _line: None) as entry:
+            return entry.page
+
+    page = asyncio.run(scenario())
+    assert auth == page["auth"]
+    if auth == "jwt":
+        assert (AUDIENCE, "openid", "id_token") == (page["client_id"], page["scope"], page["token"])
+        assert str(page["issuer"]).startswith("http://127.0.0.1:")
+    else:
+        assert {"auth"} == set(page)
+
+
+def test_the_policy_makes_no_exception() -> None:
+    """Nothing inline, nothing from everywhere, nothing that is not named."""
+    policy = json.loads(HEADERS.read_text())["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none';")
+    assert not any(word in policy for word in ("unsafe", "*", "http:", "blob:"))

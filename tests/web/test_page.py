@@ -7,10 +7,11 @@ from typing import Any
 import boto3
 import pytest
 from browsers import REQUESTS, Chat, Served, Told, refusing, replaced
-from people import person, script
+from people import SCHEMA, person, script
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
 from deploy.url import presigned
+from frames import CODES
 from handler import CONTINUE
 from local.authorizers import Guard, iam
 from local.aws import REGION
@@ -28,6 +29,16 @@ WATCH = """() => {
     [...document.querySelectorAll(".answer")].map((each) => each.textContent.length).join()
   )).observe(log, { childList: true, characterData: true, subtree: true });
 }"""
+# Counts the frames that the page has heard.
+COUNT = """
+  window.heard = 0;
+  window.WebSocket = class extends WebSocket {
+    constructor(...how) {
+      super(...how);
+      this.addEventListener("message", () => (window.heard += 1));
+    }
+  };
+"""
 # Where the person reads, and how far that is from the end, in pixels.
 PLACE = """() => {
   const { scrollTop, scrollHeight, clientHeight } = document.getElementById("scroller");
@@ -242,6 +253,38 @@ def test_a_long_question(site: Served, chat: Chat, context: BrowserContext) -> N
     assert question == turn["user"]
 
 
+# Gives the frames that ask a text, their sizes and whether their characters are whole; and what
+# is told at once.
+PARTS = """async (text) => {
+  const { Conversation } = await import("./protocol.js");
+  const [sent, told] = [[], []];
+  const send = (frame) => sent.push(frame);
+  const conversation = new Conversation("session", send, (_, frame) => told.push(frame.code));
+  conversation.opened();
+  conversation.ask(text);
+  await null;
+  conversation.lost();
+  const size = (frame) => new TextEncoder().encode(JSON.stringify(frame)).length;
+  return [sent.map((frame) => [frame, size(frame), frame.body.isWellFormed()]), told];
+}"""
+
+
+def test_parts(chat: Chat) -> None:
+    """Together they are the question; each fits a frame, and no character is divided."""
+    for text in ("x", "é", "🙂", "a🙂", '"\\\n', "\u0001"):
+        whole = text * (100_000 // len(text.encode()))
+        frames, told = chat.page.evaluate(PARTS, whole)
+
+        assert [] == told
+        assert whole == "".join(frame["body"] for frame, _, _ in frames)
+        assert all(size <= 32 * 1024 and well_formed for _, size, well_formed in frames)
+        count = len(frames)
+        numbers = [(frame["part"], frame["parts"]) for frame, _, _ in frames]
+        assert [(n, count) for n in range(1, count + 1)] == numbers
+    # What would take more than the 32 parts that the server takes is not sent.
+    assert [[], ["too_large"]] == chat.page.evaluate(PARTS, "\u0001" * 200_000)
+
+
 def test_a_new_chat(chat: Chat) -> None:
     """It is empty, knows nothing of the other, and is there after a reload."""
     chat.asked("first")
@@ -284,6 +327,20 @@ def test_busy_in_another_tab(site: Served, chat: Chat, context: BrowserContext) 
     expect(other.answers.last).to_have_text("You said: me too")
 
 
+def test_an_answer_in_two_tabs(site: Served, chat: Chat, context: BrowserContext) -> None:
+    """The newest tab hears it; the other has the rest as soon as somebody looks at it."""
+    chat.ask(chunks=60, rate=40, text="ab ")
+    chat.begins()
+    other = Chat(context.new_page(), site.page)
+    other.page.goto(site.page)
+    other.has_ended()
+    expect(chat.ended).to_have_count(0)
+    chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    chat.has_ended()
+
+    assert ("ab " * 60).strip() == chat.answers.inner_text() == other.answers.inner_text()
+
+
 ERRORS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"fault": {"before": "ThrottlingException"}}, "Too much is being asked", "Try again"),
     ({"fault": {"before": "AccessDeniedException"}}, "The model cannot be reached", None),
@@ -310,6 +367,33 @@ def test_errors(chat: Chat) -> None:
     chat.question.press("Enter")
     chat.has_ended(len(ERRORS) + 1)
     expect(chat.notes.last).to_contain_text("longer than this chat takes")
+
+
+def test_there_is_a_sentence_for_everything(chat: Chat) -> None:
+    """For each code of an error, and for each way in which an answer does not end by itself."""
+    codes, ends = chat.page.evaluate(
+        """async () => {
+          const words = await import("./words.js");
+          return [Object.keys(words.ERRORS), Object.keys(words.ENDS)];
+        }"""
+    )
+    reasons = SCHEMA["$defs"]["done"]["properties"]["stop_reason"]["enum"]
+    states = SCHEMA["$defs"]["turn"]["properties"]["state"]["enum"]
+    by_itself = {"end_turn", "stop_sequence", "other", "complete"}
+
+    assert set(CODES) == set(codes)
+    assert {*reasons, *states} - by_itself == set(ends)
+
+
+def test_a_conversation_that_cannot_be_read(chat: Chat) -> None:
+    """The page says so, and offers another."""
+    chat.page.evaluate("localStorage.setItem('session', 'no id at all')")
+    chat.page.reload()
+    notice = chat.page.locator("#notice")
+    expect(notice).to_contain_text("The server could not make sense of this.")
+    notice.get_by_role("button", name="New chat").click()
+    expect(notice).to_be_hidden()
+    assert "You said: hello" == chat.asked("hello").inner_text()
 
 
 def test_over_budget(site: Served, chat: Chat) -> None:
@@ -365,10 +449,14 @@ def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
     field = page.get_by_role("textbox", name="Signed URL")
     with replaced(site.stack.gateway, "_guard", guard):
         page.goto(site.page)
-        for wrong in ("nonsense", "wss://elsewhere.example/"):
+        for wrong, words in {
+            "nonsense": "It should begin with ws://",
+            "wss://elsewhere.example/": "It should begin with ws://",
+            f"{site.stack.url}?format=text": "It is signed for format=text",
+        }.items():
             field.fill(wrong)
             chat.button("Connect").click()
-            expect(page.get_by_role("alert")).to_contain_text("It should begin with ws://")
+            expect(page.get_by_role("alert")).to_contain_text(words)
         field.fill(site.stack.url)  # not signed: refused
         chat.button("Connect").click()
         expect(page.locator("#notice")).to_contain_text("the signed URL is used up")
@@ -383,19 +471,21 @@ def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
 
 def test_a_connection_is_kept(site: Served, page: Page) -> None:
     """A person may read for an hour: a ping goes out before API Gateway thinks nobody is there."""
-    sockets: list[WebSocket] = []
     sent: list[str | bytes] = []
-    heard(page, sockets)
-    page.clock.install()
-    Chat(page, site.page).open()
 
-    def tapped(text: str | bytes) -> None:
+    def opened(socket: WebSocket) -> None:
+        socket.on("framesent", noted)
+
+    def noted(text: str | bytes) -> None:
         sent.append(text)
 
-    sockets[0].on("framesent", tapped)
-    for _ in range(15):
+    page.on("websocket", opened)
+    page.add_init_script(COUNT)
+    page.clock.install()
+    Chat(page, site.page).open()
+    for pongs in range(1, 16):
         page.clock.run_for(241_000)
-        page.wait_for_timeout(10)  # the browser's own time, for the pong
+        page.wait_for_function("pongs => window.heard === pongs", arg=pongs)
 
     assert [{"action": "ping"}] * 15 == [json.loads(each) for each in sent]
 
