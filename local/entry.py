@@ -65,11 +65,11 @@ async def _iam(_code: Path, _log: Callable[[str], None]) -> Opened:
     users = {each.access_key: each for each in map(user, PEOPLE)}
 
     def hints(url: str) -> list[str]:
-        signed = {
-            name: presigned(url, user(name).credentials, REGION, TEXT, SIGNED_SECONDS)
-            for name in PEOPLE
-        }
-        return [f"talk to it as {name}: npx wscat -c '{signed[name]}'" for name in PEOPLE]
+        def signed(name: str, query: Mapping[str, str]) -> str:
+            return presigned(url, user(name).credentials, REGION, query, SIGNED_SECONDS)
+
+        wscat = [f"talk to it as {name}: npx wscat -c '{signed(name, TEXT)}'" for name in PEOPLE]
+        return [*wscat, f"for the page, as {PEOPLE[0]}: {signed(PEOPLE[0], {})}"]
 
     yield Entry(iam(users), hints, {"auth": "iam"})
 

@@ -1,7 +1,7 @@
 """The web page on a port of its own: the files of web/, and the `config.json` beside them.
 
-Rules: loopback only. A file is served under its own name, with the headers that a deployment gives
-it (web/headers.json); there are no listings, and whatever is no file of a known kind is 404.
+Rules: loopback only. What is served is what is found in the folder and of a known kind, under its
+own name and with the headers that a deployment gives it (web/headers.json). All else is 404.
 
 What it does not know: what the page does with its configuration, and who may connect.
 """
@@ -38,6 +38,12 @@ def headers(config: Config) -> dict[str, str]:
     return {name: text.replace("${connect}", connect) for name, text in told.items()}
 
 
+def files() -> dict[str, Path]:
+    """What there is of the page now, by name."""
+    found = (path for path in FOLDER.rglob("*") if path.suffix in TYPES and path != HEADERS)
+    return {path.relative_to(FOLDER).as_posix(): path for path in found}
+
+
 def app(config: Config) -> web.Application:
     """What is served. A file that is changed is served as it is now."""
     always = {**headers(config), "Cache-Control": "no-cache"}
@@ -46,12 +52,14 @@ def app(config: Config) -> web.Application:
         name = request.match_info["name"] or INDEX
         if name == CONFIG:
             return web.json_response(config, headers=always)
-        file = (FOLDER / name).resolve()
-        if not (file.is_relative_to(FOLDER) and file.is_file() and file.suffix in TYPES):
+        file = files().get(name)
+        if file is None:
             return web.Response(status=404, text="There is no such page.\n", headers=always)
-        kind = TYPES[file.suffix]
         return web.Response(
-            body=file.read_bytes(), content_type=kind, charset="utf-8", headers=always
+            body=file.read_bytes(),
+            content_type=TYPES[file.suffix],
+            charset="utf-8",
+            headers=always,
         )
 
     made = web.Application()

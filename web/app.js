@@ -80,15 +80,22 @@ function add(question, request, place = "append") {
 
 /** Shows a request that was just made. */
 function follow(request) {
-  sessionStorage.setItem(
-    "asked",
-    JSON.stringify({ session: conversation.sessionId, id: request.id, text: request.text }),
-  );
-  add(request.text, request);
+  const { id, text } = request;
+  keep("asked", JSON.stringify({ session: conversation.sessionId, id, text }));
+  add(text, request);
   announce("Answering.");
   following = true;
   show();
   page.question.focus();
+}
+
+/** Keeps something for this tab; what does not fit is not worth stopping for. */
+function keep(name, text) {
+  try {
+    sessionStorage.setItem(name, text);
+  } catch {
+    sessionStorage.removeItem(name);
+  }
 }
 
 function takeBack(request, turn) {
@@ -125,7 +132,12 @@ function remember(running) {
 
 // -- the connection -----------------------------------------------------------------------------------
 
-const config = await (await fetch("config.json")).json();
+const config = await fetch("config.json")
+  .then((answer) => answer.json())
+  .catch((error) => {
+    warn("What this page has to know cannot be read. Load it again in a while.");
+    throw error;
+  });
 let signedUrl = null; // under IAM: pasted, and kept here alone
 
 /** How a socket is opened, for each way of being let in. */
@@ -194,20 +206,25 @@ function count(until, why) {
 
 function askForUrl() {
   return new Promise((resolve, reject) => {
-    const expected = new URL(config.websocket_url).origin;
     page.signed.value = page["signed-wrong"].textContent = "";
     page.signing.showModal();
     page.use.onclick = () => {
       const pasted = page.signed.value.trim();
-      if (URL.canParse(pasted) && new URL(pasted).origin === expected) {
-        resolve(pasted);
-        page.signing.close();
-      } else {
-        page["signed-wrong"].textContent = `It should begin with ${expected}/`;
-      }
+      page["signed-wrong"].textContent = mistake(pasted);
+      if (mistake(pasted)) return;
+      resolve(pasted);
+      page.signing.close();
     };
     page.signing.onclose = () => reject(new Error("a signed URL is needed."));
   });
+}
+
+/** Why a signed URL will not do; "" where it will. */
+function mistake(pasted) {
+  const { origin } = new URL(config.websocket_url);
+  if (!URL.canParse(pasted) || new URL(pasted).origin !== origin) return `It should begin with ${origin}/`;
+  const format = new URL(pasted).searchParams.get("format") ?? "events";
+  return format === "events" ? "" : `It is signed for format=${format}; this page needs one without.`;
 }
 
 // -- the page -----------------------------------------------------------------------------------------
@@ -261,7 +278,7 @@ page.composer.addEventListener("submit", (event) => {
   send();
 });
 page.question.addEventListener("input", () => {
-  sessionStorage.setItem("draft", page.question.value);
+  keep("draft", page.question.value);
   if (!CSS.supports("field-sizing", "content")) {
     page.question.style.height = "auto";
     page.question.style.height = `${page.question.scrollHeight}px`;

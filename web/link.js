@@ -7,18 +7,18 @@
 // What it does not know: what frames mean, who is let in, and the page.
 
 // API Gateway ends a connection that was idle for ten minutes; this is well below it.
-export const IDLE_SECONDS = 240;
+const IDLE_SECONDS = 240;
 // While something is awaited: long enough for a model that thinks, short enough for a person.
-export const SILENT_SECONDS = 20;
-export const PONG_SECONDS = 10;
-export const OPENING_SECONDS = 15;
-export const FIRST_PAUSE_SECONDS = 0.5;
-export const LONGEST_PAUSE_SECONDS = 30;
+const SILENT_SECONDS = 20;
+const PONG_SECONDS = 10;
+const OPENING_SECONDS = 15;
+const FIRST_PAUSE_SECONDS = 0.5;
+const LONGEST_PAUSE_SECONDS = 30;
 
 const PING = JSON.stringify({ action: "ping" });
 
 /** Seconds until the next attempt, after `failures` in a row. */
-export function pause(failures, random = Math.random) {
+function pause(failures, random = Math.random) {
   const most = Math.min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** failures);
   return most * (0.5 + random() / 2);
 }
@@ -49,7 +49,7 @@ export class Link {
   /** Connects, unless it is or does already. */
   async connect() {
     if (this.#socket || this.#opening) return;
-    clearTimeout(this.#retry);
+    this.#unwait();
     this.#opening = true;
     this.#on.state({ name: "connecting", again: this.#failures > 0 });
     try {
@@ -61,15 +61,15 @@ export class Link {
     }
   }
 
-  /** There is reason to look: the network is back, or somebody watches again. */
+  /** There is reason to look now: the network is back, or somebody watches again. */
   nudge() {
     if (this.isOpen) this.#ping();
-    else if (!this.#socket) this.connect();
+    else if (this.#retry) this.connect();
   }
 
   /** Closes, and stays closed until `connect`. */
   close() {
-    clearTimeout(this.#retry);
+    this.#unwait();
     this.#leave();
     this.#on.state({ name: "closed" });
   }
@@ -121,6 +121,11 @@ export class Link {
     this.#failures += 1;
     this.#retry = setTimeout(() => this.connect(), wait);
     this.#on.state({ name: "waiting", until: Date.now() + wait, refused: !opened });
+  }
+
+  #unwait() {
+    clearTimeout(this.#retry);
+    this.#retry = 0;
   }
 
   #leave() {

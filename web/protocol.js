@@ -7,17 +7,18 @@
 // What it does not know: sockets, and the page.
 
 // A frame has 32 KB at most (API Gateway's quota), and a browser cannot divide a message into frames.
-export const FRAME_BYTES = 32 * 1024;
+const FRAME_BYTES = 32 * 1024;
 // As src/frames.py.
-export const MAX_PARTS = 32;
+const MAX_PARTS = 32;
 // After so long without a frame of it, the server is asked what became of a request.
-export const QUIET_SECONDS = 60;
+const QUIET_SECONDS = 60;
 // A failure to resume that may pass is tried again so much later.
-export const AGAIN_SECONDS = 2;
+const AGAIN_SECONDS = 2;
 // As src/handler.py: how a turn that only goes on looks in the history.
 export const CONTINUE = "Continue exactly where your last answer ended.";
 
 const HISTORY_TURNS = 50;
+const TOO_LARGE = { type: "error", code: "too_large", retryable: false };
 
 const utf8 = new TextEncoder();
 
@@ -27,7 +28,7 @@ function bytes(text) {
 }
 
 /** The frames that ask `text`: one, or as many as it takes. */
-export function questions(text, ids) {
+function questions(text, ids) {
   const chat = { action: "chat", ...ids, body: text };
   if (utf8.encode(JSON.stringify(chat)).length <= FRAME_BYTES) return [chat];
   const room = FRAME_BYTES - utf8.encode(JSON.stringify({ ...chat, body: "", part: 99, parts: 99 })).length;
@@ -159,6 +160,10 @@ export class Conversation {
   #begin(request) {
     request.sent = true;
     request.resuming = false;
+    if (request.frames.length > MAX_PARTS) {
+      queueMicrotask(() => this.#end(request, TOO_LARGE)); // when whoever asks has the request
+      return;
+    }
     for (const frame of request.frames) this.#send(frame);
     this.#later(request, QUIET_SECONDS);
   }

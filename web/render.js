@@ -35,9 +35,9 @@ const marked = new Marked({
   gfm: true,
   renderer: {
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
-    // Below the page's own headings.
+    // Below the page's own headings; models begin with the second level more often than not.
     heading({ tokens, depth }) {
-      const level = Math.min(depth + 2, 6);
+      const level = Math.min(Math.max(depth + 1, 3), 6);
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
     },
     html: ({ text, block }) => {

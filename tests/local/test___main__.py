@@ -1,12 +1,14 @@
 """Covers local/__main__.py: the command as a person starts and stops it."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +87,30 @@ def test_it_serves_until_told_to_stop(number: signal.Signals) -> None:
         wait_until_gone(parts)
         with socket.create_server(("127.0.0.1", port)):
             pass  # free again
+
+
+def test_the_page_is_on_the_next_port() -> None:
+    """Or on none, where that is taken: the rest goes on."""
+    port = free_port()
+    run = command("run", "--port", str(port), "--model", "scripted")
+    with socket.create_server(("127.0.0.1", port + 1)), run as child:
+        until_ready(child)
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith(f"no page: port {port + 1} cannot be used")
+        assert child.poll() is None
+
+
+def test_the_page_knows_the_websocket() -> None:
+    """Its configuration names where the stack listens, and who may connect."""
+    port = free_port()
+    with command("run", "--port", str(port), "--page-port", "0", "--model", "scripted") as child:
+        until_ready(child)
+        assert child.stdout is not None
+        page = child.stdout.readline().removeprefix("page: ").strip()
+        with urllib.request.urlopen(f"{page}config.json", timeout=10) as answer:
+            config = json.load(answer)
+
+    assert {"websocket_url": f"ws://127.0.0.1:{port}", "auth": "none"} == config
 
 
 def test_nothing_survives_a_killed_supervisor() -> None:

@@ -308,7 +308,13 @@ def entered(auth: Auth, look: Callable[[Entry], Awaitable[Any]], code: Path = SR
         ("none", [f"talk to it: npx wscat -c '{URL}?format=text'"]),
         (
             "iam",
-            [f"talk to it as {name}: npx wscat -c '{URL}?format=text&X-Amz-" for name in PEOPLE],
+            [
+                *(
+                    f"talk to it as {name}: npx wscat -c '{URL}?format=text&X-Amz-"
+                    for name in PEOPLE
+                ),
+                f"for the page, as alice: {URL}?X-Amz-",
+            ],
         ),
         (
             "jwt",

@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from people import ROOT
 
+from local.entry import AUDIENCE, ENTRIES, Auth
 from local.page import FOLDER, HEADERS, serving
 
 OPEN = {"websocket_url": "ws://127.0.0.1:3001", "auth": "none"}
@@ -69,6 +71,7 @@ def test_files(path: str, file: str, kind: str) -> None:
     "path",
     [
         "/none.html",
+        "/headers.json",
         "/vendor",
         "/vendor/",
         "/../README.md",
@@ -99,7 +102,7 @@ def test_it_only_gives() -> None:
     ],
 )
 def test_headers(config: dict[str, str | None], connect: str) -> None:
-    """Those of web/headers.json; the page may talk to what its configuration names, and no one else."""
+    """Those of web/headers.json; the page may talk to what its configuration names alone."""
     told: dict[str, Any] = json.loads(HEADERS.read_text())
     got = get("/", config)
     assert told == {
@@ -114,6 +117,18 @@ def test_config() -> None:
     assert "application/json" in got.headers["Content-Type"]
 
 
-def test_headers_are_no_secret_but_no_page() -> None:
-    """The page's own headers may be read; a deployment does not upload them."""
-    assert 200 == get("/headers.json").status
+@pytest.mark.parametrize("auth", ENTRIES)
+def test_what_a_page_knows_about_entering(auth: Auth) -> None:
+    """How people are let in; under JWT also by whom, and for what they ask there."""
+
+    async def scenario() -> Mapping[str, str | None]:
+        async with ENTRIES[auth](ROOT / "src", lambda _line: None) as entry:
+            return entry.page
+
+    page = asyncio.run(scenario())
+    assert auth == page["auth"]
+    if auth == "jwt":
+        assert (AUDIENCE, "openid", "id_token") == (page["client_id"], page["scope"], page["token"])
+        assert str(page["issuer"]).startswith("http://127.0.0.1:")
+    else:
+        assert {"auth"} == set(page)

@@ -1,14 +1,12 @@
-"""Covers web/render.js and the page's headers: whatever an answer says, it is shown and not done."""
+"""Covers web/render.js and the page's headers: whatever an answer says, it does nothing."""
 
-import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from browsers import MODULES, Chat, Served, Told
-from people import ROOT, script
-from playwright.sync_api import BrowserContext, expect
+from people import ROOT
+from playwright.sync_api import BrowserContext, Request, expect
 
 VENDORED = {
     "marked.esm.js": "marked/lib/marked.esm.js",
@@ -17,7 +15,7 @@ VENDORED = {
     "purify.LICENSE.txt": "dompurify/LICENSE",
 }
 
-# Each would set `window.done`, open a dialog, ask another host, or change the page, where it worked.
+# Where it worked, each would set `window.done`, ask another host, or change the page.
 ATTACKS = {
     "script": "<script>window.done = 1</script>",
     "script in a paragraph": "text <script>window.done = 1</script> text",
@@ -53,11 +51,13 @@ ATTACKS = {
 }
 # What an answer may be made of.
 ALLOWED = {
-    "A", "B", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "H3", "H4", "H5", "H6", "HR", "I", "KBD", "LI",
-    "MARK", "OL", "P", "PRE", "S", "SPAN", "STRONG", "SUB", "SUP", "TABLE", "TBODY", "TD", "TH", "THEAD", "TR", "U", "UL",
-}  # fmt: skip
+    *("A", "B", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "H3", "H4", "H5", "H6"),
+    *("HR", "I", "KBD", "LI", "MARK", "OL", "P", "PRE", "S", "SPAN", "STRONG", "SUB", "SUP"),
+    *("TABLE", "TBODY", "TD", "TH", "THEAD", "TR", "U", "UL"),
+}
 ELEMENTS = """() => [...document.querySelectorAll(".answer *")].map((each) => [
-  each.tagName, each.getAttributeNames().filter((name) => name.startsWith("on") || name === "style" || name === "src"),
+  each.tagName,
+  each.getAttributeNames().filter((name) => /^on|^style$|^src/.test(name)),
 ])"""
 PRESS = """() => {
   for (const each of document.querySelectorAll(".answer *")) {
@@ -68,20 +68,35 @@ PRESS = """() => {
 }"""
 
 
+# Draws answers one beneath the other, each as it grows by a few characters.
+GROW = """async ([texts, step]) => {
+  const { Answer } = await import("./render.js");
+  for (const text of texts) {
+    const answer = new Answer();
+    document.getElementById("log").append(answer.element);
+    for (let at = 0; at < text.length; at += step) {
+      answer.append(text.slice(at, at + step));
+      await new Promise(requestAnimationFrame);
+    }
+    answer.finish();
+  }
+}"""
+
+
 @pytest.fixture
 def hosts(context: BrowserContext) -> set[str]:
     """Whom the browser asks for anything."""
     asked: set[str] = set()
-    context.on("request", lambda each: asked.add(urlsplit(each.url).netloc))
+
+    def note(request: Request) -> None:
+        asked.add(urlsplit(request.url).netloc)
+
+    context.on("request", note)
     return asked
 
 
-def test_an_answer_does_nothing(site: Served, chat: Chat, hosts: set[str], told: Told) -> None:
-    """None of the attacks runs, asks another host, leaves the page, or so much as meets the policy."""
-    for number, attack in enumerate(ATTACKS.values(), start=1):
-        chat.ask(chunks=1, text=attack)
-        chat.has_ended(number)
-
+def harmless(chat: Chat) -> None:
+    """No answer on the page has done, or could do, anything."""
     links = [each for each in chat.page.evaluate(PRESS) if each]
     assert {"https"} >= {urlsplit(each).scheme for each in links}
     assert chat.page.evaluate("window.done") is None
@@ -89,18 +104,30 @@ def test_an_answer_does_nothing(site: Served, chat: Chat, hosts: set[str], told:
     assert ALLOWED >= {name for name, _ in elements}
     assert [] == [each for each in elements if each[1]]
     assert 0 == chat.page.locator(".answer .quiet:not(.code .quiet)").count()
+    assert chat.url == chat.page.url
+
+
+def test_an_answer_does_nothing(site: Served, chat: Chat, hosts: set[str], told: Told) -> None:
+    """None of them runs, asks another host or leaves the page; none even meets the policy."""
+    chat.page.evaluate(GROW, [list(ATTACKS.values()), 1000])
+    chat.page.evaluate(GROW, [list(ATTACKS.values()), 9])
+
+    assert 2 * len(ATTACKS) == chat.answers.count()
+    harmless(chat)
     assert {urlsplit(site.page).netloc} >= hosts
     assert [] == told.complaints
-    assert site.page == chat.page.url
-    # The same, drawn from the history.
+
+
+def test_an_answer_of_the_model_does_nothing(chat: Chat, told: Told) -> None:
+    """Nor where the model says it, or the history tells it."""
+    answer = chat.asked(chunks=1, text="\n\n".join(ATTACKS.values()))
+    shown = answer.inner_text()
+    harmless(chat)
     chat.page.reload()
-    chat.page.wait_for_function(
-        "n => document.querySelectorAll('.foot').length >= n", arg=min(len(ATTACKS), 50)
-    )
-    assert chat.page.evaluate("window.done") is None
-    assert [] == [
-        each for each in chat.page.evaluate(ELEMENTS) if each[1] or each[0] not in ALLOWED
-    ]
+    chat.has_ended()
+    assert shown == answer.inner_text()
+    harmless(chat)
+    assert [] == told.complaints
 
 
 @pytest.mark.parametrize("name", ["script", "onerror", "style"])
@@ -164,9 +191,11 @@ See [later].
 [later]: https://example.com/later
 """
 MADE = """() => {
+  document.getElementById("log").normalize();
   const shape = (node) => node.nodeType === 3 ? node.data.trim()
     : [node.tagName.toLowerCase(), ...[...node.childNodes].map(shape).filter(String)];
-  return [...document.querySelectorAll(".block")].map((each) => [...each.childNodes].map(shape).filter(String)).flat();
+  const blocks = [...document.querySelectorAll(".block")];
+  return blocks.flatMap((each) => [...each.childNodes].map(shape).filter(String));
 }"""
 
 
@@ -209,24 +238,14 @@ def test_markdown(chat: Chat) -> None:
 
 
 def test_growing_makes_what_the_whole_makes(chat: Chat) -> None:
-    """An answer that came in small pieces looks like the same one from the history."""
-    chat.page.evaluate(
-        """async (text) => {
-          const { Answer } = await import("./render.js");
-          const answer = new Answer();
-          document.getElementById("log").append(answer.element);
-          for (let at = 0; at < text.length; at += 3) {
-            answer.append(text.slice(at, at + 3));
-            await new Promise(requestAnimationFrame);
-          }
-          answer.finish();
-        }""",
-        MARKDOWN + "\n```js\nlet a\n\nlet b\n```\n\nend\n",
-    )
-    grown = chat.page.evaluate(MADE)
-    chat.page.evaluate("() => document.getElementById('log').replaceChildren()")
-    chat.asked(chunks=1, text=MARKDOWN + "\n```js\nlet a\n\nlet b\n```\n\nend\n")
-    assert grown == chat.page.evaluate(MADE)
+    """An answer that came in small pieces looks like the same one at once."""
+    whole = MARKDOWN + "\n```js\nlet a\n\nlet b\n```\n\nend\n"
+    made = []
+    for step in (3, len(whole)):
+        chat.page.evaluate("() => document.getElementById('log').replaceChildren()")
+        chat.page.evaluate(GROW, [[whole], step])
+        made.append(chat.page.evaluate(MADE))
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize("name", VENDORED)
