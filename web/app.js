@@ -29,7 +29,10 @@ function begin(sessionId) {
   past = [];
   page.log.replaceChildren();
   conversation = new Conversation(sessionId, (frame) => link.send(frame), hear);
-  if (link.isOpen) conversation.opened();
+  if (link.isOpen) {
+    warn("");
+    conversation.opened();
+  }
   show();
 }
 
@@ -328,7 +331,9 @@ function toEnd() {
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") link.nudge();
+  if (document.visibilityState !== "visible") return;
+  link.nudge();
+  conversation.look();
 });
 addEventListener("online", () => link.nudge());
 

@@ -116,6 +116,11 @@ export class Conversation {
     }
   }
 
+  /** Somebody looks again: an answer may be told elsewhere by now. */
+  look() {
+    if (this.#connected && this.current?.kind === "chat" && this.current.sent) this.#resume(this.current);
+  }
+
   /** The connection is there: what is under way goes on. */
   opened() {
     this.#connected = true;

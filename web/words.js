@@ -11,7 +11,7 @@ export const ERRORS = {
   duplicate: "This was asked before.",
   throttled: "Too much is being asked at the moment. Try again in a little while.",
   model_unavailable: "The model cannot be reached at the moment.",
-  model_error: "The model failed while it answered.",
+  model_error: "The model failed before it was done.",
   context_too_long: "This conversation is too long for the model by now. Begin a new chat.",
   deadline: "The time for one answer was over before a word of it.",
   over_budget: "Today's allowance is used up.",

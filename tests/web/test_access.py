@@ -8,7 +8,7 @@ import pytest
 from browsers import MODULES, Chat, Served, Told, refusing
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-AXE = (MODULES / "axe-core" / "axe.min.js").read_text()
+AXE = MODULES / "axe-core" / "axe.min.js"
 FULL = """## Heading
 
 Text with `code` and [a link](https://example.com/).
@@ -76,7 +76,7 @@ def test_axe_finds_nothing(
     told.expected.append("WebSocket connection to")
     with ExitStack() as after:
         state(chat, site, after)
-        chat.page.evaluate(AXE)
+        chat.page.evaluate(AXE.read_text())
         for scheme in ("light", "dark"):
             chat.page.emulate_media(color_scheme=scheme)
             found = chat.page.evaluate("axe.run().then((all) => all.violations)")

@@ -175,6 +175,8 @@ MARKDOWN = """# One
 
 Two **bold** *soft* ~~gone~~ `code` H<sub>2</sub>O and [a link](https://example.com/ "so").
 
+![A chart](https://example.com/chart.png) beside text.
+
 1. first
 2. second
 
@@ -218,6 +220,7 @@ def test_markdown(chat: Chat) -> None:
             ["a", "a link"],
             ".",
         ],
+        ["p", "A chart beside text."],
         ["ol", ["li", "first"], ["li", "second"]],
         [
             "div",

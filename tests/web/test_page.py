@@ -7,10 +7,11 @@ from typing import Any
 import boto3
 import pytest
 from browsers import REQUESTS, Chat, Served, Told, refusing, replaced
-from people import person, script
+from people import SCHEMA, person, script
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
 from deploy.url import presigned
+from frames import CODES
 from handler import CONTINUE
 from local.authorizers import Guard, iam
 from local.aws import REGION
@@ -284,6 +285,20 @@ def test_busy_in_another_tab(site: Served, chat: Chat, context: BrowserContext) 
     expect(other.answers.last).to_have_text("You said: me too")
 
 
+def test_an_answer_in_two_tabs(site: Served, chat: Chat, context: BrowserContext) -> None:
+    """The newest tab hears it; the other has the rest as soon as somebody looks at it."""
+    chat.ask(chunks=60, rate=40, text="ab ")
+    chat.begins()
+    other = Chat(context.new_page(), site.page)
+    other.page.goto(site.page)
+    other.has_ended()
+    expect(chat.ended).to_have_count(0)
+    chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    chat.has_ended()
+
+    assert ("ab " * 60).strip() == chat.answers.inner_text() == other.answers.inner_text()
+
+
 ERRORS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"fault": {"before": "ThrottlingException"}}, "Too much is being asked", "Try again"),
     ({"fault": {"before": "AccessDeniedException"}}, "The model cannot be reached", None),
@@ -311,6 +326,33 @@ def test_errors(chat: Chat) -> None:
         chat.question.press("Enter")
         chat.has_ended(number)
         expect(chat.notes.last).to_contain_text("longer than this chat takes")
+
+
+def test_there_is_a_sentence_for_everything(chat: Chat) -> None:
+    """For each code of an error, and for each way in which an answer does not end by itself."""
+    codes, ends = chat.page.evaluate(
+        """async () => {
+          const words = await import("./words.js");
+          return [Object.keys(words.ERRORS), Object.keys(words.ENDS)];
+        }"""
+    )
+    reasons = SCHEMA["$defs"]["done"]["properties"]["stop_reason"]["enum"]
+    states = SCHEMA["$defs"]["turn"]["properties"]["state"]["enum"]
+    by_itself = {"end_turn", "stop_sequence", "other", "complete"}
+
+    assert set(CODES) == set(codes)
+    assert {*reasons, *states} - by_itself == set(ends)
+
+
+def test_a_conversation_that_cannot_be_read(chat: Chat) -> None:
+    """The page says so, and offers another."""
+    chat.page.evaluate("localStorage.setItem('session', 'no id at all')")
+    chat.page.reload()
+    notice = chat.page.locator("#notice")
+    expect(notice).to_contain_text("The server could not make sense of this.")
+    notice.get_by_role("button", name="New chat").click()
+    expect(notice).to_be_hidden()
+    assert "You said: hello" == chat.asked("hello").inner_text()
 
 
 def test_over_budget(site: Served, chat: Chat) -> None:
