@@ -179,7 +179,8 @@ class Chat:
 
     def open(self) -> "Chat":
         """Waits until it may be spoken to, and nothing is to be said about the connection."""
-        self.page.goto(self.url)
+        with self.page.expect_websocket():  # from then on the page says that it connects
+            self.page.goto(self.url)
         expect(self.page.locator("#notice")).to_be_hidden()
         expect(self.question).to_be_focused()
         return self

@@ -107,14 +107,12 @@ export class Answer {
   #open = 0; // the block that may still change,
   #from = 0; // and where in the source it begins
   #frame = 0;
+  #rested = 0;
 
-  /** Adds text, and draws before the next frame of the screen. */
+  /** Adds text, and draws before the next frame of the screen, or a later one. */
   append(text) {
     this.source += text.replaceAll("\r", "");
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.#draw();
-    });
+    this.#frame ||= requestAnimationFrame(() => this.#drawInTime());
   }
 
   /** Nothing more comes: links that were explained at the end are known to all that came before. */
@@ -122,6 +120,18 @@ export class Answer {
     cancelAnimationFrame(this.#frame);
     this.#open = this.#from = 0;
     this.#draw();
+  }
+
+  /** Draws, and rests three times as long: the page stays quick, however long a list becomes. */
+  #drawInTime() {
+    const began = performance.now();
+    if (began < this.#rested) {
+      this.#frame = requestAnimationFrame(() => this.#drawInTime());
+      return;
+    }
+    this.#frame = 0;
+    this.#draw();
+    this.#rested = began + 4 * (performance.now() - began);
   }
 
   #draw() {
@@ -143,7 +153,7 @@ export class Answer {
     const block = (this.#blocks[index] ??= this.#block());
     if (html === block.html) return;
     const code = token.type === "code" ? token : null;
-    if (code && block.code?.lang === code.lang && code.text.startsWith(block.code.text)) {
+    if (code && block.code && code.lang === block.code.lang && code.text.startsWith(block.code.text)) {
       // Long code grows without being drawn again.
       block.element.querySelector("code").append(code.text.slice(block.code.text.length));
     } else {

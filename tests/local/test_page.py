@@ -132,3 +132,10 @@ def test_what_a_page_knows_about_entering(auth: Auth) -> None:
         assert str(page["issuer"]).startswith("http://127.0.0.1:")
     else:
         assert {"auth"} == set(page)
+
+
+def test_the_policy_makes_no_exception() -> None:
+    """Nothing inline, nothing from everywhere, nothing that is not named."""
+    policy = json.loads(HEADERS.read_text())["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none';")
+    assert not any(word in policy for word in ("unsafe", "*", "http:", "blob:"))

@@ -242,7 +242,11 @@ def test_markdown(chat: Chat) -> None:
 
 def test_growing_makes_what_the_whole_makes(chat: Chat) -> None:
     """An answer that came in small pieces looks like the same one at once."""
-    whole = MARKDOWN + "\n```js\nlet a\n\nlet b\n```\n\nend\n"
+    code = (
+        "```js\nlet a\n\nlet b\n```\n\nand\n\n"
+        "```\nlet c\nlet d\n```\n\nand\n\n    let e\n    let f\n"
+    )
+    whole = f"{MARKDOWN}\n{code}\nend\n"
     made = []
     for step in (3, len(whole)):
         chat.page.evaluate("() => document.getElementById('log').replaceChildren()")

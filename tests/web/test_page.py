@@ -243,6 +243,38 @@ def test_a_long_question(site: Served, chat: Chat, context: BrowserContext) -> N
     assert question == turn["user"]
 
 
+# Gives the frames that ask a text, their sizes and whether their characters are whole; and what
+# is told at once.
+PARTS = """async (text) => {
+  const { Conversation } = await import("./protocol.js");
+  const [sent, told] = [[], []];
+  const send = (frame) => sent.push(frame);
+  const conversation = new Conversation("session", send, (_, frame) => told.push(frame.code));
+  conversation.opened();
+  conversation.ask(text);
+  await null;
+  conversation.lost();
+  const size = (frame) => new TextEncoder().encode(JSON.stringify(frame)).length;
+  return [sent.map((frame) => [frame, size(frame), frame.body.isWellFormed()]), told];
+}"""
+
+
+def test_parts(chat: Chat) -> None:
+    """Together they are the question; each fits a frame, and no character is divided."""
+    for text in ("x", "é", "🙂", "a🙂", '"\\\n', "\u0001"):
+        whole = text * (100_000 // len(text.encode()))
+        frames, told = chat.page.evaluate(PARTS, whole)
+
+        assert [] == told
+        assert whole == "".join(frame["body"] for frame, _, _ in frames)
+        assert all(size <= 32 * 1024 and well_formed for _, size, well_formed in frames)
+        count = len(frames)
+        numbers = [(frame["part"], frame["parts"]) for frame, _, _ in frames]
+        assert [(n, count) for n in range(1, count + 1)] == numbers
+    # What would take more than the 32 parts that the server takes is not sent.
+    assert [[], ["too_large"]] == chat.page.evaluate(PARTS, "\u0001" * 200_000)
+
+
 def test_a_new_chat(chat: Chat) -> None:
     """It is empty, knows nothing of the other, and is there after a reload."""
     chat.asked("first")
@@ -321,11 +353,10 @@ def test_errors(chat: Chat) -> None:
         ]
         assert [way] * bool(way) == ways, order
 
-    for number, length in enumerate((150_000, 1_500_000), start=len(ERRORS) + 1):
-        chat.question.fill("x" * length)  # more than the server takes, and more than 32 parts
-        chat.question.press("Enter")
-        chat.has_ended(number)
-        expect(chat.notes.last).to_contain_text("longer than this chat takes")
+    chat.question.fill("x" * 150_000)
+    chat.question.press("Enter")
+    chat.has_ended(len(ERRORS) + 1)
+    expect(chat.notes.last).to_contain_text("longer than this chat takes")
 
 
 def test_there_is_a_sentence_for_everything(chat: Chat) -> None:
