@@ -38,8 +38,11 @@ ORIGIN = re.compile(r"http://(127\.0\.0\.1|localhost)(:\d+)?")
 REDIRECT_URI = re.compile(ORIGIN.pattern + r"/[^?#]*")
 
 CHOICE = """<!doctype html>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,"><title>Sign in</title>
+<style>body {{ max-width: 26rem; margin: 4rem auto; font: 1rem/2 system-ui }}</style>
 <h1>Who are you?</h1>
 <p>This issuer is a part of the local stack. It takes your word for it.</p>
 <ul>{people}</ul>

@@ -177,7 +177,8 @@ def test_who_are_you() -> None:
 
     def look(issuer: Issuer) -> list[str]:
         _, page, _ = asks(f"{issuer.url}/authorize?{urlencode(ASKED)}")
-        links = [html.unescape(link) for link in re.findall(r'href="([^"]*)"', page)]
+        assert ">&lt;bob&gt;</a>" in page
+        links = [html.unescape(link) for link in re.findall(r'<a href="([^"]*)"', page)]
         answers = [sent_back(asks(f"{issuer.url}/authorize{link}")) for link in links]
         return [",".join(sorted(each)) for each in answers]
 

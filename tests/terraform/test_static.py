@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from deploy import terraform
+from local.page import TYPES
 from settings import Settings
 
 CHECKOV = terraform.ROOT / ".venv/checkov/bin/checkov"
@@ -120,6 +121,18 @@ def test_checkov_finds_nothing() -> None:
         "a skip names no check of its resource"
     )
     assert [] == re.findall(r"#checkov:skip=\w+(?!\w)(?!: \w).*", skips), "a skip has no reason"
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def test_the_page_is_of_the_kinds_that_the_local_one_has() -> None:
+    """What is served here is uploaded there, and nothing else; each kind under the same name."""
+    kinds = re.findall(
+        r'^    (\w+) += "(.+)"$', block("web.tf", "content_types =", indent="  "), re.MULTILINE
+    )
+
+    assert {kind[1:]: f"{name}; charset=utf-8" for kind, name in TYPES.items()} == dict(kinds)
 
 
 # -- the settings ----------------------------------------------------------------------------------

@@ -181,6 +181,7 @@ def test_signing_out(visit: Visit, chat: Chat) -> None:
     chat.button("Sign out").click()
     visit.is_asked()
     asked = parse_qs(urlsplit(visit.page.url).query)
+    visit.begin()
     visit.answer("bob")
     expect(chat.button("Sign out")).to_have_attribute("title", "bob")
 
