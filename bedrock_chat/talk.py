@@ -78,7 +78,7 @@ class Talk:
             f"session {self.session_id[:SHOWN_CHARACTERS]}",
             *([f"{sent:,} tokens in, {got:,} out", self._model] if self._model else []),
         ]
-        return " · ".join(said)[: self._console.width - 2]
+        return " · ".join(said)[: self._console.width]
 
     # -- requests
 

@@ -52,9 +52,9 @@ def test_another_day() -> None:
             {
                 "stop_reason": "stopped",
                 "usage": {"input_tokens": 1234, "output_tokens": 5},
-                "latency_ms": {"first_token": 42, "total": 3_400},
+                "latency_ms": {"first_token": 4, "total": 3_400},
             },
-            "stopped; /continue goes on · 1,234 tokens in, 5 out · 42 ms to the first, 3.4 s in all",
+            "stopped; /continue goes on · 1,234 tokens in, 5 out · 4 ms to the first, 3.4 s in all",
         ),
     ],
 )
