@@ -233,7 +233,7 @@ def test_completion(chat: Terminal) -> None:
     chat.press("Tab")
     chat.until("› /history")
     chat.press(ENTER)
-    assert 80 == chat.until(lambda seen: "› /script" in seen and chat.ready(3)).count("• on")
+    assert 80 == chat.ready(4).count("• on")
 
 
 def test_history_of_what_was_typed(stacks: Stacks, tmp_path: Path) -> None:
