@@ -28,7 +28,7 @@ from bedrock_chat.signing import (
 )
 from deploy.terraform import TerraformMissingError, outputs
 
-__all__ = ["UrlError", "own_credentials", "presigned", "with_query"]
+__all__ = ["EXPIRES_SECONDS", "UrlError", "own_credentials", "presigned", "with_query"]
 
 # Amazon S3 API reference, "Authenticating Requests: Using Query Parameters".
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
