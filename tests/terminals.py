@@ -14,6 +14,8 @@ from pathlib import Path
 from people import PATIENCE, ROOT
 
 ONES = itertools.count()
+UP = re.compile(r"\x1b\[(\d+)A")
+SGR = re.compile(r"\x1b\[[0-9;]*m")
 ENTER, STOP, LEAVE = "Enter", "C-c", "C-d"
 
 
@@ -101,3 +103,23 @@ def chatting(
     finally:
         with suppress(subprocess.CalledProcessError):
             terminal.tmux("kill-server")
+
+
+def played(text: str) -> list[str]:
+    """The rows of a terminal that is high enough, after this was written to it."""
+    rows, row, column = [""], 0, 0
+    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b\n\r]+|\n|\r", SGR.sub("", text)):
+        if up := UP.fullmatch(token):
+            row -= int(up[1])
+        elif token == "\n":  # a terminal's line discipline adds the return
+            row, column = row + 1, 0
+            rows += [""] * (row == len(rows))
+        elif token == "\r":
+            column = 0
+        elif token == "\x1b[K":
+            rows[row] = rows[row][:column]
+        elif not token.startswith("\x1b"):
+            rows[row] = rows[row][:column] + token + rows[row][column + len(token) :]
+            column += len(token)
+        assert row >= 0, "above the first row"
+    return [row.rstrip() for row in rows]

@@ -96,12 +96,14 @@ def test_code_longer_than_the_terminal(chat: Terminal) -> None:
     assert expected in seen
 
 
-def test_a_paragraph_longer_than_the_terminal(chat: Terminal) -> None:
-    """Its last lines are seen while it grows; at the end all of it is in the scrollback, once."""
-    chat.ask(order(chunks=700, rate=400, text="long 語 "))
-    seen = chat.ready(2).partition('"}')[2]
+def test_a_table_longer_than_the_terminal(chat: Terminal) -> None:
+    """Is laid out anew with each row; in the scrollback it is once, as it was in the end."""
+    rows = "".join(f"| row {n} | {'x' * (n % 40)} |\n" for n in range(120))
+    chat.paste(f"x\n\n| a | b |\n|---|---|\n{rows}\nafter")
+    chat.press(ENTER)
+    seen = chat.until("in all").partition("You said:")[2]
 
-    assert 700 == seen.count("long")
+    assert list(range(120)) == [int(n) for n in re.findall(r"\brow (\d+)", seen)]
 
 
 def test_hostile_answers(chat: Terminal) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,14 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from terminals import played
 
 from bedrock_chat import rendering
 from bedrock_chat.rendering import Line
 from bedrock_chat.screen import Screen
 from bedrock_chat.view import Answer, Plain, answer
-
-UP = re.compile(r"\x1b\[(\d+)A")
-SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def console(width: int = 40, height: int = 12) -> Console:
@@ -42,26 +39,6 @@ def written(terminal: Console) -> str:
 
 def lines(*words: str) -> list[Line]:
     return [Line(word, len(word)) for word in words]
-
-
-def played(text: str) -> list[str]:
-    """The rows of a terminal that is high enough, after this was written to it."""
-    rows, row, column = [""], 0, 0
-    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b\n\r]+|\n|\r", SGR.sub("", text)):
-        if up := UP.fullmatch(token):
-            row -= int(up[1])
-        elif token == "\n":  # a terminal's line discipline adds the return
-            row, column = row + 1, 0
-            rows += [""] * (row == len(rows))
-        elif token == "\r":
-            column = 0
-        elif token == "\x1b[K":
-            rows[row] = rows[row][:column]
-        elif not token.startswith("\x1b"):
-            rows[row] = rows[row][:column] + token + rows[row][column + len(token) :]
-            column += len(token)
-        assert row >= 0, "above the first row"
-    return [row.rstrip() for row in rows]
 
 
 # -- the screen ------------------------------------------------------------------------------------
