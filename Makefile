@@ -61,7 +61,7 @@ run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
 
-chat: $(VENV)/chat.stamp ## talk in this terminal to what `make run` serves; DEPLOYED=1: to what was deployed; URL=...; ARGS=--help
+chat: $(VENV)/chat.stamp ## talk in this terminal to what `make run` serves; or DEPLOYED=1, or URL=...; ARGS=--help for more
 ifdef DEPLOYED
 	@server=$$($(BIN)/python -m deploy.url --for-chat) && export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}" && \
 	  exec $(BIN)/python -m bedrock_chat $$server $(ARGS)

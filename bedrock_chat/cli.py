@@ -10,12 +10,13 @@ import argparse
 import asyncio
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 from rich.console import Console
 
 from bedrock_chat import protocol
-from bedrock_chat.connection import Door, Line, LostError, RefusedError
+from bedrock_chat.connection import Door, Link, LostError, RefusedError
 from bedrock_chat.exits import MEANINGS, Exit
 from bedrock_chat.listening import LeftError
 from bedrock_chat.protocol import TooLongError
@@ -64,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
     asked = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a character that is not to be had there is no error
+            stream.reconfigure(errors="replace")
     try:
         return asyncio.run(_run(asked))
     except (UsageError, TooLongError) as error:
@@ -106,12 +110,12 @@ async def _ask(asked: argparse.Namespace, door: Door, session_id: str) -> Exit:
     from bedrock_chat import pipe  # noqa: PLC0415 - each way imports what it needs
 
     question = protocol.chat(_question(asked), session_id)
-    line = Line(door, pipe.say)
-    await line.open()
+    link = Link(door, pipe.say)
+    await link.open()
     try:
-        return await pipe.ask(line, question, as_json=asked.json)
+        return await pipe.ask(link, question, as_json=asked.json)
     finally:
-        await line.close()
+        await link.close()
 
 
 def _question(asked: argparse.Namespace) -> str:
@@ -135,19 +139,18 @@ async def _talk(asked: argparse.Namespace, door: Door, session_id: str) -> Exit:
     from bedrock_chat.talk import Talk  # noqa: PLC0415
 
     console = Console(theme=rendering.THEME, highlight=False)
-    line = Line(door)
-    await line.open()
-    talk = Talk(line, console, session_id)
+    link = Link(door)
+    await link.open()
+    talk = Talk(link, console, session_id)
     try:
         past = prompt.history(None if asked.no_history else prompt.history_file())
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be used: {error}; see --no-history.") from None
-    where = asked.url.partition("?")[0]  # a token may be in the rest
-    console.print(rendering.aside(f"{where} · /help lists the commands"))
+    console.print(rendering.aside(f"{door.place} · /help lists the commands"))
     console.print()
     try:
         await talk.run(prompt.prompt(past, talk.toolbar))
     finally:
-        await line.close()
+        await link.close()
     console.print(rendering.aside(f"To come back: bedrock-chat --session {talk.session_id}"))
     return talk.status

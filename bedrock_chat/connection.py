@@ -85,7 +85,12 @@ class Door:
         except InvalidStatus as error:
             raise _refusal(self, error.response.status_code) from None
         except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
-            raise _NotNowError(f"{self.url} cannot be reached: {_said(error)}") from None
+            raise _NotNowError(f"{self.place} cannot be reached: {_said(error)}") from None
+
+    @property
+    def place(self) -> str:
+        """The URL as it may be shown: a token or a signature may be in the rest."""
+        return self.url.partition("?")[0]
 
     def _signed(self) -> str:
         region = self.region or region_of(self.url)
@@ -97,7 +102,7 @@ def _refusal(door: Door, status: int) -> Exception:
         means = "token" if door.token else "signature" if door.sign else "request"
         without = "" if door.token or door.sign else " --sign or --token may be what it wants."
         return RefusedError(f"You are not let in: the {means} was answered {status}.{without}")
-    said = f"{door.url} answers {status}"
+    said = f"{door.place} answers {status}"
     if status >= 500 or status in TRANSIENT:
         return _NotNowError(said)
     return LostError(f"{said}: that is no chat.")
@@ -111,8 +116,8 @@ def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-class Line:
-    """A line to the server, that is opened when it is needed. `notice` is told how it fares."""
+class Link:
+    """A link to the server, that is opened when it is needed. `notice` is told how it fares."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 
-from bedrock_chat.connection import Line
+from bedrock_chat.connection import Link
 from bedrock_chat.exits import Exit
 from bedrock_chat.protocol import Exchange, Frame
 
@@ -22,21 +22,21 @@ class LeftError(Exception):
     """The person pressed Ctrl-C twice."""
 
 
-async def listen(line: Line, exchange: Exchange, hear: Callable[[Frame], None]) -> Exit:
+async def listen(link: Link, exchange: Exchange, hear: Callable[[Frame], None]) -> Exit:
     """Hears all of it, and says how it ended.
 
     Raises LeftError, RefusedError, LostError, and what `hear` raises.
     """
     loop = asyncio.get_running_loop()
-    hearing = asyncio.ensure_future(_hear(line, exchange, hear))
+    hearing = asyncio.ensure_future(_hear(link, exchange, hear))
     stops: list[asyncio.Task[None]] = []
 
     def pressed() -> None:
         if stops:
             hearing.cancel()
             return
-        line.notice("stopping; Ctrl-C again leaves …")
-        stops.append(asyncio.ensure_future(line.stop(exchange)))
+        link.notice("stopping; Ctrl-C again leaves …")
+        stops.append(asyncio.ensure_future(link.stop(exchange)))
 
     loop.add_signal_handler(signal.SIGINT, pressed)
     try:
@@ -56,8 +56,8 @@ async def listen(line: Line, exchange: Exchange, hear: Callable[[Frame], None]) 
     return Exit.ERROR if failed else Exit.FINE
 
 
-async def _hear(line: Line, exchange: Exchange, hear: Callable[[Frame], None]) -> None:
-    async with aclosing(line.talk(exchange)) as frames:
+async def _hear(link: Link, exchange: Exchange, hear: Callable[[Frame], None]) -> None:
+    async with aclosing(link.talk(exchange)) as frames:
         async for frame in frames:
             hear(frame)
 

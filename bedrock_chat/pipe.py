@@ -11,7 +11,7 @@ import sys
 from contextlib import aclosing, suppress
 
 from bedrock_chat import words
-from bedrock_chat.connection import Line, LostError, RefusedError
+from bedrock_chat.connection import Link, LostError, RefusedError
 from bedrock_chat.disarm import disarm
 from bedrock_chat.exits import Exit
 from bedrock_chat.listening import listen
@@ -20,16 +20,16 @@ from bedrock_chat.protocol import Exchange, Frame, written
 STOP_SECONDS = 10.0  # an answer that is stopped ends within two
 
 
-async def ask(line: Line, question: Frame, *, as_json: bool) -> Exit:
+async def ask(link: Link, question: Frame, *, as_json: bool) -> Exit:
     """Asks, and passes the answer on. Raises as `listen` does; BrokenPipeError if nobody reads."""
     exchange = Exchange(question)
     said = _Output(as_json=as_json)
     try:
-        status = await listen(line, exchange, said.hear)
+        status = await listen(link, exchange, said.hear)
     except BrokenPipeError:  # nobody reads what would be paid for
         exchange.stop()
         with suppress(TimeoutError, LostError, RefusedError):
-            async with asyncio.timeout(STOP_SECONDS), aclosing(line.talk(exchange)) as rest:
+            async with asyncio.timeout(STOP_SECONDS), aclosing(link.talk(exchange)) as rest:
                 # Until its end: a stop that a closing connection overtakes may count for nothing.
                 async for _ in rest:
                     pass

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
@@ -91,6 +93,10 @@ def history(path: Path | None) -> History:
     return FileHistory(str(path))
 
 
+def _begins_a_command() -> bool:
+    return get_app().current_buffer.text.startswith("/")
+
+
 def prompt(
     past: History,
     status: Callable[[], str],
@@ -104,12 +110,13 @@ def prompt(
         prompt_continuation=" " * len(MARK),
         history=past,
         completer=Commands(),
-        complete_while_typing=True,
+        # Only then room is kept for the menu, which else would push the conversation up.
+        complete_while_typing=Condition(_begins_a_command),
         key_bindings=keys(),
-        bottom_toolbar=lambda: FormattedText([("class:bottom-toolbar.text", f" {status()}")]),
+        bottom_toolbar=lambda: FormattedText([("class:bottom-toolbar.text", status())]),
         refresh_interval=REFRESH_SECONDS,
         style=STYLE,
-        reserve_space_for_menu=0,
+        reserve_space_for_menu=len(COMMANDS) + 1,
         input=terminal,
         output=screen,
     )

@@ -20,6 +20,9 @@ SERVICE = "execute-api"
 # API Gateway honours one that says more is unconfirmed.
 EXPIRES_SECONDS = 300
 
+# API Gateway quotas for WebSocket APIs: length, in characters, of the URL.
+MAX_URL_CHARACTERS = 4096
+
 _HOST = re.compile(r"wss?://[^/]+\.execute-api\.([a-z0-9-]+)\.")
 
 
@@ -34,14 +37,24 @@ def presigned(
     query: Mapping[str, str] | None = None,
     expires: int = EXPIRES_SECONDS,
 ) -> str:
-    """The WebSocket URL with this query, signed for `$connect`, good for `expires` seconds."""
+    """The WebSocket URL with this query, signed for `$connect`, good for `expires` seconds.
+
+    Raises UrlError where it is longer than API Gateway takes.
+    """
     from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - see above
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - see above
 
     scheme, _, rest = with_query(url, query or {}).partition("://")
     request = AWSRequest(method="GET", url=f"https://{rest}")
     SigV4QueryAuth(credentials, SERVICE, region, expires).add_auth(request)
-    return f"{scheme}://{str(request.url).removeprefix('https://')}"
+    signed = f"{scheme}://{str(request.url).removeprefix('https://')}"
+    if len(signed) > MAX_URL_CHARACTERS:
+        raise UrlError(
+            f"The signed URL has {len(signed)} characters, and API Gateway takes "
+            f"{MAX_URL_CHARACTERS}: your session token is in it. Sign in by a role with fewer "
+            "session policies and tags."
+        )
+    return signed
 
 
 def with_query(url: str, query: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bedrock_chat import commands, prompt, protocol, rendering, view, words
 from bedrock_chat.commands import Command, Mistake, Question
-from bedrock_chat.connection import Line, LostError, RefusedError
+from bedrock_chat.connection import Link, LostError, RefusedError
 from bedrock_chat.disarm import disarm
 from bedrock_chat.exits import Exit
 from bedrock_chat.listening import listen
@@ -34,10 +34,10 @@ Turn = Mapping[str, Any]
 class Talk:
     """One person's conversation. `status` is how the last request ended."""
 
-    def __init__(self, line: Line, console: Console, session_id: str) -> None:
+    def __init__(self, link: Link, console: Console, session_id: str) -> None:
         self.status = Exit.FINE
         self.session_id = session_id
-        self._line = line
+        self._link = link
         self._console = console
         self._model = ""
         self._tokens = (0, 0)
@@ -74,11 +74,11 @@ class Talk:
         """How things are, in one line that fits."""
         sent, got = self._tokens
         said = [
-            "connected" if self._line.is_open else "not connected; connects when you ask",
+            "connected" if self._link.is_open else "not connected; connects when you ask",
             f"session {self.session_id[:SHOWN_CHARACTERS]}",
             *([f"{sent:,} tokens in, {got:,} out", self._model] if self._model else []),
         ]
-        return " · ".join(said)[: self._console.width - 2]
+        return " · ".join(said)[: self._console.width]
 
     # -- requests
 
@@ -94,7 +94,7 @@ class Talk:
         """Shows an answer as it arrives."""
         self._console.print()
         with view.answer(self._console) as shown:
-            self._line.notice = shown.say
+            self._link.notice = shown.say
 
             def hear(frame: Frame) -> None:
                 self._note(frame)
@@ -109,17 +109,17 @@ class Talk:
     async def _heard(self, exchange: Exchange, hear: Callable[[Frame], None]) -> str:
         """Hears a request out; why there is no connection, where there is none."""
         try:
-            ended = await listen(self._line, exchange, hear)
+            ended = await listen(self._link, exchange, hear)
         except (LostError, RefusedError) as error:
             self.status = Exit.REFUSED if isinstance(error, RefusedError) else Exit.LOST
-            return f"{error} Your session is kept: ask again, or leave with Ctrl-D."
+            return f"{error} The session is kept: /history shows it, when there is a way."
         self.status = Exit.FINE if ended is Exit.INTERRUPTED else ended
         return ""
 
     async def _told(self, request: Frame) -> tuple[list[Turn], Frame]:
         """A request that is not streamed: its turns, and its last frame; empty if it failed."""
         exchange, turns = Exchange(request), list[Turn]()
-        self._line.notice = lambda _: None
+        self._link.notice = lambda _: None
 
         def hear(frame: Frame) -> None:
             turns.extend(frame.get("turns", ()))

@@ -62,7 +62,8 @@ class Answer:
         self._kind = "delta"
         self._blocks: Blocks | Thoughts = Blocks()
         self._begun = False  # whether something was written that needs space below it
-        self._state = WAITING
+        self._silent = True  # whether nothing was said yet
+        self._state = ""
         self._pause = PAUSE_SECONDS
         self._drawing: asyncio.TimerHandle | None = None
 
@@ -77,9 +78,7 @@ class Answer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._drawing:
-            self._drawing.cancel()
-        self._state = ""
+        self._cancel()
         self._keep(self._blocks.end())
         self._screen.keep([])
         self._console.show_cursor(show=True)
@@ -102,15 +101,18 @@ class Answer:
         self._show_soon()
 
     def _add(self, kind: str, text: str) -> None:
-        self._state = ""
+        self._silent = False
         if kind != self._kind:
             self._keep(self._blocks.end())
             self._kind, self._blocks = kind, KINDS[kind][0]()
-        self._keep(self._blocks.add(text))
-        self._show_soon()
+        finished = self._blocks.add(text)
+        self._keep(finished)
+        if finished:  # which took the place of the tail: it is not to be gone for a moment
+            self._show()
+        else:
+            self._show_soon()
 
     def _close(self, line: str, style: str) -> None:
-        self._state = ""
         self._keep(self._blocks.end())
         self._screen.keep(self._spaced(rendering.lines(self._console, aside(line, style))))
 
@@ -125,11 +127,18 @@ class Answer:
             self._drawing = asyncio.get_running_loop().call_later(self._pause, self._show)
 
     def _show(self) -> None:
-        began, self._drawing = time.monotonic(), None
+        began = time.monotonic()
+        self._cancel()
         tail = self._drawn(self._blocks.tail)
-        state = rendering.lines(self._console, aside(self._state)) if self._state else []
+        said = self._state or (WAITING if self._silent else "")
+        state = rendering.lines(self._console, aside(said)) if said else []
         self._screen.show(tail + (state if tail else self._spaced(state)))
         self._pause = max(PAUSE_SECONDS, time.monotonic() - began)
+
+    def _cancel(self) -> None:
+        if self._drawing:
+            self._drawing.cancel()
+        self._drawing = None
 
     def _drawn(self, block: Block) -> list[Line]:
         made = KINDS[self._kind][1](self._console, block.text)

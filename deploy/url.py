@@ -28,13 +28,10 @@ from bedrock_chat.signing import (
 )
 from deploy.terraform import TerraformMissingError, outputs
 
-__all__ = ["UrlError", "own_credentials", "presigned", "with_query"]
+__all__ = ["EXPIRES_SECONDS", "UrlError", "own_credentials", "presigned", "with_query"]
 
 # Amazon S3 API reference, "Authenticating Requests: Using Query Parameters".
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
-
-# API Gateway quotas for WebSocket APIs: length, in characters, of the URL.
-MAX_URL_CHARACTERS = 4096
 
 
 def deployment(asked: argparse.Namespace) -> tuple[str, str, str]:
@@ -61,14 +58,7 @@ def url_for(asked: argparse.Namespace) -> str:
     if asked.session_id:
         query["session_id"] = asked.session_id
     if auth == "iam":
-        signed = presigned(url, own_credentials(asked.profile), region, query, asked.expires)
-        if len(signed) > MAX_URL_CHARACTERS:
-            raise UrlError(
-                f"The signed URL has {len(signed)} characters, and API Gateway takes "
-                f"{MAX_URL_CHARACTERS}: your session token is in it. Sign in by a role with fewer "
-                "session policies and tags."
-            )
-        return signed
+        return presigned(url, own_credentials(asked.profile), region, query, asked.expires)
     if auth == "jwt":
         print(
             "Bring a token of your issuer's: as a subprotocol (wscat -s chat.v1 -s "

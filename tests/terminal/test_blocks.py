@@ -133,6 +133,24 @@ def test_a_long_block_of_code() -> None:
     assert Block("after\n") == after
 
 
+def test_long_code_that_comes_at_once() -> None:
+    """Is finished with its last line, before anything follows."""
+    code = "```\n" + "line\n" * 50 + "```\n"
+    blocks = Blocks()
+    assert [Block(code)] == blocks.add(code)
+    assert [] == blocks.end()
+
+
+def test_a_long_list_without_numbers() -> None:
+    """Is finished item by item, too."""
+    blocks, parts = Blocks(), list[Block]()
+    for n in range(100):
+        parts += blocks.add(f"- item {n}\n")
+    parts += blocks.end()
+    assert [False] + [True] * (len(parts) - 1) == [part.joined for part in parts]
+    assert "".join(f"- item {n}\n" for n in range(100)) == "".join(part.text for part in parts)
+
+
 def test_code_without_an_empty_line() -> None:
     """Is cut all the same."""
     blocks = Blocks()

@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from bedrock_chat import connection, protocol
-from bedrock_chat.connection import Door, Line, LostError, RefusedError
+from bedrock_chat.connection import Door, Link, LostError, RefusedError
 from bedrock_chat.protocol import Exchange
 
 DONE = {"type": "done", "stop_reason": "end_turn"}
@@ -34,12 +34,12 @@ class Place:
 
     async def told(self) -> list[Frame]:
         """What a client hears of one question."""
-        line = Line(Door(url=self.url), self.noticed.append, QUICK)
+        link = Link(Door(url=self.url), self.noticed.append, QUICK)
         async with asyncio.timeout(PATIENCE):
             try:
-                return [each async for each in line.talk(Exchange(protocol.chat("?", "s")))]
+                return [each async for each in link.talk(Exchange(protocol.chat("?", "s")))]
             finally:
-                await line.close()
+                await link.close()
 
 
 def says(count: int = 99) -> Behaviour:
@@ -204,11 +204,11 @@ def test_a_stop_while_there_is_no_connection() -> None:
 
     async def scenario() -> Server:
         async with place(iter([says()])) as there:
-            line, exchange = Line(Door(url=there.url)), Exchange(protocol.chat("?", "s"))
-            await line.stop(exchange)
-            async for _ in line.talk(exchange):
+            link, exchange = Link(Door(url=there.url)), Exchange(protocol.chat("?", "s"))
+            await link.stop(exchange)
+            async for _ in link.talk(exchange):
                 pass
-            await line.close()
+            await link.close()
             return there.server
 
     assert asyncio.run(scenario()).stopped

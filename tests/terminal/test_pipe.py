@@ -213,7 +213,7 @@ def test_exit_statuses(stacks: Stacks, case: Case) -> None:
 @pytest.mark.parametrize(
     ("url", "status", "said"),
     [
-        ("ws://127.0.0.1:{port}", Exit.LOST, "cannot be reached: Connection refused."),
+        ("ws://127.0.0.1:{port}?token=secret", Exit.LOST, "cannot be reached: Connection refused."),
         ("http://127.0.0.1:{port}", Exit.USAGE, "is not a ws:// or wss:// URL"),
     ],
 )
@@ -221,6 +221,7 @@ def test_nobody_there(url: str, status: Exit, said: str) -> None:
     """One sentence, at once."""
     done = run(url.format(port=free_port()), "-m", "hello")
 
+    assert "secret" not in done.stderr
     assert (status, 1) == (done.returncode, len(done.stderr.splitlines()))
     assert said in done.stderr
 
@@ -231,6 +232,13 @@ def test_a_token(stacks: Stacks) -> None:
     done = run(stacks.url("jwt"), "-m", "hello", variables={"CHAT_TOKEN": token})
 
     assert (0, "You said: hello\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_a_terminal_of_long_ago(stacks: Stacks) -> None:
+    """A character that its encoding does not have is a question mark, and no failure."""
+    done = run(stacks.url(), "-m", "a 語 b", variables={"PYTHONIOENCODING": "ascii"})
+
+    assert (0, "You said: a ? b\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_help() -> None:

@@ -1,87 +1,17 @@
-"""Covers the command `bedrock-chat` as a person uses it: in a real terminal, at the whole stack.
+"""Covers the command `bedrock-chat` as a person uses it: in a real terminal, at the whole stack."""
 
-The terminal is tmux's: a server of its own for each test, with no settings of this machine.
-"""
-
-import itertools
 import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from people import PATIENCE, ROOT, script
+from people import script
 from stacks import Stacks
+from terminals import ENTER, LEAVE, STOP, Terminal, chatting
 
-ONES = itertools.count()
-ENTER, STOP, LEAVE = "Enter", "C-c", "C-d"
-
-
-class Terminal:
-    """A terminal of so many columns and rows in which one program runs."""
-
-    def __init__(self, socket: str, columns: int, rows: int, command: str) -> None:
-        self._socket = socket
-        size = ("-x", str(columns), "-y", str(rows))
-        self.tmux("-f", "/dev/null", "new-session", "-d", *size, command)
-
-    def tmux(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["tmux", "-L", self._socket, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=True,
-        )
-        return done.stdout
-
-    def type(self, text: str, *keys: str) -> None:
-        self.tmux("send-keys", "-l", text)
-        self.press(*keys)
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.tmux("send-keys", key)
-
-    def ask(self, text: str) -> None:
-        self.type(text, ENTER)
-
-    def paste(self, text: str) -> None:
-        self.tmux("set-buffer", text)
-        self.tmux("paste-buffer", "-p")
-
-    def screen(self) -> str:
-        """What is seen."""
-        return self.tmux("capture-pane", "-p")
-
-    def all(self, *more: str) -> str:
-        """What is seen, and what has scrolled away."""
-        return self.tmux("capture-pane", "-p", "-J", "-S", "-", *more)
-
-    def until(self, holds: str | Callable[[str], object]) -> str:
-        """Waits until this is seen, or was, however it wraps; gives all there is then."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            seen = self.all()
-            if holds(seen) if callable(holds) else holds in " ".join(seen.split()):
-                return seen
-            assert time.monotonic() < deadline, seen
-            time.sleep(0.05)
-
-    def ready(self, prompts: int = 1) -> str:
-        """Waits until so many prompts were there, the last of them empty."""
-        return self.until(
-            lambda seen: (
-                len(re.findall("^›", seen, re.MULTILINE)) >= prompts
-                and re.search(r"^›\s*$(?=\s+(?:not )?connected)", seen, re.MULTILINE)
-            )
-        )
+from bedrock_chat.commands import COMMANDS
 
 
 @pytest.fixture(autouse=True)
@@ -91,31 +21,6 @@ def _needs_tmux() -> None:
         if "CI" in os.environ:
             pytest.fail(missing)
         pytest.skip(missing)
-
-
-@contextmanager
-def chatting(
-    folder: Path,
-    url: str,
-    *arguments: str,
-    size: tuple[int, int] = (80, 24),
-    variables: Mapping[str, str] | None = None,
-) -> Iterator[Terminal]:
-    given = {"XDG_STATE_HOME": str(folder / "state"), "TERM": "tmux-256color", **(variables or {})}
-    command = shlex.join(
-        ["env", "-u", "NO_COLOR", "-u", "COLUMNS", "-u", "LINES"]
-        + [f"{name}={value}" for name, value in given.items()]
-        + [f"PYTHONPATH={ROOT}", sys.executable, "-m", "bedrock_chat", url, *arguments]
-    )
-    socket = f"bedrock-chat-{os.getpid()}-{next(ONES)}"
-    # The shell stays, so that what was said last can be read.
-    shell = f"cd {shlex.quote(str(folder))}; {command}; echo status: $?; exec cat"
-    terminal = Terminal(socket, *size, shell)
-    try:
-        yield terminal
-    finally:
-        with suppress(subprocess.CalledProcessError):
-            terminal.tmux("kill-server")
 
 
 @pytest.fixture
@@ -191,12 +96,14 @@ def test_code_longer_than_the_terminal(chat: Terminal) -> None:
     assert expected in seen
 
 
-def test_a_paragraph_longer_than_the_terminal(chat: Terminal) -> None:
-    """Its last lines are seen while it grows; at the end all of it is in the scrollback, once."""
-    chat.ask(order(chunks=700, rate=400, text="long 語 "))
-    seen = chat.ready(2).partition('"}')[2]
+def test_a_table_longer_than_the_terminal(chat: Terminal) -> None:
+    """Is laid out anew with each row; in the scrollback it is once, as it was in the end."""
+    rows = "".join(f"| row {n} | {'x' * (n % 40)} |\n" for n in range(120))
+    chat.paste(f"x\n\n| a | b |\n|---|---|\n{rows}\nafter")
+    chat.press(ENTER)
+    seen = chat.until("in all").partition("You said:")[2]
 
-    assert 700 == seen.count("long")
+    assert list(range(120)) == [int(n) for n in re.findall(r"\brow (\d+)", seen)]
 
 
 def test_hostile_answers(chat: Terminal) -> None:
@@ -224,21 +131,23 @@ def test_ctrl_c_stops_the_answer(chat: Terminal) -> None:
     assert "Continue exactly where" in chat.ready(3)
 
 
-def test_ctrl_c_twice_leaves(chat: Terminal) -> None:
+def test_ctrl_c_twice_leaves(stacks: Stacks, tmp_path: Path) -> None:
     """With the status of an interrupted program."""
     seen = ""
-    for n in range(2, 12):  # the server may be quicker than the second one, which then does nothing
-        if "status:" in seen:
+    for _ in range(9):  # the server may be quicker than the second one, which then does nothing
+        if "status: 130" in seen:
             break
-        chat.ready(n - 1)
-        chat.ask(order(chunks=3000, rate=40, text="on "))
-        chat.until(lambda seen: re.search(r"\bon on on", seen.rpartition('"}')[2]))
-        chat.press(STOP)
-        chat.until(lambda seen: re.search("stopping|stopped", seen.rpartition('"}')[2]))
-        chat.press(STOP)
-        seen = chat.until(lambda seen: re.search("status:|stopped;", seen.rpartition('"}')[2]))
+        with chatting(tmp_path, stacks.url()) as chat:
+            chat.ready()
+            chat.ask(order(chunks=3000, rate=40, text="on "))
+            chat.until(lambda seen: re.search(r"\bon on on", seen))
+            chat.press(STOP)
+            chat.until(lambda seen: re.search("stopping;|stopped;", seen))
+            chat.press(STOP)
+            seen = chat.until(lambda seen: re.search("status:|stopped;", seen))
 
     assert "status: 130" in seen
+    assert "Traceback" not in seen
 
 
 def test_keys_at_the_prompt(chat: Terminal) -> None:
@@ -316,11 +225,17 @@ def test_commands(chat: Terminal, tmp_path: Path) -> None:
 
 
 def test_completion(chat: Terminal) -> None:
-    """A command's name is completed, with what it does beside it."""
-    chat.type("/hi")
-    chat.until("show this session's turns")
-    chat.press("Tab", ENTER)
-    assert "› /history" in chat.until("Nothing has been said")
+    """A command's name is completed, with what it does beside it, also at the lowest row."""
+    chat.ask(order(chunks=40, text="- on\n"))
+    chat.ready(2)
+    chat.type("/")
+    chat.until(lambda _: all(each in chat.screen() for each in COMMANDS))
+    chat.type("hi")
+    chat.until(lambda _: "/history" in chat.screen() and "/help" not in chat.screen())
+    chat.press("Tab")
+    chat.until("› /history")
+    chat.press(ENTER)
+    assert 80 == chat.ready(4).count("• on")
 
 
 def test_history_of_what_was_typed(stacks: Stacks, tmp_path: Path) -> None:
