@@ -7,7 +7,7 @@ Rules
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import authorizer
@@ -40,13 +40,13 @@ def bounds() -> str:
         (
             (
                 "frames and connections a second, all people's",
-                _and(default, "throttle_rate", "throttle_burst"),
-                "Terraform; a target, by AWS's own words",
+                f"{default('throttle_rate')}, {default('throttle_burst')} at once",
+                f"{code('throttle_rate')}, {code('throttle_burst')}: a target, by AWS's own words",
             ),
             (
                 "answers at once",
                 default("reserved_concurrency"),
-                f"Terraform: {code('reserved_concurrency')}",
+                code("reserved_concurrency"),
             ),
             ("a frame", _kb(settings.MAX_FRAME_BYTES), "API Gateway"),
             ("a question", _kb(chosen["max_input_bytes"]), code("max_input_bytes")),
@@ -70,7 +70,7 @@ def bounds() -> str:
             ("answers at once in a session", "1", "the lease"),
             (
                 "how long a crash keeps a session busy",
-                f"{leases.LEASE_SECONDS:.0f} s",
+                f"{leases.LEASE_SECONDS + leases.CLOCK_SKEW_SECONDS:.0f} s",
                 "`src/leases.py`",
             ),
             ("how long a turn is kept", f"{default('session_days')} days", code("session_days")),
@@ -98,10 +98,6 @@ def bounds() -> str:
             ),
         ),
     )
-
-
-def _and(default: Callable[[str], str], *names: str) -> str:
-    return ", ".join(f"{default(name)} ({code(name)})" for name in names)
 
 
 def _kb(count: int) -> str:
