@@ -34,7 +34,7 @@ class Arrow:
 
 
 BOXES: Mapping[str, Box] = {
-    "page": Box(0, 0, "CloudFront, S3", "the page, if wanted"),
+    "page": Box(0, 0, "CloudFront, S3", "the page, if wanted", "aws_cloudfront_distribution.web"),
     "authorizer": Box(1, 0, "Authorizer", "where auth is jwt", "aws_lambda_function.authorizer"),
     "client": Box(0, 1, "Client", "terminal, page, wscat"),
     "api": Box(1, 1, "API Gateway", "WebSocket API", "aws_apigatewayv2_api.chat"),

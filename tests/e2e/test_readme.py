@@ -11,6 +11,7 @@ import pytest
 from people import PATIENCE, ROOT, SERVER, person, running, wscat
 
 README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
 COMMANDS = [
     line
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -47,6 +48,11 @@ def records(command: str, _: Path) -> None:
     tried = (ROOT / "tests" / "e2e" / "test_record.py").read_text()
     assert "RECORD=" in command
     assert 'running(log, AUTH="jwt", RECORD=' in tried
+
+
+def chats(command: str, _: Path) -> None:
+    """Tried in a real terminal by tests/terminal; what can be held here is that it is a target."""
+    assert re.search(rf"^{command.removeprefix('make ')}: ", MAKEFILE, re.MULTILINE)
 
 
 def talks(command: str, tmp_path: Path) -> None:
@@ -95,6 +101,7 @@ def measures(command: str, _: Path) -> None:
 
 HOW: dict[str, Callable[[str, Path], None]] = {
     "make run": serves,
+    "make chat": chats,
     "make run MODEL=scripted": serves,
     "make run MODEL=scripted RECORD=events/recorded": records,
     "npx wscat -c 'ws://127.0.0.1:3001?format=text'": talks,
