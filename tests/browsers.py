@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,26 +82,26 @@ def refusing(site: Served) -> AbstractContextManager[None]:
 
 @contextmanager
 def served(**options: Any) -> Iterator[Served]:
-    """`Stack(**options)` and its page."""
-    found: list[Served] = []
-    ready, over = threading.Event(), threading.Event()
+    """`Stack(**options)` and its page. Raises why it does not start."""
+    started: Future[Served] = Future()
+    over = threading.Event()
 
     async def serve() -> None:
         async with AsyncExitStack() as parts:
-            stack = Stack(say=lambda _: None, log=lambda _: None, **options)
             try:
+                stack = Stack(say=lambda _: None, log=lambda _: None, **options)
                 await parts.enter_async_context(stack)
                 page = await parts.enter_async_context(serving(stack.page, 0))
-                found.append(Served(stack, page, asyncio.get_running_loop()))
-            finally:
-                ready.set()
-            await asyncio.to_thread(over.wait)
+            except Exception as error:  # noqa: BLE001 - whoever waits is told
+                started.set_exception(error)
+            else:
+                started.set_result(Served(stack, page, asyncio.get_running_loop()))
+                await asyncio.to_thread(over.wait)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(4 * PATIENCE)
-        yield found[0]
+        yield started.result(4 * PATIENCE)
     finally:
         over.set()
         thread.join()
