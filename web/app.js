@@ -12,9 +12,7 @@ const PROTOCOL = "chat.v1";
 // So near to the end a person counts as reading along.
 const NEAR_PIXELS = 48;
 
-const page = Object.fromEntries(
-  [...document.querySelectorAll("[id]")].map((each) => [each.id, each]),
-);
+const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((each) => [each.id, each]));
 
 // -- the conversation ---------------------------------------------------------------------------------
 
@@ -61,8 +59,9 @@ const HEARERS = {
     else warn(errorText(frame), "New chat", () => begin(newId()));
   },
   clear(_, frame) {
-    if (frame.type === "done") begin(conversation.sessionId);
-    else warn(errorText(frame));
+    if (frame.type === "error") return warn(errorText(frame));
+    // What was asked since then is not forgotten.
+    for (const each of [...page.log.children]) if (!each.ariaBusy) each.remove();
   },
 };
 

@@ -33,7 +33,7 @@ function questions(text, ids) {
   if (utf8.encode(JSON.stringify(chat)).length <= FRAME_BYTES) return [chat];
   const room = FRAME_BYTES - utf8.encode(JSON.stringify({ ...chat, body: "", part: 99, parts: 99 })).length;
   const bodies = [];
-  for (let rest = text; rest; ) {
+  for (let rest = text; rest;) {
     const body = head(rest, room);
     bodies.push(body);
     rest = rest.slice(body.length);
@@ -41,7 +41,10 @@ function questions(text, ids) {
   return bodies.map((body, n) => ({ ...chat, body, part: n + 1, parts: bodies.length }));
 }
 
-/** As much of the beginning of `text` as has `room` bytes in a frame, in whole characters. */
+/**
+ * As much of the beginning of `text` as has `room` bytes in a frame. It ends with a whole character:
+ * half a surrogate pair takes six bytes in JSON, and the pair four, so where half fits, all of it does.
+ */
 function head(text, room) {
   let [least, most] = [1, Math.min(text.length, room)];
   while (least < most) {
@@ -49,14 +52,15 @@ function head(text, room) {
     if (bytes(text.slice(0, middle)) <= room) least = middle;
     else most = middle - 1;
   }
-  const split = /[\uD800-\uDBFF]$/.test(text.slice(0, least)) && least < text.length;
-  return text.slice(0, split ? least - 1 : least);
+  return text.slice(0, least);
 }
 
 /** A new id, that nobody guesses. */
 export function newId() {
   const random = crypto.getRandomValues(new Uint8Array(24));
-  return btoa(String.fromCharCode(...random)).replaceAll("+", "-").replaceAll("/", "_");
+  return btoa(String.fromCharCode(...random))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_");
 }
 
 /**

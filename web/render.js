@@ -14,11 +14,10 @@ const PLAIN_TAG = /^<\/?(?:b|br|em|i|kbd|mark|s|strong|sub|sup|u)\s*\/?>$/i;
 const LINK = /^(?:https?|mailto):/i;
 const LANGUAGE = /^language-[\w+#.-]+$/;
 const CLEAN = {
-  ALLOWED_TAGS: [
-    "a", "b", "blockquote", "br", "code", "del", "em", "h3", "h4", "h5", "h6", "hr", "i", "kbd",
-    "li", "mark", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th",
-    "thead", "tr", "u", "ul",
-  ],
+  ALLOWED_TAGS: (
+    "a b blockquote br code del em h3 h4 h5 h6 hr i kbd li mark ol p pre s strong sub sup " +
+    "table tbody td th thead tr u ul"
+  ).split(" "),
   ALLOWED_ATTR: ["align", "class", "href", "start", "title"],
   ALLOWED_URI_REGEXP: LINK,
   ADD_URI_SAFE_ATTR: ["align", "start"],
@@ -89,7 +88,8 @@ function furnish(fragment) {
     const frame = element("div", { className: "code" });
     pre.replaceWith(frame);
     const name = element("span", { textContent: language || "code" });
-    frame.append(element("div", {}, name, copyButton("Copy code", () => code.textContent)), pre);
+    const copy = copyButton("Copy code", () => code.textContent);
+    frame.append(element("div", {}, name, copy), pre);
   }
   for (const table of fragment.querySelectorAll("table")) {
     const frame = element("div", { className: "table", tabIndex: 0, role: "group", ariaLabel: "Table" });

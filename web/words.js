@@ -50,7 +50,9 @@ function duration(ms) {
 export function figures({ usage = {}, latency_ms: latency = {} }) {
   const parts = [];
   if (usage.output_tokens !== undefined) {
-    parts.push(`${(usage.input_tokens ?? 0).toLocaleString()} tokens in, ${usage.output_tokens.toLocaleString()} out`);
+    parts.push(
+      `${(usage.input_tokens ?? 0).toLocaleString()} tokens in, ${usage.output_tokens.toLocaleString()} out`,
+    );
   }
   if (latency.first_token !== undefined) parts.push(`first word after ${duration(latency.first_token)}`);
   return parts.join(" · ");

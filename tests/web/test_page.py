@@ -29,6 +29,16 @@ WATCH = """() => {
     [...document.querySelectorAll(".answer")].map((each) => each.textContent.length).join()
   )).observe(log, { childList: true, characterData: true, subtree: true });
 }"""
+# Counts the frames that the page has heard.
+COUNT = """
+  window.heard = 0;
+  window.WebSocket = class extends WebSocket {
+    constructor(...how) {
+      super(...how);
+      this.addEventListener("message", () => (window.heard += 1));
+    }
+  };
+"""
 # Where the person reads, and how far that is from the end, in pixels.
 PLACE = """() => {
   const { scrollTop, scrollHeight, clientHeight } = document.getElementById("scroller");
@@ -461,19 +471,21 @@ def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
 
 def test_a_connection_is_kept(site: Served, page: Page) -> None:
     """A person may read for an hour: a ping goes out before API Gateway thinks nobody is there."""
-    sockets: list[WebSocket] = []
     sent: list[str | bytes] = []
-    heard(page, sockets)
-    page.clock.install()
-    Chat(page, site.page).open()
 
-    def tapped(text: str | bytes) -> None:
+    def opened(socket: WebSocket) -> None:
+        socket.on("framesent", noted)
+
+    def noted(text: str | bytes) -> None:
         sent.append(text)
 
-    sockets[0].on("framesent", tapped)
-    for _ in range(15):
+    page.on("websocket", opened)
+    page.add_init_script(COUNT)
+    page.clock.install()
+    Chat(page, site.page).open()
+    for pongs in range(1, 16):
         page.clock.run_for(241_000)
-        page.wait_for_timeout(10)  # the browser's own time, for the pong
+        page.wait_for_function("pongs => window.heard === pongs", arg=pongs)
 
     assert [{"action": "ping"}] * 15 == [json.loads(each) for each in sent]
 
