@@ -9,8 +9,7 @@
 locals {
   web_pages = var.web_page ? 1 : 0
 
-  # By name: a stage's URL begins with its API's endpoint, and the function, on which the stage waits,
-  # is told of the page.
+  # The API's word and not the stage's: the stage waits for the function, which is told of the page.
   websocket_origin = aws_apigatewayv2_api.chat.api_endpoint
   issuer_origin    = var.jwt_issuer == null ? [] : [regex("^https?://[^/]+", var.jwt_issuer)]
   page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, var.web_connect_origins))
@@ -54,7 +53,7 @@ resource "aws_s3_bucket" "web" {
   #checkov:skip=CKV2_AWS_62: nobody waits for a change
   count = local.web_pages
 
-  # S3 adds 26 characters, which nobody can guess and take beforehand.
+  # Names of buckets are one for all accounts: Terraform adds the time, in 26 digits.
   bucket_prefix = "${var.name}-"
   # What is in it was put there by Terraform.
   force_destroy = true
