@@ -107,6 +107,7 @@ def start(*arguments: str) -> "subprocess.Popen[bytes]":
         [*COMMAND, *arguments],
         cwd=ROOT,
         env=environment(),
+        bufsize=0,  # or a line that is read takes others with it, which `communicate` does not see
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -207,6 +208,7 @@ def test_exit_statuses(stacks: Stacks, case: Case) -> None:
     assert case.status == done.returncode
     assert case.said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    assert "bedrock-chat:" not in done.stdout
     assert case.status in (Exit.FINE, Exit.ERROR) or not done.stdout
 
 
