@@ -1,18 +1,19 @@
 """`make docs`: fills the places in the documents that are made of the sources.
 
 `python -m tools` with `src` on the path writes each document whose places are out of date, and the
-picture of the architecture, and says which. A test fails while there is anything to write.
+pictures, and says which. A test fails while there is anything to write.
 """
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tools import architecture, decisions, limits, protocol, settings_tables
+from tools import architecture, badges, decisions, limits, protocol, settings_tables
 from tools.markdown import Section, filled
 
 ROOT = Path(__file__).resolve().parents[1]
 
 SECTIONS: Mapping[str, Section] = {
+    "badges": badges.shown,
     "client-frames": protocol.client_frames,
     "server-frames": protocol.server_frames,
     "seed-frames": protocol.seed_frames,
@@ -33,6 +34,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
         yield path, filled(path.read_text(), SECTIONS)
     yield architecture.PICTURE, architecture.drawn()
+    yield badges.PICTURE, badges.drawn()
 
 
 def main() -> None:

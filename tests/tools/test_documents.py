@@ -1,6 +1,7 @@
 """The documents say what the sources say, and lead where they say."""
 
 import re
+import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import handler
 from frames import CODES
 from settings import Settings
 from tools import __main__ as making
-from tools import architecture, decisions, deployment, limits
+from tools import architecture, badges, decisions, deployment, limits
 from tools.__main__ import ROOT, SECTIONS, documents
 from tools.markdown import places
 
@@ -52,12 +53,14 @@ def test_make_docs_writes_what_is_stale(
     (tmp_path / "docs" / "plain.md").write_text("no places\n")
     monkeypatch.setattr(making, "ROOT", tmp_path)
     monkeypatch.setattr(architecture, "PICTURE", tmp_path / "docs" / "architecture.svg")
+    monkeypatch.setattr(badges, "PICTURE", tmp_path / "docs" / "badges.svg")
 
     making.main()
     first = capsys.readouterr().out
     making.main()
 
-    assert "written: README.md\nwritten: docs/architecture.svg\n" == first
+    written = ["README.md", "docs/architecture.svg", "docs/badges.svg"]
+    assert [f"written: {path}" for path in written] == first.splitlines()
     assert "" == capsys.readouterr().out
     assert "| `unfinished` |" in (tmp_path / "README.md").read_text()
 
@@ -245,3 +248,20 @@ def test_the_picture_is_whole() -> None:
     assert all(box.title in said for box in architecture.BOXES.values())
     assert all(line in said for a in architecture.ARROWS for line in a.label.split("\n"))
     assert "Lambda to Bedrock" in str(drawn.findtext(f"{svg}title"))
+
+
+def test_the_badges_say_what_is_so() -> None:
+    """What pip, Terraform, coverage and the licence themselves say, in the picture and in words."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    drawn = ET.fromstring(badges.drawn())
+    svg = "{http://www.w3.org/2000/svg}"
+    said = [each.text for each in drawn.iter(f"{svg}text")]
+    facts = badges.facts()
+
+    assert [text for fact in facts.items() for text in fact] == said
+    assert f">={facts['Python'].split()[0]}" == project["project"]["requires-python"]
+    assert f'"{facts["Lambda"]}"' in (deployment.FOLDER / "function.tf").read_text()
+    assert "boto3, botocore, no framework" == facts["runs on"]
+    assert str(project["tool"]["coverage"]["report"]["fail_under"]) in facts["tests cover"]
+    assert (ROOT / "LICENSE").read_text().startswith(f"{facts['licence']} License")
+    assert badges.told() == drawn.findtext(f"{svg}title")
