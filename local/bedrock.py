@@ -261,8 +261,13 @@ async def serve(model: Model, port: int, own: families.Family | None = None) -> 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+    def abandoned() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it ends by itself
+            loop.call_soon_threadsafe(stop.set)
+
     if not sys.stdin.isatty():
-        on_end_of_input(lambda: loop.call_soon_threadsafe(stop.set))
+        on_end_of_input(abandoned)
     await model.start()
     runner = web.AppRunner(
         Endpoint(model, own).application(),

@@ -123,9 +123,6 @@ class OpenAICompatible:
         """Closes the connections."""
         if self._session:
             await self._session.close()
-            # aiohttp, "Graceful Shutdown": its transports close in the loop's next turn, and there
-            # is none where the program ends now.
-            await asyncio.sleep(0)
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """The server's deltas, then its own count of tokens (estimated where it gives none)."""

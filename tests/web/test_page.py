@@ -377,12 +377,14 @@ def test_there_is_a_sentence_for_everything(chat: Chat) -> None:
           return [Object.keys(words.ERRORS), Object.keys(words.ENDS)];
         }"""
     )
-    reasons = SCHEMA["$defs"]["done"]["properties"]["stop_reason"]["enum"]
-    states = SCHEMA["$defs"]["turn"]["properties"]["state"]["enum"]
+    said = [
+        SCHEMA["$defs"]["done"]["properties"]["stop_reason"],
+        SCHEMA["$defs"]["turn"]["properties"]["state"],
+    ]
     by_itself = {"end_turn", "stop_sequence", "other", "complete"}
 
     assert set(CODES) == set(codes)
-    assert {*reasons, *states} - by_itself == set(ends)
+    assert {each["const"] for values in said for each in values["oneOf"]} - by_itself == set(ends)
 
 
 def test_a_conversation_that_cannot_be_read(chat: Chat) -> None:
