@@ -29,7 +29,7 @@ def facts() -> dict[str, str]:
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
         "python": platform.python_version(),
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": platform.system(),
         "load": f"{os.getloadavg()[0]:.1f}",
     }
 

@@ -18,6 +18,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +257,10 @@ def _turn(app: Services, asked: Asked, question: str, *, goes_on: bool = False) 
             stop_reason=answer.stop_reason,
             reasoning=reasoning_in(asked.reply.told),
         )
-        channel.save(turn, answer.end, asked.incoming.ends_at - TELLING_SECONDS)
+        try:
+            channel.save(turn, answer.end, asked.incoming.ends_at - TELLING_SECONDS)
+        except ChatError as error:  # what was written down so far becomes an unfinished turn
+            answer = replace(answer, end=Failed(error))
     asked.reply.send([answer.end])
     metrics.turned(settings.model_name, turn, answer, asked.reply)
 

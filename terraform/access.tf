@@ -84,7 +84,7 @@ data "aws_iam_policy_document" "function" {
     content {
       sid       = "ApplyTheGuardrail"
       actions   = ["bedrock:ApplyGuardrail"]
-      resources = [statement.value]
+      resources = concat([statement.value], var.guardrail_profile_arns)
     }
   }
 

@@ -153,7 +153,7 @@ locals {
     authorizerError    = "$context.authorizer.error"
     authorizerLatency  = "$context.authorizer.latency"
     integrationError   = "$context.integration.error"
-    integrationStatus  = "$context.integration.integrationStatus"
+    integrationStatus  = "$context.integration.status" # the function's own; ...integrationStatus is Lambda's
     integrationLatency = "$context.integrationLatency"
   }
 }

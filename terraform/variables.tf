@@ -285,7 +285,7 @@ variable "reserved_concurrency" {
 }
 
 variable "snap_start" {
-  description = "Start the function from a snapshot: quicker where it is cold, and billed by the snapshot's size and by each start."
+  description = "Start the function from a snapshot: quicker where it is cold, and billed by each start and by the snapshot's size for as long as its version exists: docs/operations.md, Rolling back."
   type        = bool
   default     = false
   nullable    = false

@@ -139,6 +139,13 @@ resource "aws_s3_object" "web" {
   etag          = filemd5("${var.web_folder}/${each.key}")
   content_type  = local.content_types[regex("[^.]+$", each.key)]
   cache_control = "no-cache"
+
+  # An object takes ten tags, fewer than all else here.
+  override_provider {
+    default_tags {
+      tags = {}
+    }
+  }
 }
 
 # What the page has to know of this deployment, and anybody may.
@@ -157,6 +164,12 @@ resource "aws_s3_object" "web_config" {
   })
   content_type  = local.content_types["json"]
   cache_control = "no-cache"
+
+  override_provider {
+    default_tags {
+      tags = {}
+    }
+  }
 }
 
 # -- the distribution ------------------------------------------------------------------------------

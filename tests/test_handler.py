@@ -613,9 +613,12 @@ def test_memory_fails_at_a_resume(
 
 
 def test_memory_fails_at_the_save(
-    chatting: Chatting, table: Table, monkeypatch: pytest.MonkeyPatch
+    chatting: Chatting,
+    table: Table,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A save is tried again for a while; one that fails for good ends in an error."""
+    """A save is tried again for a while; one that fails for good ends in an error, and counts."""
     real: Callable[..., Any] = table.transact
     calls: list[int] = []
 
@@ -628,11 +631,17 @@ def test_memory_fails_at_the_save(
     with monkeypatch.context() as patch:
         patch.setattr(table, "transact", first_only)
         patch.setattr(leases, "SAVE_SECONDS", 1.0)
+        capsys.readouterr()
         frames = chatting.say("hi")
 
     well_formed(frames)
     assert ("error", "throttled") == (frames[-1]["type"], frames[-1]["code"])
     assert len(calls) > 2
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ("turn", "throttled", 1, 1) == tuple(
+        line[name] for name in ("event", "Code", "Turns", "Failures")
+    )
+    assert line["OutputTokens"] > 0  # it was paid for
 
 
 def test_a_fault_of_our_own(

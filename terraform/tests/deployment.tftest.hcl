@@ -283,16 +283,19 @@ run "everything_chosen" {
     stop_sequences       = ["END"]
     allowed_origins      = ["https://chat.example.com"]
     guardrail_id         = "abc123"
-    account_logging      = true
-    alarm_email          = "me@example.com"
-    monthly_budget_usd   = 50
-    web_page             = true
-    web_client_id        = "web"
-    web_scope            = "openid email"
-    web_token            = "access_token"
-    web_connect_origins  = ["https://login.example.com"]
-    web_domain           = "chat.example.org"
-    web_certificate_arn  = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+
+    guardrail_profile_arns = ["arn:aws:bedrock:us-east-2:123456789012:guardrail-profile/us.guardrail.v1:0"]
+
+    account_logging     = true
+    alarm_email         = "me@example.com"
+    monthly_budget_usd  = 50
+    web_page            = true
+    web_client_id       = "web"
+    web_scope           = "openid email"
+    web_token           = "access_token"
+    web_connect_origins = ["https://login.example.com"]
+    web_domain          = "chat.example.org"
+    web_certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
   }
 
   assert {
@@ -352,8 +355,8 @@ run "everything_chosen" {
   }
 
   assert {
-    condition     = one([for each in data.aws_iam_policy_document.function.statement : each.resources if each.sid == "ApplyTheGuardrail"]) == toset(["arn:aws:bedrock:us-east-1:123456789012:guardrail/abc123"])
-    error_message = "With a guardrail, that one may be applied."
+    condition     = one([for each in data.aws_iam_policy_document.function.statement : each.resources if each.sid == "ApplyTheGuardrail"]) == toset(["arn:aws:bedrock:us-east-1:123456789012:guardrail/abc123", "arn:aws:bedrock:us-east-2:123456789012:guardrail-profile/us.guardrail.v1:0"])
+    error_message = "With a guardrail, that one may be applied, and its profile where it has one."
   }
 
   assert {

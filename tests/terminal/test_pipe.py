@@ -195,7 +195,7 @@ CASES: Mapping[str, Case] = {
     "no Region": Case(Exit.REFUSED, "--region", ("--sign", "-m", "x"), "iam", variables=ALICE),
     "no token": Case(Exit.REFUSED, "You are not let in", auth="jwt"),
     "a wrong token": Case(
-        Exit.REFUSED, "the token was answered 401", ("--token", "x", "-m", "x"), "jwt"
+        Exit.REFUSED, "the token was answered 403", ("--token", "x", "-m", "x"), "jwt"
     ),
 }
 

@@ -164,6 +164,7 @@ def test_queries_read_what_is_written(written: list[dict[str, Any]], name: str) 
     assert unknown <= {
         "type",
         "record.metrics.initDurationMs",
+        "record.metrics.restoreDurationMs",
         "record.metrics.maxMemoryUsedMB",
     }
 

@@ -116,7 +116,7 @@ def test_a_token_lets_in(site: Site, with_tokens: Version) -> None:
 
     assert "chat.v1" == chosen
     assert "start" == start["type"]
-    assert 401 == refused.value.response.status_code
+    assert 403 == refused.value.response.status_code
     assert {f"{site.issuer.url}#ann"} == principals
     assert (site.outputs["api_id"], "live") == (
         site.events[-1]["requestContext"]["apiId"],
