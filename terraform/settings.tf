@@ -152,18 +152,6 @@ variable "guardrail_id" {
   }
 }
 
-variable "guardrail_profile_arns" {
-  description = "Where the guardrail uses cross-Region inference: its guardrail profile's ARN in each destination Region, for the role."
-  type        = list(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for arn in var.guardrail_profile_arns : can(regex("^arn:aws[a-z-]*:bedrock:[a-z0-9-]+:([0-9]{12})?:guardrail-profile/[a-z0-9.:-]+$", arn))])
-    error_message = "guardrail_profile_arns must be ARNs of guardrail profiles."
-  }
-}
-
 variable "guardrail_version" {
   description = "Which version of the guardrail: a number, or DRAFT."
   type        = string

@@ -218,6 +218,18 @@ variable "foundation_model_arns" {
   }
 }
 
+variable "guardrail_profile_arns" {
+  description = "Where the guardrail uses cross-Region inference: its guardrail profile's ARN in each destination Region, for the role."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.guardrail_profile_arns : can(regex("^arn:aws[a-z-]*:bedrock:[a-z0-9-]+:([0-9]{12})?:guardrail-profile/[a-z0-9.:-]+$", arn))])
+    error_message = "guardrail_profile_arns must be ARNs of guardrail profiles."
+  }
+}
+
 # -- the function and the API ----------------------------------------------------------------------
 
 variable "chat_integration" {
