@@ -213,7 +213,7 @@ async def cpu(runs: int) -> list[Row]:
     """From bytes to frames: as fast as they come, and at the pace of a model."""
     rows: list[Row] = []
     async with backends(say=_silent, log=_silent) as running:
-        for rate, pace in ((0, "as fast as they come"), (RATE, f"at {RATE}/s")):
+        for rate, pace in ((0, "as fast as it comes"), (RATE, f"at {RATE}/s")):
             kinds = ("ours", "botocore", "http")
             taken: dict[str, list[float]] = {kind: [] for kind in (*kinds, "peer")}
             for _ in range(runs):
@@ -227,7 +227,7 @@ async def cpu(runs: int) -> list[Row]:
             middle = {kind: statistics.median(each) for kind, each in taken.items()}
             rows.append(
                 against(
-                    f"CPU per chunk, bytes to frame, {pace}",
+                    f"CPU per chunk, {pace}",
                     middle["ours"],
                     "us",
                     "ChatBedrock.stream",
