@@ -1,7 +1,8 @@
 // The page: what a person does becomes requests, and what is heard becomes turns.
 //
-// Kept in the browser: the session's id and the theme (localStorage), and, of this tab alone, the
-// question that is under way and the one that is being written (sessionStorage). Nothing else.
+// Kept in the browser: the newest session's id and the theme (localStorage), and, of this tab alone,
+// its session's id, the question that is under way, the one that is being written, and what signin.js
+// keeps (sessionStorage). Nothing else; and of these the theme alone once a person has signed out.
 
 import { Link } from "./link.js";
 import { Conversation, CONTINUE, newId } from "./protocol.js";
@@ -18,13 +19,16 @@ const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((each
 
 const turns = new Map(); // by the id of their request
 let past = []; // entries of the history, while it is told
+let held = false; // whether the question is sent as soon as the history is told
 let conversation;
 
 function begin(sessionId) {
   conversation?.lost();
-  localStorage.setItem("session", sessionId);
+  localStorage.setItem("session", sessionId); // for the next tab
+  keep("session", sessionId); // this one stays with it, whatever others begin
   turns.clear();
   past = [];
+  held = false;
   page.log.replaceChildren();
   conversation = new Conversation(sessionId, (frame) => link.send(frame), hear);
   if (link.isOpen) {
@@ -32,6 +36,11 @@ function begin(sessionId) {
     conversation.opened();
   }
   show();
+}
+
+function newChat() {
+  begin(newId());
+  page.question.focus();
 }
 
 function hear(request, frame) {
@@ -55,15 +64,33 @@ const HEARERS = {
   history(_, frame) {
     if (frame.type === "again") past = [];
     else if (frame.type === "history") past.push(...frame.turns);
-    else if (frame.type === "done") remember(frame.running);
-    else warn(errorText(frame), "New chat", () => begin(newId()));
+    else if (frame.type === "done") {
+      warn("");
+      remember(frame.running);
+      if (held) send();
+    } else if (frame.retryable) warn(errorText(frame), "Try again", recall);
+    else warn(errorText(frame), "New chat", newChat);
   },
   clear(_, frame) {
     if (frame.type === "error") return warn(errorText(frame));
     // What was asked since then is not forgotten.
     for (const each of [...page.log.children]) if (!each.ariaBusy) each.remove();
+    if (!page.log.childElementCount) sessionStorage.removeItem("asked");
+    announce("Cleared.");
   },
 };
+
+/** Asks for what was said before. */
+function recall() {
+  past = [];
+  conversation.history();
+  show();
+}
+
+/** A failure is told until something else is asked; that the connection is away, until it is back. */
+function unwarn() {
+  if (link.isOpen) warn("");
+}
 
 /** A turn on the page, for a request; with none, for one of the past. */
 function add(question, request, place = "append") {
@@ -73,7 +100,7 @@ function add(question, request, place = "append") {
       turn.element.remove();
       follow(question === null ? conversation.goOn() : conversation.ask(question));
     },
-    newChat: () => begin(newId()),
+    newChat,
   });
   if (request) turns.set(request.id, turn);
   page.log[place](turn.element);
@@ -84,6 +111,7 @@ function add(question, request, place = "append") {
 function follow(request) {
   const { id, text } = request;
   keep("asked", JSON.stringify({ session: conversation.sessionId, id, text }));
+  unwarn();
   add(text, request);
   announce("Answering.");
   following = true;
@@ -103,7 +131,8 @@ function keep(name, text) {
 function takeBack(request, turn) {
   turn.element.remove();
   sessionStorage.removeItem("asked");
-  write(request.text ?? "");
+  // What is being written stays, behind what is taken back. Going on has no text.
+  write([request.text, page.question.value].filter((each) => each?.trim()).join("\n\n"));
 }
 
 /** Shows the history, and goes on with what ran, or was asked, when the page was left. */
@@ -116,6 +145,7 @@ function remember(running) {
     whole.set(entry.turn, turn);
   }
   for (const entry of [...whole.values()].reverse()) {
+    if (turns.has(entry.request_id)) continue; // asked here, while the history could not be read
     const turn = add(entry.user.startsWith(CONTINUE) ? null : entry.user, null, "prepend");
     turn.say(entry.assistant);
     turn.past(entry.state);
@@ -124,6 +154,7 @@ function remember(running) {
   const mine = asked?.session === conversation.sessionId && !turns.has(asked.id) ? asked : null;
   const answered = past.some((entry) => entry.request_id === mine?.id);
   past = [];
+  if (answered) sessionStorage.removeItem("asked");
   if (running) {
     const text = running === mine?.id ? mine.text : null;
     if (!turns.has(running)) add(text, conversation.join(running, text));
@@ -150,7 +181,11 @@ const OPENERS = {
     const { token, name } = await signIn(config);
     page["sign-out"].hidden = false;
     page["sign-out"].title = name ?? "";
-    page["sign-out"].onclick = signOut;
+    page["sign-out"].onclick = () => {
+      for (const name of ["session", "asked", "draft"]) sessionStorage.removeItem(name);
+      localStorage.removeItem("session");
+      return signOut();
+    };
     return new WebSocket(config.websocket_url, [PROTOCOL, `bearer.${token}`]);
   },
   async iam() {
@@ -172,10 +207,11 @@ const LINK_STATES = {
     warn("");
     conversation.opened();
   },
-  waiting({ until, refused }) {
+  waiting({ until, refused, error }) {
     conversation.lost();
     if (refused) signedUrl = null;
-    count(until, refused ? REFUSALS[config.auth] : "The connection was lost.");
+    if (error) count(until, `Not connected: ${error.message}`);
+    else count(until, refused ? REFUSALS[config.auth] : "The connection was lost.");
   },
   closed({ error }) {
     conversation.lost();
@@ -199,7 +235,7 @@ let counting = 0;
 function count(until, why) {
   const tell = () => {
     const seconds = Math.max(1, Math.ceil((until - Date.now()) / 1000));
-    warn(`${why} Trying again in ${seconds} s.`, "Try now", () => link.nudge());
+    notice(`${why} Trying again in ${seconds} s.`, "Try now", () => link.nudge());
   };
   tell();
   counting = setInterval(tell, 1000);
@@ -210,7 +246,8 @@ function askForUrl() {
   return new Promise((resolve, reject) => {
     page.signed.value = page["signed-wrong"].textContent = "";
     page.signing.showModal();
-    page.use.onclick = () => {
+    page.signed.form.onsubmit = (event) => {
+      event.preventDefault();
       const pasted = page.signed.value.trim();
       page["signed-wrong"].textContent = mistake(pasted);
       if (mistake(pasted)) return;
@@ -238,22 +275,34 @@ function show() {
   const current = conversation?.current;
   const answering = current?.kind === "chat";
   page.send.hidden = answering;
-  page.stop.hidden = !answering;
+  withdraw(page.stop, "hidden", !answering);
   page.stop.classList.toggle("stopping", Boolean(current?.stopping));
   page.send.disabled = !page.question.value.trim();
-  page.clear.disabled = answering || !page.log.childElementCount;
+  withdraw(page.clear, "disabled", answering || !page.log.childElementCount);
   page.empty.hidden = page.log.childElementCount > 0 || current?.kind === "history";
+}
+
+/** Makes a button `hidden` or `disabled`, or not; whoever was on it goes on at the question. */
+function withdraw(button, how, gone) {
+  if (gone && button === document.activeElement) page.question.focus();
+  button[how] = gone;
 }
 
 function announce(text) {
   page.announcer.textContent = text;
 }
 
-/** One line above the composer; "" for none. */
+/** Tells what is the matter, in sight and to a screen reader; "" for nothing. */
 function warn(text, label = "", act = null) {
+  notice(text, label, act);
+  if (text) announce(text);
+}
+
+/** One line above the composer; "" for none. */
+function notice(text, label, act) {
   page.notice.hidden = !text;
   page["notice-text"].textContent = text;
-  page["notice-action"].hidden = !label;
+  withdraw(page["notice-action"], "hidden", !label);
   page["notice-action"].textContent = label;
   page["notice-action"].onclick = act;
 }
@@ -265,7 +314,9 @@ function write(text) {
 
 function send() {
   const text = page.question.value.toWellFormed();
-  if (!text.trim() || conversation.current?.kind === "chat") return;
+  // What was asked before, and whether it runs, is known once the history is told.
+  held = conversation.current?.kind === "history";
+  if (!text.trim() || held || conversation.current?.kind === "chat") return;
   follow(conversation.ask(text));
   write("");
 }
@@ -280,6 +331,7 @@ page.composer.addEventListener("submit", (event) => {
   send();
 });
 page.question.addEventListener("input", () => {
+  held = false;
   keep("draft", page.question.value);
   if (!CSS.supports("field-sizing", "content")) {
     page.question.style.height = "auto";
@@ -287,25 +339,29 @@ page.question.addEventListener("input", () => {
   }
   show();
 });
+
+/**
+ * Whether a key is an input method's: Enter chooses among its proposals. Safari ends the composition
+ * before it tells of that Enter, and `keyCode` alone still knows: https://webkit.org/b/165004
+ */
+const composes = (event) => event.isComposing || event.keyCode === 229;
+
 page.question.addEventListener("keydown", (event) => {
-  // While an input method composes, Enter chooses among its proposals.
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+  if (event.key === "Enter" && !event.shiftKey && !composes(event)) {
     event.preventDefault();
     send();
   }
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open]")) stop();
+  if (event.key === "Escape" && !composes(event) && !document.querySelector("dialog[open]")) stop();
 });
 page.stop.addEventListener("click", stop);
-page.new.addEventListener("click", () => {
-  begin(newId());
-  page.question.focus();
-});
+page.new.addEventListener("click", newChat);
 page.clear.addEventListener("click", () => page.clearing.showModal());
 page.keep.addEventListener("click", () => page.clearing.close());
 page.forget.addEventListener("click", () => {
   page.clearing.close();
+  unwarn();
   conversation.clear();
 });
 page.later.addEventListener("click", () => page.signing.close());
@@ -320,7 +376,7 @@ page.theme.addEventListener("click", () => {
 page.scroller.addEventListener("scroll", () => {
   const { scrollHeight, scrollTop, clientHeight } = page.scroller;
   following = scrollHeight - scrollTop - clientHeight < NEAR_PIXELS;
-  page.newest.hidden = following;
+  withdraw(page.newest, "hidden", following);
 });
 page.newest.addEventListener("click", toEnd);
 new ResizeObserver(() => following && toEnd()).observe(page.log);
@@ -337,8 +393,8 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("online", () => link.nudge());
 
 write(sessionStorage.getItem("draft") ?? "");
-const known = localStorage.getItem("session");
+const known = sessionStorage.getItem("session") ?? localStorage.getItem("session");
 begin(known ?? newId());
-if (known) conversation.history();
+if (known) recall();
 show();
 link.connect();

@@ -25,8 +25,9 @@ function pause(failures, random = Math.random) {
 
 /**
  * `open` gives a new WebSocket, or a promise of one. `on` hears: `state({name, ...})`, where `name`
- * is "connecting", "open", "waiting" (`until`, in ms; `refused`: it never opened) or "closed";
- * `frame(object)`; and says whether something is `awaited()` and the page `watched()`.
+ * is "connecting", "open", "waiting" (`until`, in ms; `refused`: it never opened; `error`: there was
+ * none to open) or "closed"; `frame(object)`; and says whether something is `awaited()` and the page
+ * `watched()`. An error of `open` that is `passing` is no reason to stay closed.
  */
 export class Link {
   #open;
@@ -55,7 +56,8 @@ export class Link {
     try {
       this.#use(await this.#open());
     } catch (error) {
-      this.#on.state({ name: "closed", error });
+      if (error.passing) this.#wait({ error });
+      else this.#on.state({ name: "closed", error });
     } finally {
       this.#opening = false;
     }
@@ -117,10 +119,14 @@ export class Link {
   #lost(socket, opened) {
     if (socket !== this.#socket) return;
     this.#leave();
+    this.#wait({ refused: !opened });
+  }
+
+  #wait(why) {
     const wait = pause(this.#failures) * 1000;
     this.#failures += 1;
     this.#retry = setTimeout(() => this.connect(), wait);
-    this.#on.state({ name: "waiting", until: Date.now() + wait, refused: !opened });
+    this.#on.state({ name: "waiting", until: Date.now() + wait, ...why });
   }
 
   #unwait() {

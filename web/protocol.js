@@ -160,7 +160,7 @@ export class Conversation {
   }
 
   #add(fields) {
-    const request = { next: 0, sent: false, resuming: false, stopping: false, ...fields };
+    const request = { next: 0, sent: false, taken: false, resuming: false, stopping: false, ...fields };
     this.#queue.push(request);
     if (this.#connected && request === this.current) this.opened();
     return request;
@@ -200,14 +200,14 @@ export class Conversation {
 
   #take(request, frame) {
     if (frame.type === "error" && frame.code === "duplicate") {
+      request.taken = true;
       if (request.next === 0) this.#resume(request);
     } else if (frame.type === "error" && frame.seq === 0 && request.resuming) {
-      // It is the resume that failed. What the server never got, it gets now.
-      if (frame.code === "invalid_request" && request.next === 0 && request.frames.length) {
-        this.#begin(request);
-      } else {
-        this.#end(request, frame);
-      }
+      // It is the resume that failed. What the server never got, it gets now; what it took and has
+      // forgotten since, as after `clear`, is over.
+      const unknown = frame.code === "invalid_request" && request.next === 0 && !request.taken;
+      if (unknown && request.frames.length) this.#begin(request);
+      else this.#end(request, frame);
     } else if (frame.seq > request.next) {
       if (!request.resuming) this.#resume(request);
     } else if (frame.seq === request.next) {
@@ -224,7 +224,8 @@ export class Conversation {
   #end(request, frame) {
     clearTimeout(this.#timer);
     this.#queue.shift();
+    const next = this.current; // what is asked while this is told is begun there
     this.#tell(request, frame);
-    if (this.#connected && this.current && !this.current.sent) this.opened();
+    if (this.#connected && next && next === this.current) this.opened();
   }
 }

@@ -3,8 +3,8 @@
 // Rules
 // - What the issuer sends back leaves the address bar before anything else happens.
 // - State, nonce and verifier are for one attempt: they are forgotten before its code is redeemed.
-// - Tokens are kept in sessionStorage: in this tab, until it is closed. They are in no URL of ours and
-//   in no message.
+// - What one attempt needs, and then the token, is kept in sessionStorage: in this tab, until it is
+//   closed or the person signs out. A token is in no URL of ours and in no message.
 // - There is no refresh token. When a token has run out the person is sent to the issuer again, which
 //   as a rule still knows them.
 //
@@ -21,7 +21,8 @@ let latest; // for signing out
 /**
  * The person's token: `{token, name, expiresAt}`. Leaves the page for the issuer where there is none.
  *
- * `config` is config.json. The message of an error is for the person.
+ * `config` is config.json. The message of an error is for the person; one that is `passing` may be
+ * gone at the next attempt.
  */
 export async function signIn(config) {
   latest = config;
@@ -147,7 +148,7 @@ const SENTENCES = [
   [oauth.ResponseBodyError, (error) => `the issuer did not take this sign-in: ${reason(error)}.`],
   [oauth.WWWAuthenticateChallengeError, () => "the issuer does not take this page for a public client."],
   [oauth.OperationProcessingError, () => "the issuer's answer is not as it should be."],
-  [TypeError, (_, issuer) => `${issuer} cannot be reached from this page.`],
+  [TypeError, (_, issuer) => `${issuer} cannot be reached from this page.`, { passing: true }],
 ];
 
 const reason = ({ error, error_description }) => error_description ?? error.replaceAll("_", " ");
@@ -157,7 +158,7 @@ async function told(config, work) {
   try {
     return await work();
   } catch (error) {
-    const [, sentence] = SENTENCES.find(([kind]) => error instanceof kind) ?? [];
-    throw sentence ? new Error(sentence(error, new URL(config.issuer).origin)) : error;
+    const [, sentence, more] = SENTENCES.find(([kind]) => error instanceof kind) ?? [];
+    throw sentence ? Object.assign(new Error(sentence(error, new URL(config.issuer).origin)), more) : error;
   }
 }

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -19,6 +20,8 @@ from local.entry import PEOPLE, user
 from local.http_front import HttpResponse
 from local.websocket import Socket
 
+# What was asked and has not ended, as the tab notes it.
+ASKED = "sessionStorage.getItem('asked')"
 REFUSED = "WebSocket connection to"  # the browser's own complaint about a refused handshake
 
 # Notes how long the answers are whenever they change.
@@ -116,6 +119,7 @@ def test_stop_and_continue(chat: Chat, by: str) -> None:
     else:
         chat.page.keyboard.press("Escape")
     expect(chat.notes).to_have_text("Stopped.")
+    expect(chat.question).to_be_focused()
     assert chat.answers.inner_text().startswith("on on")
 
     chat.button("Continue").click()
@@ -307,9 +311,129 @@ def test_clear(chat: Chat) -> None:
     chat.button("Clear this chat").click()
     chat.button("Clear it").click()
     expect(chat.answers).to_have_count(0)
+    expect(chat.question).to_be_focused()
+    expect(chat.page.get_by_role("status")).to_have_text("Cleared.")
     chat.page.reload()
     expect(chat.page.get_by_text("What would you like to know?")).to_be_visible()
     assert "You said: second" == chat.asked("second").inner_text()
+
+
+def test_what_was_cleared_is_not_asked_again(site: Served, chat: Chat) -> None:
+    """The page forgets what is answered or cleared; what the server forgot has ended, once."""
+    chat.asked("first")
+    (turn,) = history(chat, site)
+    asked = {"session": session(chat), "id": turn["request_id"], "text": "first"}
+    note = f"sessionStorage.setItem('asked', {json.dumps(json.dumps(asked))})"
+    chat.page.evaluate(note)
+    chat.page.reload()
+    chat.has_ended()
+    assert chat.page.evaluate(ASKED) is None
+
+    chat.page.evaluate(note)
+    chat.button("Clear this chat").click()
+    chat.button("Clear it").click()
+    expect(chat.answers).to_have_count(0)
+    assert chat.page.evaluate(ASKED) is None
+
+    chat.page.evaluate(note)
+    chat.page.reload()
+    expect(chat.notes).to_have_text("The server could not make sense of this.")
+
+
+# Gives the frames that are sent where an answer is joined while something else is under way.
+JOINING = """async () => {
+  const { Conversation } = await import("./protocol.js");
+  const sent = [];
+  const conversation = new Conversation("session", (frame) => sent.push(frame), () => {});
+  conversation.opened();
+  conversation.clear("first");
+  conversation.join("joined");
+  conversation.receive({ type: "done", request_id: "first", seq: 0 });
+  conversation.lost();
+  return sent.map((frame) => [frame.action, frame.request_id]);
+}"""
+
+
+def test_an_answer_that_is_joined_may_have_to_wait(chat: Chat) -> None:
+    """Its frames are asked for as soon as it is its turn."""
+    assert [["clear", "first"], ["resume", "joined"]] == chat.page.evaluate(JOINING)
+
+
+def test_a_question_waits_for_the_history(site: Served, chat: Chat) -> None:
+    """Until it is known what was asked before, nothing else is; then it is, by itself."""
+    chat.asked("first")
+    received = site.stack.gateway.received
+
+    def but_history(socket: Socket, text: str) -> None:
+        if json.loads(text)["action"] != "history":
+            received(socket, text)
+
+    with replaced(site.stack.gateway, "received", but_history):
+        chat.page.reload()
+        expect(chat.page.locator("#notice")).to_be_hidden()
+        chat.ask("too early")
+        assert [0, "too early"] == [chat.page.locator(".turn").count(), chat.question.input_value()]
+    site.drop()
+    expect(chat.answers).to_have_text(["You said: first", "You said: too early"])
+    expect(chat.question).to_have_value("")
+
+
+def failing(site: Served, action: str) -> Callable[[Socket, str], None]:
+    """A gateway behind which one request for `action` fails, for a moment."""
+    received = site.stack.gateway.received
+    post = site.stack.gateway.connections._methods["POST"]
+    failed: list[str] = []
+
+    def receive(socket: Socket, text: str) -> None:
+        asked = json.loads(text)
+        if asked["action"] == action and not failed:
+            failed.append(text)
+            told = {"type": "error", "code": "throttled", "message": "", "retryable": True}
+            post(socket, json.dumps({**told, "seq": 0, "request_id": asked["request_id"]}).encode())
+        else:
+            received(socket, text)
+
+    return receive
+
+
+def test_a_history_that_fails_for_a_moment(site: Served, chat: Chat) -> None:
+    """It is asked for again by who wants it, and told beside what was asked meanwhile."""
+    chat.asked("first")
+    notice = chat.page.locator("#notice")
+    with replaced(site.stack.gateway, "received", failing(site, "history")):
+        chat.page.reload()
+        expect(notice).to_contain_text("Too much is being asked at the moment.")
+        expect(chat.page.get_by_role("status")).to_contain_text("Too much is being asked")
+        chat.button("Try again").click()
+        chat.has_ended()
+    expect(notice).to_be_hidden()
+    expect(chat.question).to_be_focused()
+    assert "You said: first" == chat.answers.inner_text()
+
+
+def test_a_clear_that_fails(site: Served, chat: Chat) -> None:
+    """The page says so, until something else is asked."""
+    chat.asked("first")
+    notice = chat.page.locator("#notice")
+    with replaced(site.stack.gateway, "received", failing(site, "clear")):
+        chat.button("Clear this chat").click()
+        chat.button("Clear it").click()
+        expect(notice).to_contain_text("Too much is being asked at the moment.")
+    chat.asked("second")
+    expect(notice).to_be_hidden()
+
+
+def test_a_tab_keeps_its_conversation(site: Served, chat: Chat, context: BrowserContext) -> None:
+    """Whatever another tab has begun meanwhile; a third begins with the newest."""
+    chat.asked("first")
+    other = Chat(context.new_page(), site.page).open()
+    other.has_ended()
+    other.button("New chat").click()
+    other.asked("second")
+    third = Chat(context.new_page(), site.page).open()
+    expect(third.answers).to_have_text(["You said: second"])
+    chat.page.reload()
+    expect(chat.answers).to_have_text(["You said: first"])
 
 
 def test_busy_in_another_tab(site: Served, chat: Chat, context: BrowserContext) -> None:
@@ -389,7 +513,7 @@ def test_there_is_a_sentence_for_everything(chat: Chat) -> None:
 
 def test_a_conversation_that_cannot_be_read(chat: Chat) -> None:
     """The page says so, and offers another."""
-    chat.page.evaluate("localStorage.setItem('session', 'no id at all')")
+    chat.page.evaluate("sessionStorage.setItem('session', 'no id at all')")
     chat.page.reload()
     notice = chat.page.locator("#notice")
     expect(notice).to_contain_text("The server could not make sense of this.")
@@ -423,20 +547,26 @@ def test_refused(site: Served, chat: Chat, told: Told) -> None:
         expect(notice).to_contain_text("Trying again in")
         chat.ask("when you can")
     chat.button("Try now").click()
+    expect(chat.question).to_be_focused()
     expect(chat.answers).to_have_text("You said: when you can")
     expect(notice).to_be_hidden()
 
 
 def test_a_question_is_taken_back(site: Served, chat: Chat, told: Told) -> None:
-    """One that could not leave yet is given back to who stops it."""
+    """One that could not leave yet is given back to who stops it, before what is written by now."""
     told.expected.append(REFUSED)
     with refusing(site):
         site.drop()
         expect(chat.page.locator("#notice")).to_contain_text("Trying again in")
         chat.ask("never mind")
         chat.button("Stop").click()
-    expect(chat.question).to_have_value("never mind")
-    expect(chat.page.locator(".turn")).to_have_count(0)
+        expect(chat.question).to_have_value("never mind")
+        expect(chat.question).to_be_focused()
+        expect(chat.page.locator(".turn")).to_have_count(0)
+        chat.question.press("Enter")
+        chat.question.fill("or rather")
+        chat.question.press("Escape")
+    expect(chat.question).to_have_value("never mind\n\nor rather")
 
 
 def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
@@ -464,7 +594,7 @@ def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
         expect(page.locator("#notice")).to_contain_text("the signed URL is used up")
         expect(field).to_be_visible()
         field.fill(signed)
-        chat.button("Connect").click()
+        field.press("Enter")
         assert "You said: hello" == chat.asked("hello").inner_text()
 
     kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, location.href])")
@@ -533,6 +663,7 @@ def test_it_scrolls_along_only_with_who_reads_at_the_end(chat: Chat) -> None:
     assert left == chat.page.evaluate(PLACE)["top"]
     chat.button("Newest ↓").click()
     expect(chat.button("Newest ↓")).to_be_hidden()
+    expect(chat.question).to_be_focused()
     assert 0 == chat.page.evaluate(PLACE)["left"]
     chat.ask(chunks=50, rate=100, text="line\n\n")
     chat.has_ended(2)

@@ -177,10 +177,17 @@ def test_an_access_token(visit: Visit) -> None:
 
 
 def test_signing_out(visit: Visit, chat: Chat) -> None:
-    """Forgets the token, and has the issuer ask who it is, whomever it knows."""
+    """Forgets all but the theme, and has the issuer ask who it is, whomever it knows."""
+    chat.button("Dark or light").click()
+    chat.ask(chunks=2000, rate=50)
+    chat.begins()
+    chat.question.fill("half a thought")
     chat.button("Sign out").click()
     visit.is_asked()
     asked = parse_qs(urlsplit(visit.page.url).query)
+    visit.page.goto(f"{visit.url}icon.svg")  # of the page's origin, and without the page
+    kept = "[...Object.keys(localStorage), ...Object.keys(sessionStorage)]"
+    assert ["theme", ATTEMPT] == visit.page.evaluate(kept)
     visit.begin()
     visit.answer("bob")
     expect(chat.button("Sign out")).to_have_attribute("title", "bob")
@@ -277,14 +284,19 @@ def test_another_attempts_code(visit: Visit, told: Told, noted: str, words: str)
 
 
 def test_an_issuer_that_is_not_there(visit: Visit, told: Told, closed: Served) -> None:
-    """The page says that it cannot be reached, and is there for another attempt."""
+    """The page says that it cannot be reached, and tries again, by itself or at once."""
     told.expected.append(FAILED)
     issuer = closed.stack.page["issuer"]
     visit.page.route("**/.well-known/*", lambda route: route.abort())
     visit.page.goto(visit.url)
-    visit.is_told(f"{issuer} cannot be reached from this page.")
+    notice = visit.page.locator("#notice-text")
+    words = f"Not connected: {issuer} cannot be reached from this page. Trying again in"
+    expect(notice).to_contain_text(words)
+    with visit.page.expect_request("**/.well-known/*"):  # by itself
+        pass
+    expect(notice).to_contain_text(words)
     visit.page.unroute_all()
-    visit.page.get_by_role("button", name="Connect").click()
+    visit.page.evaluate("dispatchEvent(new Event('online'))")
 
     visit.is_asked()
 
