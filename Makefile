@@ -62,7 +62,7 @@ invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
 
 chat: $(VENV)/chat.stamp ## talk in this terminal to what `make run` serves; or DEPLOYED=1, or URL=...; ARGS=--help for more
-ifdef DEPLOYED
+ifeq ($(DEPLOYED),1)
 	@server=$$($(BIN)/python -m deploy.url --for-chat) && export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}" && \
 	  exec $(BIN)/python -m bedrock_chat $$server $(ARGS)
 else
@@ -70,8 +70,8 @@ else
 	  exec $(BIN)/python -m bedrock_chat '$(or $(URL),ws://127.0.0.1:$(PORT))' $(ARGS)
 endif
 
-wscat: tests/e2e/node_modules/.package-lock.json $(if $(DEPLOYED),$(VENV)/local.stamp) ## talk to what `make run` serves, or, with DEPLOYED=1, to what `make deploy` made
-ifdef DEPLOYED
+wscat: tests/e2e/node_modules/.package-lock.json $(if $(filter 1,$(DEPLOYED)),$(VENV)/local.stamp) ## talk to what `make run` serves, or, with DEPLOYED=1, to what `make deploy` made
+ifeq ($(DEPLOYED),1)
 	@url=$$($(BIN)/python -m deploy.url --query format=text) && \
 	  exec tests/e2e/node_modules/.bin/wscat --connect "$$url" $${TOKEN:+--subprotocol chat.v1 --subprotocol "bearer.$$TOKEN"}
 else
@@ -115,7 +115,7 @@ plan: $(VENV)/local.stamp ## show what `make deploy` would change; ARGS=-var-fil
 deploy: preflight ## put it on AWS, after asking, and see that it works
 	@$(BIN)/python -m deploy.package --configured $(ARGS)
 	@$(TERRAFORM) init -input=false
-	@$(TERRAFORM) apply $(if $(YES),-auto-approve -input=false) $(ARGS)
+	@$(TERRAFORM) apply $(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)
 	@exec $(BIN)/python -m deploy.smoke --settle 60
 
 smoke: $(VENV)/local.stamp ## talk to what was deployed: what works, and how fast; TOKEN=... where auth is jwt
@@ -127,11 +127,11 @@ url: $(VENV)/local.stamp ## print the URL to connect to, signed with your creden
 destroy: $(VENV)/local.stamp ## take it off AWS again, after asking, with every conversation
 	@$(BIN)/python -m deploy.package --configured $(ARGS) # Terraform reads the zips even to destroy
 	@$(TERRAFORM) init -input=false
-	@exec $(TERRAFORM) destroy $(if $(YES),-auto-approve -input=false) $(ARGS)
+	@exec $(TERRAFORM) destroy $(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)
 
 clean: ## remove everything that was made, the environment too
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info \
-	  tests/e2e/node_modules tests/web/node_modules terraform/.terraform terraform/.terraform.lock.hcl
+	  tests/e2e/node_modules tests/web/node_modules terraform/.terraform
 	find src bedrock_chat local deploy bench tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp says that something is installed; it is made again when what it depends on changes.

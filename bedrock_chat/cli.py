@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # a character that is not to be had there is no error
             stream.reconfigure(errors="replace")
     try:
-        return asyncio.run(_run(asked))
+        return _run(asked)
     except (UsageError, TooLongError) as error:
         return _failed(error, Exit.USAGE)
     except LostError as error:
@@ -89,9 +89,7 @@ def _failed(error: Exception, status: Exit) -> Exit:
     return status
 
 
-async def _run(asked: argparse.Namespace) -> Exit:
-    if not asked.url.startswith(("ws://", "wss://")):
-        raise UsageError(f"{asked.url!r} is not a ws:// or wss:// URL.")
+def _run(asked: argparse.Namespace) -> Exit:
     door = Door(
         url=asked.url,
         token=asked.token,
@@ -99,21 +97,24 @@ async def _run(asked: argparse.Namespace) -> Exit:
         region=asked.region,
         profile=asked.profile,
     )
+    if mistake := door.mistake():
+        raise UsageError(mistake)
     session_id = asked.session or protocol.new_id()
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if terminal and asked.message is None and asked.file is None and not asked.json:
-        return await _talk(asked, door, session_id)
-    return await _ask(asked, door, session_id)
+        return asyncio.run(_talk(asked, door, session_id))
+    # Read before there is a loop: Ctrl-C then ends the wait for standard input.
+    question = protocol.chat(_question(asked), session_id)
+    return asyncio.run(_ask(door, question, as_json=asked.json))
 
 
-async def _ask(asked: argparse.Namespace, door: Door, session_id: str) -> Exit:
+async def _ask(door: Door, question: protocol.Frame, *, as_json: bool) -> Exit:
     from bedrock_chat import pipe  # noqa: PLC0415 - each way imports what it needs
 
-    question = protocol.chat(_question(asked), session_id)
     link = Link(door, pipe.say)
     await link.open()
     try:
-        return await pipe.ask(link, question, as_json=asked.json)
+        return await pipe.ask(link, question, as_json=as_json)
     finally:
         await link.close()
 
@@ -151,6 +152,6 @@ async def _talk(asked: argparse.Namespace, door: Door, session_id: str) -> Exit:
     try:
         await talk.run(prompt.prompt(past, talk.toolbar))
     finally:
+        console.print(rendering.aside(f"To come back: bedrock-chat --session {talk.session_id}"))
         await link.close()
-    console.print(rendering.aside(f"To come back: bedrock-chat --session {talk.session_id}"))
     return talk.status

@@ -21,10 +21,13 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.headers import validate_subprotocols
 from websockets.protocol import State
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
+from bedrock_chat.disarm import disarm
 from bedrock_chat.protocol import PING, Exchange, Frame, fragments, read, written
 from bedrock_chat.signing import UrlError, own_credentials, presigned, region_of
 
@@ -70,11 +73,10 @@ class Door:
 
     async def open(self) -> ClientConnection:
         """A connection. Raises RefusedError, LostError where it will never work, _NotNowError."""
-        protocols = [Subprotocol("chat.v1"), Subprotocol(f"bearer.{self.token}")]
         try:
             return await connect(
                 await asyncio.to_thread(self._signed) if self.sign else self.url,
-                subprotocols=protocols if self.token else None,
+                subprotocols=self._protocols() or None,
                 open_timeout=OPEN_SECONDS,
                 close_timeout=CLOSE_SECONDS,
                 compression=None,  # a frame's size is then what it takes on the wire
@@ -91,6 +93,26 @@ class Door:
     def place(self) -> str:
         """The URL as it may be shown: a token or a signature may be in the rest."""
         return self.url.partition("?")[0]
+
+    def mistake(self) -> str:
+        """Why it can never be opened, in a sentence that shows no token; empty where it may be."""
+        try:
+            parse_uri(self.url).host.encode("idna")  # as the look-up of its address will
+        except (InvalidURI, ValueError) as error:
+            why = error.msg if isinstance(error, InvalidURI) else error
+            return f"{self.place!r} is not a ws:// or wss:// URL: {why}."
+        try:
+            validate_subprotocols(self._protocols())
+        except ValueError:
+            return (
+                "The token has a character that cannot be sent, such as a blank or a line feed. "
+                "Give the token alone, without the word Bearer."
+            )
+        return ""
+
+    def _protocols(self) -> list[Subprotocol]:
+        names = ("chat.v1", f"bearer.{self.token}") if self.token else ()
+        return [Subprotocol(name) for name in names]
 
     def _signed(self) -> str:
         region = self.region or region_of(self.url)
@@ -113,7 +135,7 @@ def _said(error: BaseException) -> str:
         return f"no answer within {OPEN_SECONDS:.0f} s"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return str(error) or type(error).__name__
+    return disarm(str(error)) or type(error).__name__  # it may quote what was answered
 
 
 class Link:

@@ -15,8 +15,14 @@ _LINES = {0x2028: "\n", 0x2029: "\n"}
 _KEPT = {0x09: "\t", 0x0A: "\n", 0x0D: ""}
 
 _TABLE = {**_PICTURES, **_C1, **_BIDI, **_LINES, **_KEPT}
+_ESCAPES = {code: f"\\u{code:04x}" for code in _TABLE}
 
 
 def disarm(text: str) -> str:
     """The text, with nothing in it that a terminal obeys but line feeds and tabs."""
     return text.translate(_TABLE)
+
+
+def escaped(line: str) -> str:
+    """A line of JSON that means the same, with nothing in it that a terminal obeys."""
+    return line.translate(_ESCAPES)

@@ -3,16 +3,18 @@
 Rules
 - Standard output gets the answer's text alone, as it arrives, as the model wrote it; with `as_json`
   the frames, a line each. All else goes to standard error.
-- Where the output is a terminal, the text is disarmed. A program that reads it gets all of it.
+- Where the output is a terminal, the text is disarmed, and what in a frame would be, escaped. A
+  program that reads it gets all of it.
 """
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 
 from bedrock_chat import words
 from bedrock_chat.connection import Link, LostError, RefusedError
-from bedrock_chat.disarm import disarm
+from bedrock_chat.disarm import disarm, escaped
 from bedrock_chat.exits import Exit
 from bedrock_chat.listening import listen
 from bedrock_chat.protocol import Exchange, Frame, written
@@ -41,19 +43,21 @@ async def ask(link: Link, question: Frame, *, as_json: bool) -> Exit:
 class _Output:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._safe = disarm if sys.stdout.isatty() else str
+        self._safe: Callable[[str], str] = str
+        if sys.stdout.isatty():
+            self._safe = escaped if as_json else disarm
         self._last = "\n"
 
     def hear(self, frame: Frame) -> None:
         """Passes a frame on."""
         if self._as_json:
-            self._write(written(frame) + "\n")
+            self._write(self._safe(written(frame)) + "\n")
         match frame:
             case {"type": "delta", "text": str(text)} if not self._as_json:
                 self._write(self._safe(text))
             case {"type": "error"}:
                 self.close()
-                say(words.failure(frame))
+                say(words.failure(frame, anew="--session with another id"))
             case {"type": "done"}:
                 self.close()
                 say(words.why_ended(frame))

@@ -25,6 +25,9 @@ ID_BYTES = 24  # as the server's own ids of sessions: 192 bits, which nobody gue
 
 PING: Frame = {"action": "ping"}
 
+# As src/handler.py: how a turn that only goes on with an answer begins in the history.
+CONTINUE = "Continue exactly where your last answer ended."
+
 
 class TooLongError(Exception):
     """The question does not fit one message. The message says so to a person."""
@@ -51,6 +54,11 @@ def chat(body: str, session_id: str) -> Frame:
 def go_on(session_id: str) -> Frame:
     """Asks the model for the rest of its last answer."""
     return {**_request("chat", session_id), "continue": True}
+
+
+def goes_on(turn: Mapping[str, Any]) -> bool:
+    """Whether nobody typed this turn's question: it is the rest of the answer before."""
+    return str(turn["user"]).startswith(CONTINUE)
 
 
 def history(session_id: str, limit: int) -> Frame:

@@ -170,7 +170,8 @@ class Talk:
 
     def _show(self, turn: Turn) -> None:
         width = rendering.width(self._console)
-        self._console.print(aside(prompt.MARK + disarm(turn["user"]), "chat.name"), width=width)
+        typed = "/continue" if protocol.goes_on(turn) else disarm(turn["user"])
+        self._console.print(aside(prompt.MARK + typed, "chat.name"), width=width)
         self._console.print()
         with view.answer(self._console) as shown:
             shown.hear({"type": "delta", "text": turn["assistant"]})
@@ -200,8 +201,9 @@ class Talk:
         name = argument or f"chat-{datetime.now().astimezone():%Y%m%d-%H%M%S}.md"
         try:
             write(name, transcript(turns))
-        except OSError as error:
-            self._say(f"{name} cannot be written: {error.strerror}.", "chat.error")
+        except (OSError, RuntimeError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            self._say(f"{name} cannot be written: {why}.", "chat.error")
         else:
             self._say(f"{counted(len(turns))} written to {name}")
 
@@ -236,15 +238,22 @@ def counted(turns: int) -> str:
 
 
 def write(name: str, text: str) -> None:
-    """Writes a new file; never over another one. Raises OSError."""
+    """Writes a new file; never over another one.
+
+    Raises OSError; RuntimeError where nobody has the home that is named; ValueError where the name
+    can be no file's.
+    """
     with Path(name).expanduser().open("x", encoding="utf-8") as file:
         file.write(text)
 
 
 def transcript(turns: Sequence[Turn]) -> str:
     """The turns as Markdown."""
-    return "\n".join(
-        f"## Question {turn['turn']}\n\n{turn['user']}\n\n"
-        f"## Answer {turn['turn']}\n\n{turn['assistant']}\n"
-        for turn in turns
-    )
+    return "\n".join(map(_section, turns))
+
+
+def _section(turn: Turn) -> str:
+    number, answer = turn["turn"], turn["assistant"]
+    if protocol.goes_on(turn):
+        return f"## Answer {number}, the rest of the one before\n\n{answer}\n"
+    return f"## Question {number}\n\n{turn['user']}\n\n## Answer {number}\n\n{answer}\n"

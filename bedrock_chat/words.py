@@ -2,18 +2,20 @@
 
 from datetime import datetime
 
+from bedrock_chat.disarm import disarm
 from bedrock_chat.protocol import Frame
 
-# What to do, for each code of an error; the server's own message says what happened.
+# What to do, for each code of an error; the server's own message says what happened. `{anew}` is
+# what begins another session.
 ADVICE: dict[str, str] = {
     "invalid_request": "",
     "too_large": "Shorten the question, or ask in several.",
-    "unauthorized": "Is the session yours? /new begins another one.",
-    "busy": "Wait for the other answer, or /new begins another session.",
+    "unauthorized": "Is the session yours? {anew} begins another one.",
+    "busy": "Wait for the other answer, or {anew} begins another session.",
     "throttled": "Wait a moment, and ask again.",
     "model_unavailable": "Ask again in a while; if it stays so, tell whoever runs the deployment.",
     "model_error": "Ask again.",
-    "context_too_long": "Shorten the question, or /new begins an empty session.",
+    "context_too_long": "Shorten the question, or {anew} begins an empty session.",
     "deadline": "Ask again, perhaps for less.",
     "over_budget": "",
     "internal": "Ask again; if it stays so, tell whoever runs the deployment.",
@@ -21,18 +23,20 @@ ADVICE: dict[str, str] = {
 
 # Why an answer ended, where a person would wonder.
 ENDS: dict[str, str] = {
-    "stopped": "stopped; /continue goes on",
-    "max_tokens": "cut off at the deployment's length limit; /continue goes on",
-    "deadline": "cut off at the deployment's time limit; /continue goes on",
-    "disconnected": "ended while nobody listened; /continue goes on",
+    "stopped": "stopped",
+    "max_tokens": "cut off at the deployment's length limit",
+    "deadline": "cut off at the deployment's time limit",
+    "disconnected": "ended while nobody listened",
     "content_filtered": "ended by the model's content filter",
     "guardrail": "ended by the deployment's guardrail",
 }
+GO_ON = ("stopped", "max_tokens", "deadline", "disconnected")  # these may
 
 
-def failure(frame: Frame) -> str:
+def failure(frame: Frame, anew: str = "/new") -> str:
     """An error frame as sentences: what happened, what to do, and when."""
-    said = [str(frame.get("message", "The answer failed.")), ADVICE.get(str(frame.get("code")), "")]
+    advice = ADVICE.get(str(frame.get("code")), "").format(anew=anew)
+    said = [disarm(str(frame.get("message", "The answer failed."))), advice]
     if isinstance(at := frame.get("retry_at"), int):
         said.append(f"You can ask again from {local_time(at)}.")
     return " ".join(each for each in said if each)
@@ -71,5 +75,6 @@ def duration(milliseconds: int) -> str:
 
 
 def closing(frame: Frame) -> str:
-    """The line under an answer."""
-    return " · ".join(each for each in (why_ended(frame), figures(frame)) if each)
+    """The line under an answer, at a prompt."""
+    goes_on = "; /continue goes on" if frame.get("stop_reason") in GO_ON else ""
+    return " · ".join(each for each in (why_ended(frame) + goes_on, figures(frame)) if each)

@@ -32,6 +32,7 @@ GET_TERRAFORM = (
 )
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_SETTING = re.compile(r"--?var(-file)?(?P<value>=.*)?", re.DOTALL)
 
 
 class TerraformMissingError(Exception):
@@ -158,8 +159,13 @@ def variables(
 
 
 def _settings(arguments: Iterable[str]) -> list[str]:
-    """Those that set variables; the others are for `plan` and `apply` only."""
-    return [each for each in arguments if each.startswith(("-var=", "-var-file="))]
+    """Those that set variables, a word each; the others are for `plan` and `apply` only."""
+    rest = iter(arguments)  # the value may be the next one
+    return [
+        each if setting["value"] else f"{each}={next(rest, '')}"
+        for each in rest
+        if (setting := _SETTING.fullmatch(each))
+    ]
 
 
 def _unframed(text: str) -> str:

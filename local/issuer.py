@@ -79,7 +79,7 @@ class Issuer:
     _private: ec.EllipticCurvePrivateKey = field(default_factory=_key, repr=False)
     _grants: dict[str, Grant] = field(default_factory=dict, repr=False)
 
-    def token(self, name: str, seconds: int = TOKEN_SECONDS, **claims: Any) -> str:
+    def token(self, name: str, /, seconds: int = TOKEN_SECONDS, **claims: Any) -> str:
         """A token for this person. `claims` replace its own."""
         now = int(time.time())
         own = {
@@ -131,9 +131,11 @@ class Issuer:
 
     async def _hand_out(self, request: web.Request) -> web.Response:
         claims: dict[str, Any] = dict(request.query)
-        if "seconds" in claims:
-            claims["seconds"] = int(claims["seconds"])
-        return web.Response(text=self.token(request.match_info["name"], **claims) + "\n")
+        try:
+            seconds = int(claims.pop("seconds", TOKEN_SECONDS))
+        except ValueError:
+            return web.Response(status=400, text="seconds is no whole number.\n")
+        return web.Response(text=self.token(request.match_info["name"], seconds, **claims) + "\n")
 
     async def _authorize(self, request: web.Request) -> web.Response:
         """Asks who it is, and sends them back with a code; whom it does not know, nowhere."""

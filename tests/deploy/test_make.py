@@ -111,13 +111,14 @@ def noted(folder: Path) -> list[str]:
 
 def test_deploy(given: dict[str, str], tmp_path: Path) -> None:
     """`make deploy` looks, packs, applies what it is told, and talks to what came of it."""
-    done = make("deploy", "YES=1", "ARGS=-var=name=mine", **given)
+    done = make("deploy", "YES=1", "ARGS=-var name=mine", **given)
 
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert ["init -input=false", "apply -auto-approve -input=false -var=name=mine"] == (
+    assert ["init -input=false", "apply -auto-approve -input=false -var name=mine"] == (
         noted(tmp_path)
     )
-    assert "console -no-color -var=name=mine" in (tmp_path / "noted").read_text().splitlines()
+    consoles = (tmp_path / "noted").read_text().splitlines()
+    assert 2 == consoles.count("console -no-color -var=name=mine")  # to look, and to pack
     stages = ["ok       credentials: ", "lambda.zip: ", "chat: global.anthropic", "it works"]
     places = [done.stdout.index(stage) for stage in stages]
     assert sorted(places) == places
@@ -130,6 +131,23 @@ def test_deploy_asks(given: dict[str, str], tmp_path: Path) -> None:
     assert 2 == done.returncode
     assert ["init -input=false", "apply"] == noted(tmp_path)
     assert "connect:" not in done.stdout
+
+
+@pytest.mark.parametrize("said", ["", "0", "no"])
+def test_only_1_is_yes(said: str) -> None:
+    """Whoever says no is asked, and talks to their own machine."""
+    targets = ("deploy", "destroy", "chat", "wscat")
+    told = make("--dry-run", *targets, f"YES={said}", f"DEPLOYED={said}", PATH=os.environ["PATH"])
+    assert "destroy" in told.stdout, told.stderr
+    assert "-auto-approve" not in told.stdout
+    assert "deploy.url" not in told.stdout
+
+
+def test_clean_keeps_a_lock_file() -> None:
+    """It was not made here: docs/decisions/0006-no-lock-file.md has people commit it."""
+    told = make("--dry-run", "clean", PATH=os.environ["PATH"])
+    assert "terraform/.terraform" in told.stdout.split(), told.stderr
+    assert ".terraform.lock.hcl" not in told.stdout
 
 
 def test_deploy_stops_where_something_is_missing(given: dict[str, str], tmp_path: Path) -> None:

@@ -109,13 +109,13 @@ def test_outputs(given: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_variables(given: dict[str, str], tmp_path: Path) -> None:
-    """With what sets variables, and without what is for `plan` alone."""
-    arguments = ["-var=a=b", "-target=x", "-var-file=f"]
+    """With what sets variables, however it is written, without what is for `plan` alone."""
+    arguments = ["-var=a=b", "-target=x", "-var-file", "f", "--var", "c=d", "--var-file=g", "-vary"]
 
     assert {"name": "chat"} == terraform.variables(["name"], arguments, given, tmp_path)
     assert (
-        "jsonencode({name = var.name})console -no-color -var=a=b -var-file=f\n"
-        == (tmp_path / "asked").read_text()
+        "jsonencode({name = var.name})console -no-color "
+        "-var=a=b -var-file=f --var=c=d --var-file=g\n" == (tmp_path / "asked").read_text()
     )
 
 

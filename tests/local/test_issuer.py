@@ -73,6 +73,17 @@ def test_bad_tokens_on_demand(claims: dict[str, Any], code: str) -> None:
     assert [code, code] == with_issuer(look)
 
 
+def test_any_claim() -> None:
+    """Whatever it is called; a lifetime that is no number makes no token."""
+
+    def look(issuer: Issuer) -> tuple[str, int]:
+        token = get(f"{issuer.url}/token/alice?name=Alice&self=x").strip()
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return claims["name"], asks(f"{issuer.url}/token/alice?seconds=x")[0]
+
+    assert ("Alice", 400) == with_issuer(look)
+
+
 def test_what_it_publishes() -> None:
     """Its name, the place of its keys, and of the key the public half alone."""
 

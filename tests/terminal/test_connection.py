@@ -214,6 +214,41 @@ def test_a_stop_while_there_is_no_connection() -> None:
     assert asyncio.run(scenario()).stopped
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://",
+        "ws://host:abc",
+        "ws://host:99999",
+        "ws://a..b",
+        "wss://h/#x",
+        "ws://[::1",
+        "http://h",
+    ],
+)
+def test_what_is_no_url(url: str) -> None:
+    """Is known before it is tried; what follows `?` is not shown."""
+    said = Door(url=f"{url}?secret").mistake() if "#" not in url else Door(url=url).mistake()
+    assert said.startswith(f"'{url}' is not a ws:// or wss:// URL: ")
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("token", ["Bearer ey.J", "ey J", "eyJ=", "eyJ\n", "é"])
+def test_what_is_no_token(token: str) -> None:
+    """Is known, too, and never shown."""
+    said = Door(url="ws://h", token=token).mistake()
+    assert said.startswith("The token has a character that cannot be sent")
+    assert token.strip() not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:3001", "ws://[::1]:1/a?b=c", "wss://é.example/live"]
+)
+def test_what_may_be_opened(url: str) -> None:
+    """Is no mistake, with a token or without."""
+    assert ["", ""] == [Door(url=url, token=token).mistake() for token in ("", "eyJ.a-b_c.d")]
+
+
 def test_pauses_grow_to_a_minute() -> None:
     """Together; the first try is at once, and silent."""
     assert 0 == connection.PAUSES[0]

@@ -1,13 +1,15 @@
 """Covers bedrock_chat/disarm.py, and what comes of a hostile answer on its way to a terminal."""
 
 import io
+import json
 import re
 
 import pytest
 from rich.console import Console
 
-from bedrock_chat import rendering
-from bedrock_chat.disarm import disarm
+from bedrock_chat import pipe, rendering
+from bedrock_chat.disarm import disarm, escaped
+from bedrock_chat.protocol import written
 from bedrock_chat.view import Answer, Plain
 
 # What a terminal would obey, and what is shown of it.
@@ -53,6 +55,31 @@ def test_every_control_character() -> None:
     every = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
     assert "\t\n" == "".join(each for each in disarm(every) if ord(each) < 0x20)
     assert not re.search("[\x7f-\x9f]", disarm(every))
+
+
+def test_json_stays_json() -> None:
+    """A line of it says the same, and holds nothing that a terminal obeys."""
+    frame = {"text": "".join(map(chr, range(0x20, 0x2100))) + "\x1b\r\n"}
+    line = escaped(written(frame))
+    assert frame == json.loads(line)
+    assert disarm(line) == line
+
+
+@pytest.mark.parametrize(
+    ("as_json", "shown"),
+    [(False, "\ufffd2J語\n"), (True, '{"type":"delta","text":"\\u009b2J語"}\n')],
+)
+def test_one_answer_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, *, as_json: bool, shown: str
+) -> None:
+    """Without a prompt, too, nothing of an answer is obeyed."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", terminal)
+    output = pipe._Output(as_json=as_json)
+    output.hear({"type": "delta", "text": "\x9b2J語"})
+    output.close()
+    assert shown == terminal.getvalue()
 
 
 def shown(pieces: list[str], view: type[Answer | Plain]) -> str:

@@ -1,10 +1,12 @@
 """Covers the command `bedrock-chat` in pipes and scripts: a process, against the whole stack."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,13 +104,13 @@ def test_frames(stacks: Stacks) -> None:
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def start(*arguments: str) -> "subprocess.Popen[bytes]":
+def start(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=ROOT,
         env=environment(),
         bufsize=0,  # or a line that is read takes others with it, which `communicate` does not see
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -128,8 +130,23 @@ def test_it_streams(stacks: Stacks) -> None:
 
     assert Exit.INTERRUPTED == process.returncode
     assert len(out.split()) < 2000
-    assert "stopped" in err.decode()
+    assert "bedrock-chat: stopped\n" in err.decode()  # and of no command, for there is none
     assert "Traceback" not in err.decode()
+
+
+def test_ctrl_c_while_the_question_is_read() -> None:
+    """Ends it, as it ends any program that reads."""
+    with start("ws://127.0.0.1:1", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"x")
+        deadline = time.monotonic() + PATIENCE
+        while any(fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))):  # it is not read yet
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        status = process.wait(PATIENCE)
+
+    assert Exit.INTERRUPTED == status
 
 
 def test_nobody_reads_any_more(stacks: Stacks) -> None:
@@ -216,7 +233,8 @@ def test_exit_statuses(stacks: Stacks, case: Case) -> None:
     ("url", "status", "said"),
     [
         ("ws://127.0.0.1:{port}?token=secret", Exit.LOST, "cannot be reached: Connection refused."),
-        ("http://127.0.0.1:{port}", Exit.USAGE, "is not a ws:// or wss:// URL"),
+        ("http://h?token=secret", Exit.USAGE, "'http://h' is not a ws:// or wss:// URL"),
+        ("ws://", Exit.USAGE, "is not a ws:// or wss:// URL: hostname isn't provided."),
     ],
 )
 def test_nobody_there(url: str, status: Exit, said: str) -> None:
@@ -226,6 +244,15 @@ def test_nobody_there(url: str, status: Exit, said: str) -> None:
     assert "secret" not in done.stderr
     assert (status, 1) == (done.returncode, len(done.stderr.splitlines()))
     assert said in done.stderr
+
+
+def test_a_token_that_cannot_be_sent() -> None:
+    """Is refused before anybody is asked, and not shown."""
+    done = run("ws://h", "-m", "hello", variables={"CHAT_TOKEN": "Bearer secret"})
+
+    assert (Exit.USAGE, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert "without the word Bearer" in done.stderr
+    assert "secret" not in done.stderr
 
 
 def test_a_token(stacks: Stacks) -> None:

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from people import free_port
+from people import ROOT, free_port
 from rich.console import Console
 from terminals import played
 from websockets.asyncio.server import ServerConnection, serve
 
-from bedrock_chat import rendering
+from bedrock_chat import protocol, rendering
 from bedrock_chat.connection import Door, Link
 from bedrock_chat.exits import Exit
 from bedrock_chat.talk import Talk, joined, transcript
 
 Turn = dict[str, Any]
 Answers = Callable[[dict[str, Any]], list[dict[str, Any]]]
+DONE = {"type": "done"}
 REFUSED = {"type": "error", "code": "unauthorized", "message": "It is not yours."}
 
 
@@ -104,6 +105,25 @@ def test_saving_nothing(tmp_path: Path) -> None:
     text, _ = said([("_save", str(path))], lambda _: frames)
     assert "nothing was written" in text
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x.md", "a\0b", "/nowhere/at/all"])
+def test_what_is_no_file(name: str) -> None:
+    """Is said, and the conversation goes on."""
+    frames: list[dict[str, Any]] = [{"type": "history", "turns": [turn(1, "a?", "b.")]}, DONE]
+    text, _ = said([("_save", name)], lambda _: frames)
+    assert "cannot be written: " in text
+
+
+def test_going_on() -> None:
+    """A turn that nobody typed is shown as the command, and written as what it is."""
+    for place in ("src/handler.py", "web/protocol.js"):
+        assert f'CONTINUE = "{protocol.CONTINUE}' in (ROOT / place).read_text()
+    turns = [turn(1, "a?", "b"), turn(2, f"{protocol.CONTINUE} Repeat nothing.", "c.")]
+
+    text, _ = said([("_history", "")], lambda _: [{"type": "history", "turns": turns}, DONE])
+    assert "› a? b › /continue c." == text
+    assert transcript(turns).endswith("\nb\n\n## Answer 2, the rest of the one before\n\nc.\n")
 
 
 def test_long_turns() -> None:

@@ -132,7 +132,7 @@ def test_ctrl_c_stops_the_answer(chat: Terminal) -> None:
 
 
 def test_ctrl_c_twice_leaves(stacks: Stacks, tmp_path: Path) -> None:
-    """With the status of an interrupted program."""
+    """With the status of an interrupted program; the session's id is told even then."""
     seen = ""
     for _ in range(9):  # the server may be quicker than the second one, which then does nothing
         if "status: 130" in seen:
@@ -147,6 +147,7 @@ def test_ctrl_c_twice_leaves(stacks: Stacks, tmp_path: Path) -> None:
             seen = chat.until(lambda seen: re.search("status:|stopped;", seen))
 
     assert "status: 130" in seen
+    assert "To come back: bedrock-chat --session" in seen
     assert "Traceback" not in seen
 
 

@@ -21,11 +21,18 @@ def test_every_code_has_advice() -> None:
         ({"code": "busy", "message": "It is busy."}, "It is busy. Wait for the other answer"),
         ({"code": "of_tomorrow", "message": "It broke."}, "It broke."),
         ({}, "The answer failed."),
+        ({"message": "It \x1b[2J\x9b broke."}, "It ␛[2J\ufffd broke."),
     ],
 )
 def test_failures(frame: dict[str, str], said: str) -> None:
     """The server's sentence, and what to do; a code that is new here is no trouble."""
     assert words.failure(frame).startswith(said)
+
+
+@pytest.mark.parametrize("code", words.ADVICE)
+def test_advice_without_a_prompt(code: str) -> None:
+    """Names no command, for there are none."""
+    assert " /" not in words.failure({"code": code, "message": "No."}, anew="--session")
 
 
 def test_retry_at() -> None:
@@ -61,6 +68,12 @@ def test_another_day() -> None:
 def test_the_line_under_an_answer(frame: dict[str, object], line: str) -> None:
     """Only what was told."""
     assert line == words.closing(frame)
+
+
+def test_what_may_go_on() -> None:
+    """Is some of what is told; only at a prompt it is told how."""
+    assert set(words.GO_ON) < set(words.ENDS)
+    assert not [said for said in words.ENDS.values() if "/" in said]
 
 
 @pytest.mark.parametrize(
