@@ -83,5 +83,6 @@ def region_of(url: str) -> str:
     """The Region that an API's own host name tells. Raises UrlError where it does not."""
     host = _HOST.match(url)
     if host is None:
-        raise UrlError(f"{url} does not tell its Region: name it with --region.")
+        shown = url.partition("?")[0]  # what follows may be secret
+        raise UrlError(f"{shown} does not tell its Region: name it with --region.")
     return host[1]

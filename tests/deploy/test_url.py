@@ -104,8 +104,9 @@ def test_another_api(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = printed(capsys, "--url", "wss://chat.example", "--region", "us-west-2")
     assert ALICE == signed_by(out, "us-west-2")
 
-    _, err = printed(capsys, "--url", "wss://chat.example", status=1)
+    _, err = printed(capsys, "--url", "wss://chat.example/live?token=secret", status=1)
     assert "--region" in err
+    assert "secret" not in err
 
 
 @pytest.mark.parametrize(("auth", "hint"), [("none", False), ("jwt", True)])
