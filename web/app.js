@@ -145,7 +145,6 @@ function remember(running) {
     whole.set(entry.turn, turn);
   }
   for (const entry of [...whole.values()].reverse()) {
-    if (turns.has(entry.request_id)) continue; // asked here, while the history could not be read
     const turn = add(entry.user.startsWith(CONTINUE) ? null : entry.user, null, "prepend");
     turn.say(entry.assistant);
     turn.past(entry.state);

@@ -397,7 +397,7 @@ def failing(site: Served, action: str) -> Callable[[Socket, str], None]:
 
 
 def test_a_history_that_fails_for_a_moment(site: Served, chat: Chat) -> None:
-    """It is asked for again by who wants it, and told beside what was asked meanwhile."""
+    """The page says so, and asks for it again when the person wants it."""
     chat.asked("first")
     notice = chat.page.locator("#notice")
     with replaced(site.stack.gateway, "received", failing(site, "history")):
