@@ -448,7 +448,7 @@ def test_gone_at_the_very_end(chatting: Chatting) -> None:
 
 def test_deadline_before_a_word(chatting: Chatting) -> None:
     """A model that says nothing in time is an error, not an empty answer."""
-    chatting.change(deadline_seconds=59.7)
+    chatting.change(deadline_seconds=58.0)
     frames = chatting.script(chunks=9, fault={"at": 0, "type": "stall"})
 
     well_formed(frames)

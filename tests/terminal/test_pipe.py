@@ -104,9 +104,11 @@ def test_frames(stacks: Stacks) -> None:
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def start(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+def start(
+    *arguments: str, stdin: int = subprocess.DEVNULL, command: Sequence[str] = COMMAND
+) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         cwd=ROOT,
         env=environment(),
         bufsize=0,  # or a line that is read takes others with it, which `communicate` does not see
@@ -134,9 +136,21 @@ def test_it_streams(stacks: Stacks) -> None:
     assert "Traceback" not in err.decode()
 
 
+# As a terminal starts it. What a shell starts in the background, perhaps the tests, ignores Ctrl-C.
+IN_FRONT = (
+    sys.executable,
+    "-c",
+    (
+        "import runpy, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "runpy.run_module('bedrock_chat', run_name='__main__', alter_sys=True)"
+    ),
+)
+
+
 def test_ctrl_c_while_the_question_is_read() -> None:
     """Ends it, as it ends any program that reads."""
-    with start("ws://127.0.0.1:1", stdin=subprocess.PIPE) as process:
+    with start("ws://127.0.0.1:1", stdin=subprocess.PIPE, command=IN_FRONT) as process:
         assert process.stdin is not None
         process.stdin.write(b"x")
         deadline = time.monotonic() + PATIENCE
