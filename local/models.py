@@ -96,6 +96,9 @@ class OpenAICompatible:
     async def start(self) -> None:
         """Looks whether the server is there and, without a name, takes the first model it lists."""
         self._session = aiohttp.ClientSession(
+            # A connection that was kept may be closed by the server (llama.cpp: after some seconds)
+            # in the moment in which it is used again, and a question must not be sent twice.
+            connector=aiohttp.TCPConnector(force_close=True),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
             ),

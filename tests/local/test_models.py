@@ -234,6 +234,24 @@ def test_a_server_that_goes_away_is_an_unavailable_service() -> None:
     assert failure.code == "ServiceUnavailableException"
 
 
+def test_no_connection_is_used_twice() -> None:
+    """The server may be closing it just then, and a question is not sent a second time."""
+    callers: list[Any] = []
+    answer = streaming(delta("stop", content="a"), USAGE, DONE)
+
+    async def noting(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        callers.append(request.transport.get_extra_info("peername"))
+        return await answer(request)
+
+    async def twice(model: OpenAICompatible) -> None:
+        await whole_answer(model)
+        await whole_answer(model)
+
+    asyncio.run(with_server(noting, twice))
+    assert 2 == len(set(callers))
+
+
 def test_a_closed_answer_hangs_up_on_the_server() -> None:
     """So that it stops generating."""
     gone = asyncio.Event()
