@@ -8,11 +8,14 @@
 Does not know how long AWS takes to fetch and unpack the zip.
 """
 
+import contextlib
 import platform
 import statistics
 import subprocess
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.row import Row, against, alone
@@ -53,21 +56,36 @@ def cpu_seconds(folder: Path, module: str) -> float:
     return float(done.stdout.split()[-1])
 
 
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """The function's zip, as Lambda has it: its folder, its size in bytes, and what made it."""
+
+    folder: Path
+    size: int
+    made: str
+
+
+@contextlib.contextmanager
+def unpacked() -> Iterator[Unpacked]:
+    """The zip for this machine, unpacked for as long as it is needed."""
+    machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+    with tempfile.TemporaryDirectory() as name:
+        path, made = build("lambda", Path(name), machine)
+        folder = Path(name) / "task"
+        with zipfile.ZipFile(path) as packed:
+            packed.extractall(folder)
+        yield Unpacked(folder, path.stat().st_size, made)
+
+
 def measure(quick: bool) -> list[Row]:
     """Medians of interleaved runs."""
     runs = 3 if quick else 15
     version = subprocess.run(  # noqa: S603 - as above
         [PYTHON, "--version"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-    with tempfile.TemporaryDirectory() as name:
-        path, made = build("lambda", Path(name), machine)
-        task = Path(name) / "task"
-        with zipfile.ZipFile(path) as packed:
-            packed.extractall(task)
-        size = path.stat().st_size / 1e6
+    with unpacked() as zipped:
         cases = {
-            "ours": (task, "handler"),
+            "ours": (zipped.folder, "handler"),
             "seed": (PEERS, "cold_seed"),
             "boto3": (PEERS, "cold_boto3"),
             "chat": (PEERS, "cold_chat_bedrock"),
@@ -77,11 +95,11 @@ def measure(quick: bool) -> list[Row]:
             for case, (folder, module) in cases.items():
                 seen[case].append(cpu_seconds(folder, module) * 1000)
     median = {case: statistics.median(values) for case, values in seen.items()}
-    note = f"{version}; {made}; {runs} runs"
+    note = f"{version}; {zipped.made}; {runs} runs"
     what, ours = "cold start, CPU", median["ours"]
     return [
         against(what, ours, "ms", "LangChain chain", median["seed"], most=SEED_MOST, note=note),
         against(what, ours, "ms", "plain boto3", median["boto3"], most=BOTO3_MOST, note=note),
         against(what, ours, "ms", "ChatBedrock", median["chat"], note=note),
-        alone("deployable zip", size, "MB", most=10),
+        alone("deployable zip", zipped.size / 1e6, "MB", most=10),
     ]

@@ -13,12 +13,9 @@ import asyncio
 import base64
 import contextlib
 import json
-import platform
 import statistics
 import sys
-import tempfile
 import time
-import zipfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +23,8 @@ from pathlib import Path
 from aiohttp import web
 
 from bench import report
-from bench.cold import PEERS, PYTHON
+from bench.cold import PEERS, PYTHON, unpacked
 from bench.row import Row, against, alone
-from deploy.package import build
 from local.lambda_runtime import Function
 from local.stack import HOST, backends
 
@@ -126,13 +122,8 @@ def _silent(_: str) -> None:
 def measure(quick: bool) -> list[Row]:
     """Medians of interleaved runs."""
     runs = QUICK_RUNS if quick else RUNS
-    machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-    with tempfile.TemporaryDirectory() as name:
-        path, _ = build("lambda", Path(name), machine)
-        task = Path(name) / "task"
-        with zipfile.ZipFile(path) as packed:
-            packed.extractall(task)
-        seen = asyncio.run(starts(task, runs))
+    with unpacked() as zipped:
+        seen = asyncio.run(starts(zipped.folder, runs))
     asked = statistics.median(each.asked for each in seen["ours"])
     first = {case: statistics.median(each.posted for each in all_) for case, all_ in seen.items()}
     if min(each.posted for all_ in seen.values() for each in all_) <= 0:
