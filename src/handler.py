@@ -260,7 +260,7 @@ def _turn(app: Services, asked: Asked, question: str, *, goes_on: bool = False) 
         try:
             channel.save(turn, answer.end, asked.incoming.ends_at - TELLING_SECONDS)
         except ChatError as error:  # what was written down so far becomes an unfinished turn
-            answer = replace(answer, end=Failed(error))
+            answer, turn = replace(answer, end=Failed(error)), replace(turn, state="unfinished")
     asked.reply.send([answer.end])
     metrics.turned(settings.model_name, turn, answer, asked.reply)
 

@@ -638,8 +638,8 @@ def test_memory_fails_at_the_save(
     assert ("error", "throttled") == (frames[-1]["type"], frames[-1]["code"])
     assert len(calls) > 2
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
-    assert ("turn", "throttled", 1, 1) == tuple(
-        line[name] for name in ("event", "Code", "Turns", "Failures")
+    assert ("turn", "unfinished", "throttled", 1, 1) == tuple(
+        line[name] for name in ("event", "state", "Code", "Turns", "Failures")
     )
     assert line["OutputTokens"] > 0  # it was paid for
 
