@@ -41,7 +41,7 @@ def _trace() -> dict[str, str]:
     """
     header = os.environ.get("_X_AMZN_TRACE_ID", "")
     parts = dict(part.partition("=")[::2] for part in header.split(";"))
-    return {"xray_trace_id": parts["Root"]} if "Root" in parts else {}
+    return {"xray_trace_id": parts["Root"]} if parts.get("Root") else {}
 
 
 def digest(secret: str) -> str:

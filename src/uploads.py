@@ -87,7 +87,9 @@ class Uploads:
             Update(
                 key=key,
                 expression="SET refused = :event",
-                condition="attribute_exists(pk) AND attribute_not_exists(refused)",
+                # One that is there already may be this very write, which botocore sent twice.
+                condition="attribute_exists(pk) "
+                "AND (attribute_not_exists(refused) OR refused = :event)",
                 values={":event": event_id},
             )
         )

@@ -49,7 +49,7 @@ def test_no_trace(
     log.write("INFO", "x")
 
     line = json.loads(capsys.readouterr().out)
-    assert not line.get("xray_trace_id")
+    assert "xray_trace_id" not in line
 
 
 def test_digest_tells_apart_and_gives_nothing_away() -> None:

@@ -165,7 +165,7 @@ def test_after_the_end(sessions: Sessions, leases: Leases) -> None:
 
 
 def test_two_who_resume(sessions: Sessions, leases: Leases) -> None:
-    """The newest is served; the other says nothing, while it runs and after it ended."""
+    """The newest is served; the other says nothing."""
     with leases.take(claim()) as lease:
         sessions._ask_to_turn("s", "me", "r1", listener("old", 8000))
         sessions._ask_to_turn("s", "me", "r1", listener("new", 9000))
@@ -173,8 +173,19 @@ def test_two_who_resume(sessions: Sessions, leases: Leases) -> None:
         assert listener("new") == leases.look(lease).listener
         save(leases, lease, "new")
 
-    request = sessions._request("s", "r1")
-    assert "new" == request["heard"]
+
+def test_overtaken_as_the_answer_ends(
+    sessions: Sessions, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited, and was overtaken before the end, says nothing: the newest was served."""
+    with leases.take(claim()) as lease:
+
+        def overtake(_: float) -> None:
+            sessions._ask_to_turn("s", "me", "r1", listener("new", 9000))
+            assert save(leases, lease, "new") is None
+
+        monkeypatch.setattr(time, "sleep", overtake)
+        assert sessions.rejoin("s", "me", "r1", listener("old", 8000), time.monotonic() + 60)
 
 
 def test_a_resume_as_the_answer_begins(

@@ -73,7 +73,7 @@ def test_another_persons_parts(uploads: Uploads) -> None:
 
 
 def test_a_write_that_is_sent_twice(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Botocore sent it again, for DynamoDB's answer was lost: the part is no redelivery."""
+    """Botocore sent it again, for DynamoDB's answer was lost: no redelivery."""
     add(uploads, 1)
     add(uploads, 2)
     update = Table.update
@@ -84,6 +84,8 @@ def test_a_write_that_is_sent_twice(uploads: Uploads, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Table, "update", twice)
     assert "one three" == add(uploads, 3)
+    assert add(uploads, 1, request_id="r1") is None
+    assert "too_large" == refusal(uploads, 2, body="x" * 97, request_id="r1")
 
 
 def test_parts_that_come_too_late(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
