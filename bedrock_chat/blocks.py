@@ -105,7 +105,8 @@ def _numbered(token: Token, before: int, line: str) -> str:
     """An item's first line with the number that it has in the whole list."""
     if token.type != "ordered_list_open":
         return line
-    return _NUMBER.sub(str(int(token.attrGet("start") or 1) + before), line, count=1)
+    start = token.attrGet("start")  # not there where it is 1
+    return _NUMBER.sub(str(int(1 if start is None else start) + before), line, count=1)
 
 
 def _first(token: Token) -> int:

@@ -219,7 +219,7 @@ class Link:
                     frame = read(await socket.recv())
             except TimeoutError:
                 silences += 1
-                if silences > MOST_SILENCES:
+                if silences >= MOST_SILENCES:
                     raise LostError("The server is there, and says nothing more.") from None
                 if waiting:
                     await socket.close()  # and so the next `recv` says

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit status; at a prompt, the one that its last request would have had."""
+    """The exit status; at a prompt, its last request's, where one that was stopped is FINE."""
 
     FINE = 0
     ERROR = 1

@@ -214,7 +214,7 @@ const LINK_STATES = {
   },
   closed({ error }) {
     conversation.lost();
-    warn(error ? `Not connected: ${error.message}` : "Not connected.", "Connect", () => link.connect());
+    warn(`Not connected: ${error.message}`, "Connect", () => link.connect());
   },
 };
 

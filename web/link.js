@@ -18,9 +18,9 @@ const LONGEST_PAUSE_SECONDS = 30;
 const PING = JSON.stringify({ action: "ping" });
 
 /** Seconds until the next attempt, after `failures` in a row. */
-function pause(failures, random = Math.random) {
+function pause(failures) {
   const most = Math.min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** failures);
-  return most * (0.5 + random() / 2);
+  return most * (0.5 + Math.random() / 2);
 }
 
 /**
@@ -67,13 +67,6 @@ export class Link {
   nudge() {
     if (this.isOpen) this.#ping();
     else if (this.#retry) this.connect();
-  }
-
-  /** Closes, and stays closed until `connect`. */
-  close() {
-    this.#unwait();
-    this.#leave();
-    this.#on.state({ name: "closed" });
   }
 
   /** Sends an object. Only while it is open. */

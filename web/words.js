@@ -8,7 +8,6 @@ export const ERRORS = {
   too_large: "This is longer than this chat takes. Shorten it, or ask in steps.",
   unauthorized: "This conversation belongs to somebody else. Begin a new chat.",
   busy: "Another answer is still running in this conversation, perhaps in another tab. Try again when it has ended.",
-  duplicate: "This was asked before.",
   throttled: "Too much is being asked at the moment. Try again in a little while.",
   model_unavailable: "The model cannot be reached at the moment.",
   model_error: "The model failed before it was done.",

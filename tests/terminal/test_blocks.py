@@ -151,6 +151,15 @@ def test_a_long_list_without_numbers() -> None:
     assert "".join(f"- item {n}\n" for n in range(100)) == "".join(part.text for part in parts)
 
 
+def test_a_long_list_from_nought() -> None:
+    """Its numbers go on, too."""
+    blocks = Blocks()
+    parts = [each for n in range(50) for each in blocks.add(f"{n}. item {n}\n")] + blocks.end()
+    firsts = [re.match(r"(\d+)\. item (\d+)", part.text) for part in parts]
+    assert len(parts) >= 2
+    assert all(each and each[1] == each[2] for each in firsts)
+
+
 def test_code_without_an_empty_line() -> None:
     """Is cut all the same."""
     blocks = Blocks()
