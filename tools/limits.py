@@ -14,13 +14,14 @@ import authorizer
 import leases
 import settings
 from bench import capacity
+from budget import DAY_SECONDS
 from tools import deployment
-from tools.markdown import code, table
+from tools.markdown import code, size, table
 
-DAY_SECONDS = 86_400
 # DynamoDB API, Query: one read gives at most 1 MB. It is what a `history` reads, and tells.
 READ_BYTES = 1024 * 1024
 HISTORY_SECONDS = 0.5  # assumed: a read of 1 MB, and its posts
+PART_SECONDS = 0.05  # assumed: one write
 AUTHORIZER_SECONDS = 0.02  # assumed: a signature verified, the keys at hand
 AUTHORIZER_GB = 0.5  # terraform/authorizer.tf
 
@@ -48,11 +49,11 @@ def bounds() -> str:
                 default("reserved_concurrency"),
                 code("reserved_concurrency"),
             ),
-            ("a frame", _kb(settings.MAX_FRAME_BYTES), "API Gateway"),
-            ("a question", _kb(chosen["max_input_bytes"]), code("max_input_bytes")),
+            ("a frame", size(settings.MAX_FRAME_BYTES), "API Gateway"),
+            ("a question", size(chosen["max_input_bytes"]), code("max_input_bytes")),
             (
                 "an answer",
-                f"{default('max_output_tokens')} tokens, {_kb(settings.MAX_ANSWER_BYTES)}",
+                f"{default('max_output_tokens')} tokens, {size(settings.MAX_ANSWER_BYTES)}",
                 f"{code('max_output_tokens')}; `src/settings.py`",
             ),
             (
@@ -85,7 +86,7 @@ def bounds() -> str:
                 "`terraform/function.tf`; SQS's limit",
             ),
             ("a connection", f"{settings.CONNECTION_SECONDS // 3600} h", "API Gateway"),
-            ("a token", _kb(authorizer.MAX_TOKEN_BYTES), "`src/authorizer.py`"),
+            ("a token", size(authorizer.MAX_TOKEN_BYTES), "`src/authorizer.py`"),
             (
                 "how long a withdrawn key of the issuer is trusted",
                 f"{authorizer.KEEP_SECONDS} s",
@@ -98,10 +99,6 @@ def bounds() -> str:
             ),
         ),
     )
-
-
-def _kb(count: int) -> str:
-    return f"{count // 1024} KB"
 
 
 # -- what it may cost ------------------------------------------------------------------------------
@@ -134,6 +131,13 @@ def worst() -> tuple[Worst, ...]:
         + _PRICE["Lambda, requests"]
         + HISTORY_SECONDS * chosen["memory_size"] / 1024 * _PRICE["Lambda, time"]
     )
+    part = (
+        _PRICE["API Gateway, messages"]
+        # Of the whole item, however small the part, and also where it is refused.
+        + (1 + settings.MAX_MESSAGE_BYTES / 1024) * _PRICE["DynamoDB, writes"]
+        + _PRICE["Lambda, requests"]
+        + PART_SECONDS * chosen["memory_size"] / 1024 * _PRICE["Lambda, time"]
+    )
     dearest = max(_PRICE["Bedrock, tokens in"], _PRICE["Bedrock, tokens out"])
     return (
         Worst("a stranger, `iam`", "knocks", {**rate, "$ a refused handshake": handshake}),
@@ -147,6 +151,11 @@ def worst() -> tuple[Worst, ...]:
             "the same",
             "asks for `history` all day",
             {**rate, "$ a `history` of 1 MB": history},
+        ),
+        Worst(
+            "the same",
+            "sends parts of a question that is never whole",
+            {**rate, "$ a part, beside 128 KB": part},
         ),
         Worst(
             "strangers with many addresses, `none`",

@@ -29,6 +29,11 @@ def code(text: str) -> str:
     return f"`{text}`"
 
 
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{count // 1024} KB" if count % 1024 == 0 else f"{count:,} bytes"
+
+
 def fenced(language: str, lines: Iterable[str]) -> str:
     """As code, in a block."""
     return "\n".join([f"```{language}", *lines, "```"])

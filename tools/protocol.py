@@ -12,7 +12,7 @@ from typing import Any
 import frames
 import settings
 import uploads
-from tools.markdown import code, fenced, table
+from tools.markdown import code, fenced, size, table
 
 SCHEMA = Path(__file__).resolve().parents[1] / "docs" / "protocol.schema.json"
 
@@ -68,12 +68,12 @@ def limits() -> str:
     return table(
         ("what", "at most", "whose"),
         (
-            ("a frame, either way", _size(settings.MAX_FRAME_BYTES), "API Gateway's"),
-            ("a message, of several frames", _size(settings.MAX_MESSAGE_BYTES), "API Gateway's"),
-            ("a question", _size(default.max_input_bytes), "`MAX_INPUT_BYTES`"),
+            ("a frame, either way", size(settings.MAX_FRAME_BYTES), "API Gateway's"),
+            ("a message, of several frames", size(settings.MAX_MESSAGE_BYTES), "API Gateway's"),
+            ("a question", size(default.max_input_bytes), "`MAX_INPUT_BYTES`"),
             ("a question's parts", str(frames.MAX_PARTS), "ours"),
             ("from the first part to the last", f"{uploads.KEPT_SECONDS} s", "ours"),
-            ("an answer, kept", _size(settings.MAX_ANSWER_BYTES), "ours, for DynamoDB's item"),
+            ("an answer, kept", size(settings.MAX_ANSWER_BYTES), "ours, for DynamoDB's item"),
             ("an answer, in tokens", f"{default.max_output_tokens:,}", "`MAX_OUTPUT_TOKENS`"),
             ("turns of one `history`", str(frames.MAX_HISTORY_LIMIT), "ours"),
             ("an id", "128 characters", "ours"),
@@ -81,10 +81,6 @@ def limits() -> str:
             ("a connection on which nothing is said", "10 min", "API Gateway's"),
         ),
     )
-
-
-def _size(count: int) -> str:
-    return f"{count // 1024} KB" if count % 1024 == 0 else f"{count:,} bytes"
 
 
 def _frames(group: str, choice: str) -> str:
