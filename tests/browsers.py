@@ -6,17 +6,15 @@ import platform
 import shutil
 import subprocess
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-from people import PATIENCE, script
+from people import PATIENCE, cannot_be_had, script
 from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
+from threads import in_a_thread
 
 from local.authorizers import RefusedError
 from local.page import serving
@@ -80,31 +78,18 @@ def refusing(site: Served) -> AbstractContextManager[None]:
     return replaced(site.stack.gateway, "_guard", _nobody)
 
 
-@contextmanager
-def served(**options: Any) -> Iterator[Served]:
+def served(**options: Any) -> AbstractContextManager[Served]:
     """`Stack(**options)` and its page. Raises why it does not start."""
-    started: Future[Served] = Future()
-    over = threading.Event()
+    return in_a_thread(_opened(options))
 
-    async def serve() -> None:
-        async with AsyncExitStack() as parts:
-            try:
-                stack = Stack(say=lambda _: None, log=lambda _: None, **options)
-                await parts.enter_async_context(stack)
-                page = await parts.enter_async_context(serving(stack.page, 0))
-            except Exception as error:  # noqa: BLE001 - whoever waits is told
-                started.set_exception(error)
-            else:
-                started.set_result(Served(stack, page, asyncio.get_running_loop()))
-                await asyncio.to_thread(over.wait)
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        yield started.result(4 * PATIENCE)
-    finally:
-        over.set()
-        thread.join()
+@asynccontextmanager
+async def _opened(options: dict[str, Any]) -> AsyncIterator[Served]:
+    async with (
+        Stack(say=lambda _: None, log=lambda _: None, **options) as stack,
+        serving(stack.page, 0) as page,
+    ):
+        yield Served(stack, page, asyncio.get_running_loop())
 
 
 def executable() -> str:
@@ -117,7 +102,7 @@ def executable() -> str:
     unpacked = MODULES / ".chromium"
     if not unpacked.exists():
         if (platform.system(), platform.machine()) != ("Linux", "x86_64") or not MODULES.exists():
-            _cannot_be_had("no browser: let CHROME name Chrome or Chromium; see tests/web")
+            cannot_be_had("no browser: let CHROME name Chrome or Chromium; see tests/web")
         with tempfile.TemporaryDirectory(dir=MODULES) as folder:
             subprocess.run(
                 ["node", "-e", UNPACK],
@@ -130,13 +115,6 @@ def executable() -> str:
             if not unpacked.exists():  # another worker may have been faster
                 shutil.move(Path(folder) / "chromium", unpacked)
     return str(unpacked)
-
-
-def _cannot_be_had(reason: str) -> None:
-    """Skips where a person may lack what it takes, and fails where nobody would notice."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import endpoints
 import hypothesis
 import pytest
 from moto import mock_aws
+from telling import TOLD
 from xdist.scheduler import LoadScopeScheduling
 
 from local.aws import create_table
@@ -38,6 +39,23 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no type
         file = nodeid.split("::", 1)[0]
         deploys = file.startswith("tests/terraform/") and not file.endswith("test_static.py")
         return "deployment" if deploys else file
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What is to be printed in the end; with several workers, all of it by the one in charge."""
+    config.stash[TOLD] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes over what a worker has to say."""
+    node.config.stash[TOLD] += getattr(node, "workeroutput", {}).get("told", [])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Prints what the tests found out."""
+    for line in config.stash[TOLD]:
+        terminalreporter.write_line(line)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import pytest
 from jsonschema import Draft202012Validator
 from websockets.sync.client import ClientConnection, connect
 
@@ -69,6 +70,13 @@ def wait_for(log: Path, words: str, process: subprocess.Popen[Any]) -> None:
         time.sleep(0.05)
 
 
+def cannot_be_had(reason: str) -> NoReturn:
+    """Skips where a person may lack what it takes, and fails where nobody would notice."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 class Person:
     """One client. Every frame that it receives is held against the schema."""
 
@@ -112,7 +120,7 @@ def script(**order: Any) -> str:
     return "/script " + json.dumps(order)
 
 
-def text(frames: list[Frame]) -> str:
+def text(frames: Iterable[Mapping[str, Any]]) -> str:
     return "".join(frame["text"] for frame in frames if frame["type"] == "delta")
 
 

@@ -58,7 +58,3 @@ class Server:
             "message": message,
             "retryable": False,
         }
-
-
-def text(frames: Sequence[Frame]) -> str:
-    return "".join(frame["text"] for frame in frames if frame["type"] == "delta")

@@ -1,15 +1,15 @@
 """The local stack in a thread of this process, once for each way to be let in."""
 
 import asyncio
-import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import get_args
 from urllib.parse import quote
 
 from people import PATIENCE
+from threads import in_a_thread
 
 from local.entry import Auth
 from local.stack import Stack
@@ -42,30 +42,19 @@ class Stacks:
         return len(ids)
 
 
-@contextmanager
-def served() -> Iterator[Stacks]:
+def served() -> AbstractContextManager[Stacks]:
     """All of them, started side by side, until the tests are over."""
-    running: dict[str, Stack] = {}
-    ready, over = threading.Event(), threading.Event()
+    return in_a_thread(_opened())
 
-    async def serve() -> None:
-        async with AsyncExitStack() as open_:
-            made = {auth: Stack(auth=auth, say=_silent, log=_silent) for auth in get_args(Auth)}
-            async with asyncio.TaskGroup() as starting:
-                for each in made.values():
-                    starting.create_task(open_.enter_async_context(each))
-            running.update(made)
-            ready.set()
-            await asyncio.to_thread(over.wait)
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(4 * PATIENCE)
-        yield Stacks(running)
-    finally:
-        over.set()
-        thread.join()
+@asynccontextmanager
+async def _opened() -> AsyncIterator[Stacks]:
+    made = {auth: Stack(auth=auth, say=_silent, log=_silent) for auth in get_args(Auth)}
+    async with AsyncExitStack() as open_:
+        async with asyncio.TaskGroup() as starting:
+            for each in made.values():
+                starting.create_task(open_.enter_async_context(each))
+        yield Stacks(made)
 
 
 def _silent(_: str) -> None:

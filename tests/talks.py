@@ -12,6 +12,7 @@ from typing import Any
 
 from gated import INPUT_TOKENS, Speech
 from lambdas import ANYWHERE, Frame, Lambda, Step, World, wait_until
+from people import text
 
 import leases
 from handler import CONTINUE
@@ -83,10 +84,6 @@ class Past:
     @property
     def kept(self) -> tuple[str, ...]:
         return self.request_id, self.question, self.state, self.text
-
-
-def text(frames: list[Frame]) -> str:
-    return "".join(frame["text"] for frame in frames if frame["type"] == "delta")
 
 
 def terminal(frame: Frame) -> bool:

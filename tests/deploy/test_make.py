@@ -4,17 +4,17 @@ Terraform is a script here that notes what it is asked for, and whose outputs na
 stack; AWS is moto. The real Terraform is applied in tests/terraform.
 """
 
-import asyncio
 import json
 import os
 import select
 import subprocess
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from people import PATIENCE, ROOT
+from threads import in_a_thread
 
 from local.stack import Child, Stack
 
@@ -31,29 +31,23 @@ true
 """
 
 
-@pytest.fixture(scope="module")
-def account() -> Iterator[dict[str, str]]:
-    """Where moto and the local stack are, running until the tests here are over."""
-    found: dict[str, str] = {}
-    ready, over = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        moto = Child("moto", "local.aws", log=lambda _: None)
-        async with Stack(say=lambda _: None, log=lambda _: None) as stack:
+@asynccontextmanager
+async def running() -> AsyncIterator[dict[str, str]]:
+    """Moto and the local stack: where they are."""
+    moto = Child("moto", "local.aws", log=lambda _: None)
+    async with Stack(say=lambda _: None, log=lambda _: None) as stack:
+        try:
             await moto.start()
-            found.update(aws=moto.url, chat=stack.url)
-            ready.set()
-            await asyncio.to_thread(over.wait)
+            yield {"aws": moto.url, "chat": stack.url}
+        finally:
             await moto.close()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(4 * PATIENCE)
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[dict[str, str]]:
+    """Both, until the tests here are over."""
+    with in_a_thread(running()) as found:
         yield found
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.fixture

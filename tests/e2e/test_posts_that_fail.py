@@ -1,13 +1,12 @@
 """What becomes of a turn when posting fails, and when the model falls silent: the whole stack."""
 
-import asyncio
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from people import PATIENCE, Frame, Person, person, script, text
+from threads import in_a_thread
 
 from local.connections import (
     FORBIDDEN,
@@ -28,19 +27,8 @@ WHOLE = "ab " * CHUNKS
 def hooked() -> Iterator[Stack]:
     """A stack in this process, whose gateway can be told to refuse posts."""
     stack = Stack(environment={"STALL_SECONDS": "1"}, say=lambda _: None, log=lambda _: None)
-    ready, done = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with stack:
-            ready.set()
-            await asyncio.to_thread(done.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(4 * PATIENCE)
-    yield stack
-    done.set()
-    thread.join()
+    with in_a_thread(stack) as serving:
+        yield serving
 
 
 @pytest.fixture

@@ -106,12 +106,6 @@ class Stage:
         if refused:
             raise RuntimeError(f"events were not taken: {refused}")
 
-    async def warm_up(self, lambdas: int) -> None:
-        """Starts Lambdas before they are needed: rows measure other things than cold starts."""
-        context = {"eventType": "DISCONNECT", "connectionId": "nobody", "requestId": "-"}
-        event = {"requestContext": {**context, "domainName": "-", "stage": "-"}}
-        await self.deliver(*[json.dumps(event).encode()] * min(WARM, lambdas))
-
     async def done_with(self, token: str) -> None:
         """Returns when the function is done with the frame that bears this token."""
         async with asyncio.timeout(60):
@@ -166,6 +160,7 @@ async def stage(pace: Pace, lambdas: int, log: Callable[[str], None]) -> AsyncIt
             },
             handler="faults.worker.lambda_handler",
             concurrency=CONCURRENCY,
+            warm=min(WARM, lambdas),
             say=log,
             log=log,
         )
@@ -174,6 +169,4 @@ async def stage(pace: Pace, lambdas: int, log: Callable[[str], None]) -> AsyncIt
         between.moto = stack._backends.dynamodb.url
         between.gateway = stack.url.replace("ws:", "http:")
         http = await parts.enter_async_context(ClientSession())
-        ready = Stage(pace, stack, between, http)
-        await ready.warm_up(lambdas)
-        yield ready
+        yield Stage(pace, stack, between, http)

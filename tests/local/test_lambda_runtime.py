@@ -264,13 +264,15 @@ def test_an_error_while_importing_is_reported_as_lambda_does(
 
 
 @pytest.mark.parametrize(
-    ("source", "problem"),
+    ("source", "limit", "problem"),
     [
-        ("import os; os._exit(9)", "Runtime exited during the Init phase: exit status 9"),
-        ("import time; time.sleep(60)", "Init phase timed out after 0.30 seconds"),
+        ("import os; os._exit(9)", 60.0, "Runtime exited during the Init phase: exit status 9"),
+        ("import time; time.sleep(60)", 0.3, "Init phase timed out after 0.30 seconds"),
     ],
 )
-def test_an_init_phase_that_does_not_end_well(tmp_path: Path, source: str, problem: str) -> None:
+def test_an_init_phase_that_does_not_end_well(
+    tmp_path: Path, source: str, limit: float, problem: str
+) -> None:
     """A crash and an endless import are both Runtime.ExitError, and bounded."""
 
     async def body(function: Function, log: list[str]) -> None:
@@ -280,9 +282,9 @@ def test_an_init_phase_that_does_not_end_well(tmp_path: Path, source: str, probl
         assert json.loads(failed.payload)["errorMessage"] == problem
         (report,) = platform(log, "initReport")
         assert report["level"] == "ERROR"
-        assert report["init_ms"] < 4_000
+        assert report["init_ms"] < 50_000
 
-    run(tmp_path, body, source=source, init_timeout=0.3)
+    run(tmp_path, body, source=source, init_timeout=limit)
 
 
 def test_a_slow_init_phase_does_not_count_against_the_timeout(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from people import validator
-from reference import Frame, Server, text
+from people import text, validator
+from reference import Frame, Server
 
 from bedrock_chat import protocol
 from bedrock_chat.protocol import (

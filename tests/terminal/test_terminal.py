@@ -1,13 +1,12 @@
 """Covers the command `bedrock-chat` as a person uses it: in a real terminal, at the whole stack."""
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from people import script
+from people import cannot_be_had, script
 from stacks import Stacks
 from terminals import ENTER, LEAVE, STOP, Terminal, chatting
 
@@ -17,10 +16,7 @@ from bedrock_chat.commands import COMMANDS
 @pytest.fixture(autouse=True)
 def _needs_tmux() -> None:
     if shutil.which("tmux") is None:
-        missing = "tmux is not installed: apt-get install tmux, or brew install tmux"
-        if "CI" in os.environ:
-            pytest.fail(missing)
-        pytest.skip(missing)
+        cannot_be_had("tmux is not installed: apt-get install tmux, or brew install tmux")
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """One deployment for all tests of this folder, begun while other tests still run."""
 
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from deployments import FIRST, Site
+from people import cannot_be_had
+from telling import TOLD
 
 from deploy import terraform
 
 SITE = pytest.StashKey[Future[Site]]()
-TOLD = pytest.StashKey[list[str]]()
 
 
 def _first() -> Site:
@@ -22,11 +21,6 @@ def _first() -> Site:
         site.close()
         raise
     return site
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """What is to be printed in the end; with several workers, all of it by the one in charge."""
-    config.stash[TOLD] = []
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -61,14 +55,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.stash[TOLD] += [
             f"terraform {what}: {seconds:.0f} s" for what, seconds in site.took.items()
         ]
-    if hasattr(config, "workeroutput"):
+    if hasattr(config, "workeroutput"):  # printed by the one in charge: tests/conftest.py
         config.workeroutput["told"] = config.stash[TOLD]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Takes over what a worker has to say."""
-    node.config.stash[TOLD] += getattr(node, "workeroutput", {}).get("told", [])
 
 
 @pytest.fixture(scope="session")
@@ -80,18 +68,10 @@ def site(request: pytest.FixtureRequest) -> Site:
     except terraform.TerraformMissingError as error:
         # On a person's machine the rest is worth running; a change is not taken without this.
         missing = str(error)
-    if "CI" in os.environ:
-        pytest.fail(missing)
-    pytest.skip(missing)
+    return cannot_be_had(missing)
 
 
 @pytest.fixture
 def told(request: pytest.FixtureRequest) -> list[str]:
     """Lines to print when all is over."""
     return request.config.stash[TOLD]
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Prints what the tests found out."""
-    for line in config.stash.get(TOLD, []):
-        terminalreporter.write_line(line)

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+from people import cannot_be_had
 
 from deploy import terraform
 from local.page import TYPES
@@ -25,13 +26,6 @@ NOT_CHOSEN = {"table_name", "callback_url"}
 CHOSEN = [f for f in fields(Settings) if f.name not in NOT_CHOSEN]
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def cannot_be_had(reason: str) -> None:
-    """Skips where a person may lack what it takes, and fails where nobody would notice."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")

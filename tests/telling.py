@@ -1,0 +1,5 @@
+"""Where tests leave lines to print when all is over."""
+
+import pytest
+
+TOLD = pytest.StashKey[list[str]]()
