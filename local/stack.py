@@ -244,6 +244,12 @@ class Stack:
         default_factory=contextlib.AsyncExitStack, init=False, repr=False
     )
     _backends: Backends | None = field(default=None, init=False, repr=False)
+    _function: Function = field(init=False, repr=False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the function has anything left to do."""
+        return self._function.busy
 
     async def __aenter__(self) -> Self:
         """Raises StackError, with nothing left running."""
@@ -260,7 +266,7 @@ class Stack:
             )
             self.say(f"starting the function ({self.handler}) ...")
             variables = running.environment(f"http://{HOST}:{port}/local", self.model_id, self.auth)
-            function = Function(
+            function = self._function = Function(
                 self.handler,
                 self.code,
                 {**variables, **self.environment},

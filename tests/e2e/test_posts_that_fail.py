@@ -102,7 +102,10 @@ def test_a_refusal_without_end(hooked: Stack, one: Person) -> None:
     hooked.gateway.connections.post_faults = refuse(1, 10**9, LIMIT_EXCEEDED)
     one.send(ORDER)
     assert "start" == one.receive()["type"]
-    time.sleep(13)  # the patience is 5 s, and 5 s more at the end
+    deadline = time.monotonic() + PATIENCE
+    while hooked.busy:  # the patience is 5 s, and 5 s more at the end
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     hooked.gateway.connections.post_faults = lambda _: None
 
     assert [("complete", WHOLE)] == saved(one)
