@@ -25,7 +25,7 @@ INTERVALS = (0.0, 0.1, 0.25, 0.5, 1.0)
 # What a turn calls where it is shorter than a look (a second): the connection, the claim, the
 # history, the save.
 DYNAMODB_CALLS: Mapping[str, int] = {"GetItem": 1, "TransactWriteItems": 2, "Query": 1}
-LOOK_SECONDS, RENEW_SECONDS = 1.0, 8.0  # src/leases.py
+POLL_SECONDS, RENEW_SECONDS = 1.0, 8.0  # src/store/leases.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def turn(load: Load) -> Turn:
     chunks = math.ceil(load.tokens_out / load.tokens_a_chunk)
     stream = load.tokens_out / load.tokens_a_second
     seconds = load.first_token_seconds + stream + load.other_seconds
-    looks, renewals = int(stream / LOOK_SECONDS), int(stream / RENEW_SECONDS)
+    looks, renewals = int(stream / POLL_SECONDS), int(stream / RENEW_SECONDS)
     history = load.tokens_in * load.bytes_a_token
     answer = load.tokens_out * load.bytes_a_token
     question = 200.0

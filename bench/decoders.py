@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 
-from model_families import FAMILIES, Decoder  # noqa: E402 - found through the line above
+from families.registry import FAMILIES, Decoder  # noqa: E402 - found through the line above
 
 CHUNKS = 100_000
 WORDS = "some words "

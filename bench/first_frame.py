@@ -25,7 +25,7 @@ from aiohttp import web
 from bench import report
 from bench.cold import PEERS, PYTHON, unpacked
 from bench.row import Row, against, alone
-from local.lambda_runtime import Function
+from local.lambda_runtime.function import Function
 from local.stack import HOST, backends
 
 RUNS, QUICK_RUNS = 11, 2

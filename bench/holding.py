@@ -22,8 +22,8 @@ from urllib.parse import quote
 import aiohttp
 from websockets.asyncio.server import ServerConnection, serve
 
-from local.api import Api
-from local.gateway import Gateway
+from local.gateway.api import Api
+from local.gateway.server import Gateway
 from local.invocation import Result
 from local.stack import HOST
 

@@ -35,7 +35,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from local.connections import GONE, INTERNAL, LIMIT_EXCEEDED, ApiError
+from local.gateway.connections import GONE, INTERNAL, LIMIT_EXCEEDED, ApiError
 from local.stack import ROOT, Stack
 
 ARRIVAL_SECONDS = 2.0

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from local.api import Api
-from local.gateway import Gateway
-from local.lambda_runtime import CONCURRENCY, Function
+from local.gateway.api import Api
+from local.gateway.server import Gateway
+from local.lambda_runtime.function import CONCURRENCY, Function
 from local.stack import HOST, ROOT, backends
 
 # DynamoDB's requests name the operation in a header.

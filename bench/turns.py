@@ -25,13 +25,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from bench import report
 from bench.row import Row, against
 from bench.taps import Tapped, tapped
-from local.aws import CREDENTIALS, REGION
+from local.aws.moto_server import CREDENTIALS, REGION
 from local.stack import ROOT, TABLE
 
 sys.path[:0] = [str(ROOT / "src")]
 
-from memory import Turn, session_key, turn_sk  # noqa: E402 - found through the line above
+from memory import Turn
 from settings import MAX_BATCH_WRITE  # noqa: E402 - as above
+from store.conversations import session_key, turn_sk  # noqa: E402 - found through the line above
 
 PROBES = Path(__file__).parent / "probes"
 WINDOW = 20

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from deploy import trim
@@ -43,17 +43,24 @@ LEVEL = 9
 TASK_ROOT = "/var/task"  # where Lambda unpacks it: tracebacks name the files there
 
 
+class UnresolvedImportError(Exception):
+    """The function imports what its zip would not have. The message names both."""
+
+
 def build(
     name: str, out: Path = BUILD, architecture: str = "arm64", source: Path = SRC
 ) -> tuple[Path, str]:
     """Writes `<out>/<name>.zip`. Returns its path and how it was made.
 
     Raises:
-        WheelsError: the wheels cannot be had.
+        WheelsError: the wheels cannot be fetched.
+        UnresolvedImportError: something is imported that the zip would not have.
     """
-    content = sources(ENTRIES[name], source)
+    content: dict[str, bytes] = {}
     for wheel in wheels(name, architecture, BUILD / "wheels" / architecture):
         content |= used(wheel)
+    packages = {path.partition("/")[0].removesuffix(".py") for path in content}
+    content |= sources(ENTRIES[name], source, packages)
     python = interpreter()
     made = f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
     if python:
@@ -70,21 +77,56 @@ def build(
     return path, made
 
 
-def sources(entry: str, folder: Path = SRC) -> dict[str, bytes]:
-    """The modules of `folder` that `entry` imports, itself and directly or not, by file name."""
+def sources(entry: str, folder: Path = SRC, packages: Iterable[str] = ()) -> dict[str, bytes]:
+    """The modules of `folder` that `entry` imports, itself and directly or not, by path there.
+
+    `packages` are the names that the wheels provide.
+
+    Raises:
+        UnresolvedImportError: an import is none of `folder`'s, the wheels' or Python's own.
+    """
     found: dict[str, bytes] = {}
-    waiting = [entry]
+    known = sys.stdlib_module_names | set(packages)
+    waiting = [(entry, "the entry point")]
     while waiting:
-        path = folder / f"{waiting.pop()}.py"
-        if path.name in found or not path.exists():
+        name, importer = waiting.pop()
+        path = _module(folder, name)
+        if path is None and name.partition(".")[0] not in known:
+            raise UnresolvedImportError(f"{importer} imports {name}, which is not in {folder}")
+        if path is None or (place := path.relative_to(folder).as_posix()) in found:
             continue
-        found[path.name] = path.read_bytes()
-        for node in ast.walk(ast.parse(found[path.name])):
-            if isinstance(node, ast.Import):
-                waiting += [each.name for each in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                waiting.append(node.module or "")
+        found[place] = path.read_bytes()
+        waiting += [(each, place) for each in _imports(ast.parse(found[place]), name, folder)]
     return found
+
+
+def _module(folder: Path, name: str) -> Path | None:
+    """The file of that module: its own, or its package's `__init__.py`."""
+    place = folder.joinpath(*name.split("."))
+    return next(
+        (path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None
+    )
+
+
+def _imports(tree: ast.AST, importer: str, folder: Path) -> Iterator[str]:
+    """The modules that the code imports when it runs, each after the packages that hold it."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            names = [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise UnresolvedImportError(f"{importer} has a relative import")
+            module = node.module or ""
+            inside = [f"{module}.{each.name}" for each in node.names]
+            names = [module, *(each for each in inside if _module(folder, each))]
+        else:
+            yield from _imports(node, importer, folder)
+            continue
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
 def used(wheel: Path) -> dict[str, bytes]:
@@ -180,7 +222,7 @@ def main(given: list[str] | None = None) -> None:
         for name in ENTRIES if asked.authorizer else ("lambda",):
             path, made = build(name, asked.out, asked.architecture)
             print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {made}")
-    except (WheelsError, TerraformMissingError) as error:
+    except (WheelsError, TerraformMissingError, UnresolvedImportError) as error:
         raise SystemExit(str(error)) from None
 
 

@@ -32,6 +32,7 @@ NAMES = {
         "boto3",
         "botocore",
         "jmespath",
+        "msgspec",
         "python-dateutil",
         "s3transfer",
         "six",

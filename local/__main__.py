@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from local.entry import ENTRIES
+from local.auth.entry import ENTRIES
 from local.invoke import invoke
 from local.page import serving
 from local.recordings import FolderError, Recordings, unrecorded

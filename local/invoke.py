@@ -21,8 +21,8 @@ from typing import Any
 
 from aiohttp import web
 
-from local.lambda_environment import worker_environment
-from local.lambda_runtime import Function, InitFailedError
+from local.lambda_runtime.environment import worker_environment
+from local.lambda_runtime.function import Function, InitFailedError
 from local.processes import lines, stop, tethered
 from local.recordings import connection_of
 from local.stack import HOST, ROOT, Say, StackError, backends

@@ -20,12 +20,12 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from local.api import Api
-from local.aws import NO_CONFIGURATION
-from local.entry import ENTRIES, Auth
-from local.gateway import Gateway
-from local.lambda_runtime import CONCURRENCY, TIMEOUT_SECONDS, Function, InitFailedError
-from local.limits import AWS_QUOTAS, Limits
+from local.auth.entry import ENTRIES, Auth
+from local.aws.moto_server import NO_CONFIGURATION
+from local.gateway.api import Api
+from local.gateway.limits import AWS_QUOTAS, Limits
+from local.gateway.server import Gateway
+from local.lambda_runtime.function import CONCURRENCY, TIMEOUT_SECONDS, Function, InitFailedError
 from local.page import Config
 from local.processes import lines, stop
 from local.recordings import unrecorded

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +27,13 @@ from botocore.config import Config
 from botocore.eventstream import ParserError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ReadTimeoutError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from msgspec import Struct, field
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import ReadTimeoutError as StreamTimeoutError
 
 import log
-from frames import ChatError
-from model_families import (
+from errors import ChatError
+from families.registry import (
     Decoder,
     Event,
     Family,
@@ -43,7 +43,6 @@ from model_families import (
     TextDelta,
     body,
 )
-from records import dataclass
 from settings import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
@@ -75,8 +74,7 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """What is called: `model_id` as Bedrock is told it, and the family whose shape it speaks.
 
     `options` are further arguments of the call, such as `guardrailIdentifier`. `retry_seconds` is
@@ -90,18 +88,17 @@ class Model:
     retry_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Retried:
+class RetryNotice(Struct, frozen=True):
     """The call came to nothing, and is made again."""
 
 
-Arrival = Event | Retried
+StreamItem = Event | RetryNotice
 
 
 @contextmanager
 def answering(
     model: Model, prompt: Prompt, until: float, tick: float
-) -> Iterator[Iterator[list[Arrival]]]:
+) -> Iterator[Iterator[list[StreamItem]]]:
     """Calls Bedrock at once, and gives the answer while it arrives; leaving the context hangs up.
 
     The answer comes as lists of events, the very last of which is `Stopped`; a call that is made
@@ -111,7 +108,7 @@ def answering(
     Raises:
         ChatError: Bedrock refused or the stream broke; what had arrived was given out before.
     """
-    arrived: _Arrivals = SimpleQueue()
+    arrived: _StreamQueue = SimpleQueue()
     line = _Line()
     reader = threading.Thread(
         target=copy_context().run,  # what its log lines are about
@@ -126,7 +123,7 @@ def answering(
         line.hang_up()
 
 
-def _batches(arrived: "_Arrivals", until: float, tick: float) -> Iterator[list[Arrival]]:
+def _batches(arrived: "_StreamQueue", until: float, tick: float) -> Iterator[list[StreamItem]]:
     while True:
         batch = _gather(arrived, until, tick)
         yield [event for event in batch if not isinstance(event, ChatError)]
@@ -137,13 +134,13 @@ def _batches(arrived: "_Arrivals", until: float, tick: float) -> Iterator[list[A
                 return
 
 
-def _gather(arrived: "_Arrivals", until: float, tick: float) -> list[Arrival | ChatError]:
+def _gather(arrived: "_StreamQueue", until: float, tick: float) -> list[StreamItem | ChatError]:
     """Waits for one event, then takes all that there are. An end of either kind is the last.
 
     What has arrived counts, also when the time is over by now: it was paid for.
     """
     left = until - time.monotonic()
-    batch: list[Arrival | ChatError] = []
+    batch: list[StreamItem | ChatError] = []
     with suppress(Empty):
         batch.append(arrived.get(timeout=max(0.0, min(left, tick))))
         while True:
@@ -156,7 +153,7 @@ def _gather(arrived: "_Arrivals", until: float, tick: float) -> list[Arrival | C
 
 # -- the reading thread ----------------------------------------------------------------------------
 
-_Arrivals = SimpleQueue[Arrival | ChatError]
+_StreamQueue = SimpleQueue[StreamItem | ChatError]
 
 
 class _Line:
@@ -187,7 +184,7 @@ class _Line:
         return self._hung_up.wait(seconds)
 
 
-def _read(model: Model, prompt: Prompt, until: float, arrived: "_Arrivals", line: _Line) -> None:
+def _read(model: Model, prompt: Prompt, until: float, arrived: "_StreamQueue", line: _Line) -> None:
     """Puts every event of the answer, then `Stopped` or the failure, and nothing after it."""
     retry_until = min(until, time.monotonic() + model.retry_seconds)
     pause = FIRST_PAUSE_SECONDS
@@ -199,13 +196,15 @@ def _read(model: Model, prompt: Prompt, until: float, arrived: "_Arrivals", line
         if line.hung_up():
             return
         log.write("WARN", "stream.again", code=failure.code, cause=failure.cause)
-        arrived.put(Retried())
+        arrived.put(RetryNotice())
         if line.wait(wait):
             return
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def _read_once(model: Model, prompt: Prompt, arrived: "_Arrivals", line: _Line) -> ChatError | None:
+def _read_once(
+    model: Model, prompt: Prompt, arrived: "_StreamQueue", line: _Line
+) -> ChatError | None:
     """One attempt: a failure that may be tried again, or None where all was said.
 
     The stop reason is held back until the stream is over: usage may follow it.
@@ -316,8 +315,7 @@ class _FaultError(Exception):
         self.said = said
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _ErrorSpec(Struct, frozen=True):
     """What a client is told of a failure; `again`: an attempt before the first delta may follow.
 
     `again` is for what turned the call away, or cut it off: nothing of it was an answer. Where an
@@ -330,64 +328,77 @@ class _Told:
     again: bool = False
 
 
-_BAD_CREDENTIALS = _Told("model_unavailable", _REFUSED, retryable=False)
+_BAD_CREDENTIALS = _ErrorSpec("model_unavailable", _REFUSED, retryable=False)
 
 # Bedrock's fault, without "Exception" and with a small first letter (outside a stream its names
 # begin with a capital, inside with none).
-_FAULTS: Mapping[str, _Told] = {
-    "throttling": _Told(
+_FAULTS: Mapping[str, _ErrorSpec] = {
+    "throttling": _ErrorSpec(
         "throttled", "The model is asked too often; try again in a moment.", True, again=True
     ),
-    "serviceQuotaExceeded": _Told("throttled", "A quota of this AWS account is used up.", False),
-    "accessDenied": _Told("model_unavailable", "This deployment may not use the model.", False),
-    "resourceNotFound": _Told("model_unavailable", "The model does not exist here.", False),
-    "modelNotReady": _Told("model_unavailable", "The model is being made ready.", True, again=True),
-    "serviceUnavailable": _Told(
+    "serviceQuotaExceeded": _ErrorSpec(
+        "throttled", "A quota of this AWS account is used up.", False
+    ),
+    "accessDenied": _ErrorSpec(
+        "model_unavailable", "This deployment may not use the model.", False
+    ),
+    "resourceNotFound": _ErrorSpec("model_unavailable", "The model does not exist here.", False),
+    "modelNotReady": _ErrorSpec(
+        "model_unavailable", "The model is being made ready.", True, again=True
+    ),
+    "serviceUnavailable": _ErrorSpec(
         "model_unavailable", "The model is not to be had right now.", True, again=True
     ),
-    "modelTimeout": _Told("model_error", "The model took too long.", True),
-    "modelStreamError": _Told("model_error", _CUT, True),
-    "modelError": _Told("model_error", "The model failed.", True),
-    "internalServer": _Told("model_error", "The model's service failed.", True, again=True),
+    "modelTimeout": _ErrorSpec("model_error", "The model took too long.", True),
+    "modelStreamError": _ErrorSpec("model_error", _CUT, True),
+    "modelError": _ErrorSpec("model_error", "The model failed.", True),
+    "internalServer": _ErrorSpec("model_error", "The model's service failed.", True, again=True),
     "expiredToken": _BAD_CREDENTIALS,
     "unrecognizedClient": _BAD_CREDENTIALS,
     "invalidSignature": _BAD_CREDENTIALS,
     "incompleteSignature": _BAD_CREDENTIALS,
     "missingAuthenticationToken": _BAD_CREDENTIALS,
 }
-_UNNAMED = _Told("model_error", "The model failed.", True)
+_UNNAMED = _ErrorSpec("model_error", "The model failed.", True)
 
 # ValidationException covers what the client, the operator or we have done; only its words tell.
-_VALIDATION: tuple[tuple[re.Pattern[str], _Told], ...] = (
+_VALIDATION: tuple[tuple[re.Pattern[str], _ErrorSpec], ...] = (
     (
         re.compile(
             r"(?i)too long|too many (input )?tokens|context (length|window)|exceeds? the max"
         ),
-        _Told("context_too_long", "The conversation is too long for the model; clear it.", False),
+        _ErrorSpec(
+            "context_too_long", "The conversation is too long for the model; clear it.", False
+        ),
     ),
     (
         re.compile(r"(?i)on-demand throughput"),
-        _Told("model_unavailable", "This model answers only through an inference profile.", False),
+        _ErrorSpec(
+            "model_unavailable", "This model answers only through an inference profile.", False
+        ),
     ),
     (
         re.compile(r"(?i)model identifier"),
-        _Told("model_unavailable", "The model does not exist here.", False),
+        _ErrorSpec("model_unavailable", "The model does not exist here.", False),
     ),
-    (re.compile(r""), _Told("model_error", "The model refused the request.", False)),
+    (re.compile(r""), _ErrorSpec("model_error", "The model refused the request.", False)),
 )
 
 # Everything that is not Bedrock's own word, most particular first.
-_BREAKS: tuple[tuple[type[Exception], _Told], ...] = (
-    (NoCredentialsError, _Told("model_unavailable", "This deployment has no credentials.", False)),
-    (ReadTimeoutError, _Told("model_error", _SILENT, True)),
-    (StreamTimeoutError, _Told("model_error", _SILENT, True)),
-    (BotoConnectionError, _Told("model_unavailable", _UNREACHABLE, True, again=True)),
+_BREAKS: tuple[tuple[type[Exception], _ErrorSpec], ...] = (
+    (
+        NoCredentialsError,
+        _ErrorSpec("model_unavailable", "This deployment has no credentials.", False),
+    ),
+    (ReadTimeoutError, _ErrorSpec("model_error", _SILENT, True)),
+    (StreamTimeoutError, _ErrorSpec("model_error", _SILENT, True)),
+    (BotoConnectionError, _ErrorSpec("model_unavailable", _UNREACHABLE, True, again=True)),
     # urllib3's, raw inside a stream
-    (HTTPError, _Told("model_error", _CUT, True, again=True)),
-    (ParserError, _Told("model_error", "The model's answer arrived damaged.", True)),
-    (ValueError, _Told("model_error", "The model's answer is not readable.", True)),
-    (BotoCoreError, _Told("internal", "The model could not be asked.", True)),
-    (Exception, _Told("internal", "The model could not be asked.", True)),
+    (HTTPError, _ErrorSpec("model_error", _CUT, True, again=True)),
+    (ParserError, _ErrorSpec("model_error", "The model's answer arrived damaged.", True)),
+    (ValueError, _ErrorSpec("model_error", "The model's answer is not readable.", True)),
+    (BotoCoreError, _ErrorSpec("internal", "The model could not be asked.", True)),
+    (Exception, _ErrorSpec("internal", "The model could not be asked.", True)),
 )
 
 
@@ -407,7 +418,7 @@ def _translate(error: Exception) -> tuple[ChatError, bool]:
     return failure, told.again
 
 
-def _fault(name: str, said: str) -> _Told:
+def _fault(name: str, said: str) -> _ErrorSpec:
     plain = _plain_name(name)
     if plain == "validation":
         return next(told for pattern, told in _VALIDATION if pattern.search(said))

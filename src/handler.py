@@ -9,7 +9,7 @@ Rules
 Serves API Gateway's proxy events, and the same events invoked asynchronously, alike.
 """
 
-import starting  # before all others
+import gc_startup  # before all others
 
 # isort: split
 
@@ -18,49 +18,39 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 import log
 import metrics
 import services
-from formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
-from frames import (
+from errors import ChatError
+from families.registry import Prompt
+from memory import Turn, estimate_tokens, messages, turn_tokens, used_tokens, window
+from relay import StreamOptions, TurnSession, relay
+from services import Services
+from store.connections import Connection, RedeliveredError
+from store.leases import LEASE_SECONDS, Claim, Listener
+from store.transcript import reasoning_in
+from wire.events import Done, Failed, PastTurn, Start
+from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
+from wire.requests import (
     Chat,
-    ChatError,
     Clear,
     Continue,
-    Done,
-    Failed,
     History,
     Part,
-    PastTurn,
     Ping,
     Resume,
-    Start,
     Stop,
     parse,
     request_id_in,
     valid_id,
 )
-from incoming import SUBPROTOCOL, Context, Incoming
-from leases import LEASE_SECONDS, Claim, Listener
-from memory import (
-    Connection,
-    RedeliveredError,
-    Turn,
-    guessed_tokens,
-    messages,
-    tokens_of_turn,
-    tokens_used,
-    window,
-)
-from model_families import Prompt
-from records import dataclass
-from relay import Channel, Course, relay
-from services import Services
-from transcript import reasoning_in
+from wire.websocket_event import SUBPROTOCOL, Context, WebSocketEvent
 from ws_sender import Sender
 
 SESSION_ID_BYTES = 24  # 192 bits: nobody guesses it
@@ -70,7 +60,7 @@ SESSION_ID_BYTES = 24  # 192 bits: nobody guesses it
 SAVING_SHARE = 0.6
 
 # Of Lambda's time, what a save leaves for the terminal frame.
-TELLING_SECONDS = 1.0
+TERMINAL_FRAME_SECONDS = 1.0
 
 ANONYMOUS = "anonymous"  # everybody, where nobody is asked who they are (AUTH=none)
 
@@ -81,8 +71,8 @@ CONTINUE = "Continue exactly where your last answer ended. Repeat nothing and ad
 Response = dict[str, Any]
 OK: Response = {"statusCode": 200}
 
-SERVICES = services.connect(os.environ)
-starting.done()
+SERVICES = services.build_services(os.environ)
+gc_startup.done()
 
 
 def lambda_handler(event: Any, context: Context) -> Response:
@@ -93,7 +83,7 @@ def lambda_handler(event: Any, context: Context) -> Response:
 def handle(app: Services, event: Any, context: Context) -> Response:
     """Routes one event by its type; one that is none of API Gateway's is logged and refused."""
     try:
-        incoming = Incoming.of(event, context)
+        incoming = WebSocketEvent.of(event, context)
         route = ROUTES[incoming.event_type]
     except (KeyError, TypeError, AttributeError) as error:
         log.write("ERROR", "event.not_understood", cause=type(error).__name__)
@@ -111,7 +101,7 @@ def handle(app: Services, event: Any, context: Context) -> Response:
 # -- $connect and $disconnect ----------------------------------------------------------------------
 
 
-def connect(app: Services, incoming: Incoming) -> Response:
+def connect(app: Services, incoming: WebSocketEvent) -> Response:
     """Settles what holds for the whole connection: session, format, and whose it is."""
     wire_format = incoming.query.get("format") or DEFAULT_FORMAT
     session_id = incoming.query.get("session_id") or secrets.token_urlsafe(SESSION_ID_BYTES)
@@ -125,13 +115,15 @@ def connect(app: Services, incoming: Incoming) -> Response:
         return _status(400, f"format must be one of {', '.join(FORMATS)}")
     if not valid_id(session_id):
         return _status(400, "session_id must be 1 to 128 letters, digits or . _ : = @ + -")
-    app.memory.connect(
+    app.connections.put(
         Connection(
             connection_id=incoming.connection_id,
             session_id=session_id,
             principal=principal,
             # Strangers share a name, but not an allowance. A digest: addresses are personal data.
-            payer=principal if principal != ANONYMOUS else f"ip#{log.digest(incoming.source_ip)}",
+            quota_subject=principal
+            if principal != ANONYMOUS
+            else f"ip#{log.digest(incoming.source_ip)}",
             format=wire_format,
         )
     )
@@ -141,41 +133,40 @@ def connect(app: Services, incoming: Incoming) -> Response:
 
 
 # Who connects, by the one word that counts under each AUTH; "" is nobody.
-PRINCIPALS: Mapping[str, Callable[[Incoming], str]] = {
+PRINCIPALS: Mapping[str, Callable[[WebSocketEvent], str]] = {
     "iam": lambda incoming: incoming.user_arn,
-    "jwt": lambda incoming: incoming.authorized,
+    "jwt": lambda incoming: incoming.authorizer_principal,
     "none": lambda _: ANONYMOUS,
 }
 
 
-def disconnect(app: Services, incoming: Incoming) -> Response:
+def disconnect(app: Services, incoming: WebSocketEvent) -> Response:
     """Has the connection forgotten, soon: what it sent may come after this."""
-    app.memory.disconnect(incoming.connection_id)
+    app.connections.expire(incoming.connection_id)
     return OK
 
 
 # -- messages --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class RequestContext(Struct, frozen=True):
     """One client's message on its way: where it came from, and where its frames go."""
 
-    incoming: Incoming
+    incoming: WebSocketEvent
     connection: Connection
     session_id: str
     request_id: str
     reply: Sender
 
 
-def message(app: Services, incoming: Incoming) -> Response:
+def message(app: Services, incoming: WebSocketEvent) -> Response:
     """Reads one frame and lets its action answer; whatever fails is told once, in one frame."""
     # API Gateway's id of the event stands in where the client gives none.
     request_id = request_id_in(incoming.body) or incoming.event_id
     log.about(**incoming.ids, request_id=request_id)
     reply = _reply(app, incoming, request_id, DEFAULT_FORMAT)  # until the connection's is known
     try:
-        connection = app.memory.connection(incoming.connection_id)
+        connection = app.connections.get(incoming.connection_id)
         reply = _reply(app, incoming, request_id, connection.format)
         if incoming.body == SEED_PING and connection.format == "seed":
             reply.post(SEED_PONG)
@@ -183,7 +174,7 @@ def message(app: Services, incoming: Incoming) -> Response:
         request = parse(incoming.body)
         session_id = request.session_id or connection.session_id
         log.about(**incoming.ids, request_id=request_id, session=log.digest(session_id))
-        asked = Asked(incoming, connection, session_id, request_id, reply)
+        asked = RequestContext(incoming, connection, session_id, request_id, reply)
         ACTIONS[type(request)](app, asked, request)
     except RedeliveredError:
         log.write("INFO", "event.redelivered")
@@ -192,12 +183,12 @@ def message(app: Services, incoming: Incoming) -> Response:
     return OK
 
 
-def chat(app: Services, asked: Asked, request: Chat) -> None:
+def chat(app: Services, asked: RequestContext, request: Chat) -> None:
     """Asks the model."""
     _turn(app, asked, request.body)
 
 
-def part(app: Services, asked: Asked, request: Part) -> None:
+def part(app: Services, asked: RequestContext, request: Part) -> None:
     """Asks the model, once the question is whole."""
     principal = asked.connection.principal
     question = app.uploads.add(asked.session_id, principal, asked.incoming.event_id, request)
@@ -207,22 +198,24 @@ def part(app: Services, asked: Asked, request: Part) -> None:
         _turn(app, asked, question)
 
 
-def go_on(app: Services, asked: Asked, request: Continue) -> None:
+def continue_answer(app: Services, asked: RequestContext, request: Continue) -> None:
     """Asks the model for the rest of its last answer."""
     del request
-    _turn(app, asked, CONTINUE, goes_on=True)
+    _turn(app, asked, CONTINUE, is_continuation=True)
 
 
-def _turn(app: Services, asked: Asked, question: str, *, goes_on: bool = False) -> None:
+def _turn(
+    app: Services, asked: RequestContext, question: str, *, is_continuation: bool = False
+) -> None:
     """One turn: claim, history, stream and relay, save, and the terminal frame."""
     settings = app.settings
     if len(question.encode()) > settings.max_input_bytes:
         raise ChatError("too_large", f"A message may have {settings.max_input_bytes} bytes.")
 
-    with app.leases.take(_claim(app, asked, question)) as lease:
-        recent = app.memory.recent(asked.session_id, settings.history_turns)
+    with app.leases.acquire(_claim(app, asked, question)) as lease:
+        recent = app.conversations.recent(asked.session_id, settings.history_turns)
         past = window(recent.newest_first, settings.history_tokens)
-        if goes_on and not (past and past[-1].broke_off):
+        if is_continuation and not (past and past[-1].is_incomplete):
             raise ChatError("invalid_request", "There is no answer to continue.")
         if _until(app, asked.incoming) <= time.monotonic():
             raise ChatError("deadline", "There is no time left to answer.")
@@ -235,37 +228,37 @@ def _turn(app: Services, asked: Asked, question: str, *, goes_on: bool = False) 
             stop_sequences=settings.stop_sequences,
             cache=settings.prompt_cache,
         )
-        course = Course(
+        course = StreamOptions(
             until=_until(app, asked.incoming),
             show_reasoning=settings.show_reasoning,
-            cancel_when_gone=settings.on_disconnect == "cancel",
+            cancel_on_disconnect=settings.on_disconnect == "cancel",
         )
-        channel = Channel(asked.reply, app.leases, lease, asked.incoming.began_at)
+        channel = TurnSession(asked.reply, app.leases, lease, asked.incoming.began_at)
         start = Start(asked.session_id, settings.model_name)
         answer = relay(app.model, prompt, start, channel, course)
-        if not answer.turned_away:
-            lease.used = tokens_used(answer.usage, prompt, answer.reasoning + answer.text)
-        asked.reply.settle()
+        if not answer.was_rejected:
+            lease.used = used_tokens(answer.usage, prompt, answer.reasoning + answer.text)
+        asked.reply.assign_sequence()
         turn = Turn(
             number=recent.next_number,
             request_id=asked.request_id,
             user=question,
             assistant=answer.text,
             state=answer.state,
-            tokens=tokens_of_turn(answer.usage, past, question, answer.text),
+            tokens=turn_tokens(answer.usage, past, question, answer.text),
             created_at=int(time.time()),
             stop_reason=answer.stop_reason,
-            reasoning=reasoning_in(asked.reply.told),
+            reasoning=reasoning_in(asked.reply.sent),
         )
         try:
-            channel.save(turn, answer.end, asked.incoming.ends_at - TELLING_SECONDS)
+            channel.save(turn, answer.end, asked.incoming.ends_at - TERMINAL_FRAME_SECONDS)
         except ChatError as error:  # what was written down so far becomes an unfinished turn
             answer, turn = replace(answer, end=Failed(error)), replace(turn, state="unfinished")
     asked.reply.send([answer.end])
     metrics.turned(settings.model_name, turn, answer, asked.reply)
 
 
-def stop(app: Services, asked: Asked, request: Stop) -> None:
+def stop(app: Services, asked: RequestContext, request: Stop) -> None:
     """Asks a running answer to end; its own terminal frame tells that it did."""
     _once(app, asked)
     app.sessions.stop(
@@ -277,7 +270,7 @@ def stop(app: Services, asked: Asked, request: Stop) -> None:
     )
 
 
-def resume(app: Services, asked: Asked, request: Resume) -> None:
+def resume(app: Services, asked: RequestContext, request: Resume) -> None:
     """Tells a request's frames from `from_seq` on: where it runs, its Lambda does, and goes on.
 
     A failure that may pass is no end of that request, which may be running well: like a stop's, it
@@ -295,19 +288,21 @@ def resume(app: Services, asked: Asked, request: Resume) -> None:
     )
     until = min(_until(app, asked.incoming), time.monotonic() + 2 * LEASE_SECONDS)
     try:
-        if app.sessions.rejoin(asked.session_id, connection.principal, wanted, listener, until):
+        if app.sessions.attach_listener(
+            asked.session_id, connection.principal, wanted, listener, until
+        ):
             return
-        reply.told = list(app.sessions.answered(asked.session_id, wanted))
+        reply.sent = list(app.sessions.replay(asked.session_id, wanted))
     except ChatError as error:
         if error.retryable:
             raise
         _fail(app, asked.incoming, reply, error)
         return
-    reply.listen(connection.connection_id, FORMATS[connection.format](wanted), request.from_seq)
+    reply.attach(connection.connection_id, FORMATS[connection.format](wanted), request.from_seq)
     reply.send([])
 
 
-def history(app: Services, asked: Asked, request: History) -> None:
+def history(app: Services, asked: RequestContext, request: History) -> None:
     """Tells the session's newest turns, oldest first."""
     _once(app, asked)
     principal = asked.connection.principal
@@ -315,29 +310,29 @@ def history(app: Services, asked: Asked, request: History) -> None:
     asked.reply.send([tuple(_told(turn) for turn in turns), Done(running=running)])
 
 
-def clear(app: Services, asked: Asked, request: Clear) -> None:
+def clear(app: Services, asked: RequestContext, request: Clear) -> None:
     """Forgets the session's turns. The lease keeps a running answer from being saved behind it."""
     del request
-    with app.leases.take(_claim(app, asked)) as lease:
-        count = app.sessions.forget(lease)
+    with app.leases.acquire(_claim(app, asked)) as lease:
+        count = app.sessions.clear(lease)
     asked.reply.send([Done(cleared=count)])
 
 
-def ping(app: Services, asked: Asked, request: Ping) -> None:
+def ping(app: Services, asked: RequestContext, request: Ping) -> None:
     """Answers where the API has no `ping` route of its own."""
     del app, request
     asked.reply.post(PONG)
 
 
-ROUTES: Mapping[str, Callable[[Services, Incoming], Response]] = {
+ROUTES: Mapping[str, Callable[[Services, WebSocketEvent], Response]] = {
     "CONNECT": connect,
     "MESSAGE": message,
     "DISCONNECT": disconnect,
 }
-ACTIONS: Mapping[type, Callable[[Services, Asked, Any], None]] = {
+ACTIONS: Mapping[type, Callable[[Services, RequestContext, Any], None]] = {
     Chat: chat,
     Part: part,
-    Continue: go_on,
+    Continue: continue_answer,
     Stop: stop,
     Resume: resume,
     History: history,
@@ -349,36 +344,36 @@ ACTIONS: Mapping[type, Callable[[Services, Asked, Any], None]] = {
 # -- small things ----------------------------------------------------------------------------------
 
 
-def _reply(app: Services, incoming: Incoming, request_id: str, wire_format: str) -> Sender:
-    poster = app.connections_at(app.settings.callback_url or incoming.endpoint)
+def _reply(app: Services, incoming: WebSocketEvent, request_id: str, wire_format: str) -> Sender:
+    poster = app.poster_for(app.settings.callback_url or incoming.endpoint)
     encoder = FORMATS[wire_format](request_id)
-    posting_until = incoming.ends_at - SAVING_SHARE * app.settings.deadline_seconds
-    last = max(posting_until, incoming.ends_at - TELLING_SECONDS)
-    return Sender(poster, incoming.connection_id, encoder, posting_until, last)
+    posting_deadline = incoming.ends_at - SAVING_SHARE * app.settings.deadline_seconds
+    last = max(posting_deadline, incoming.ends_at - TERMINAL_FRAME_SECONDS)
+    return Sender(poster, incoming.connection_id, encoder, posting_deadline, last)
 
 
-def _claim(app: Services, asked: Asked, question: str = "") -> Claim:
+def _claim(app: Services, asked: RequestContext, question: str = "") -> Claim:
     settings = app.settings
     most = settings.history_tokens + settings.max_output_tokens
     return Claim(
         session_id=asked.session_id,
         principal=asked.connection.principal,
-        payer=asked.connection.payer,
+        quota_subject=asked.connection.quota_subject,
         request_id=asked.request_id,
         event_id=asked.incoming.event_id,
-        asked_at=asked.incoming.sent_at,
+        requested_at=asked.incoming.sent_at,
         question=question,
-        tokens=guessed_tokens(settings.system_prompt) + guessed_tokens(question) + most,
+        tokens=estimate_tokens(settings.system_prompt) + estimate_tokens(question) + most,
     )
 
 
-def _once(app: Services, asked: Asked) -> None:
+def _once(app: Services, asked: RequestContext) -> None:
     """Lets an event pass that no claim covers, the first time."""
-    if not app.memory.first_delivery(asked.incoming.event_id):
+    if not app.connections.is_first_delivery(asked.incoming.event_id):
         raise RedeliveredError
 
 
-def _until(app: Services, incoming: Incoming) -> float:
+def _until(app: Services, incoming: WebSocketEvent) -> float:
     """When a stream has to end, to be saved and told before Lambda stops the invocation."""
     return incoming.ends_at - app.settings.deadline_seconds
 
@@ -394,11 +389,11 @@ def _told(turn: Turn) -> PastTurn:
     )
 
 
-def _fail(app: Services, incoming: Incoming, reply: Sender, error: ChatError) -> None:
+def _fail(app: Services, incoming: WebSocketEvent, reply: Sender, error: ChatError) -> None:
     """Tells the client, unless this event's end was told already, here or in another delivery."""
     told = reply.ended
     with suppress(ChatError):  # a client is rather told twice than never
-        told = told or not app.memory.first_delivery(f"{incoming.event_id}#failed")
+        told = told or not app.connections.is_first_delivery(f"{incoming.event_id}#failed")
     if not told:
         reply.send([Failed(error)])
     metrics.failed("request.failed", app.settings.model_name, error)

@@ -16,12 +16,14 @@ import os
 import time
 from typing import Any
 
+from msgspec import Struct
+
 import log
-from frames import ChatError, Failed
+from errors import ChatError
+from families.registry import ReasoningDelta, TextDelta
 from memory import Turn
-from model_families import ReasoningDelta, TextDelta
-from records import dataclass
 from relay import Answer
+from wire.events import Failed
 from ws_sender import Sender
 
 Dimensions = tuple[str, ...]
@@ -31,8 +33,7 @@ BY_END: Dimensions = ("Model", "StopReason")
 BY_CODE: Dimensions = ("Model", "Code")
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """One row: a field of the line, and each set of dimensions that it is counted by."""
 
     name: str
@@ -77,7 +78,7 @@ METRICS = (
 def turned(model: str, turn: Turn, answer: Answer, reply: Sender) -> None:
     """Tells of a question that the model was asked, however that ended."""
     failure = answer.end.error if isinstance(answer.end, Failed) else None
-    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in reply.told)
+    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in reply.sent)
     _write(
         "INFO" if failure is None else _level(failure, "WARN"),
         "turn",

@@ -11,18 +11,27 @@ Does not know what was asked before, or how a turn is saved.
 
 import time
 from collections.abc import Mapping
-from dataclasses import field
+
+from msgspec import Struct, field
 
 import bedrock_stream
 import log
-import transcript
-from bedrock_stream import Arrival, Retried
-from formats import FORMATS
-from frames import ChatError, Done, Failed, Start
-from leases import LOOK_SECONDS, RENEW_SECONDS, Kept, Lease, Leases, Listener, News
+from bedrock_stream import RetryNotice, StreamItem
+from errors import ChatError
+from families.registry import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 from memory import Turn
-from model_families import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
-from records import dataclass
+from store import transcript
+from store.leases import (
+    POLL_SECONDS,
+    RENEW_SECONDS,
+    Lease,
+    Leases,
+    LeaseStatus,
+    Listener,
+    StoredTranscript,
+)
+from wire.events import Done, Failed, Start
+from wire.formats import FORMATS
 from ws_sender import Sender
 
 # How a turn is marked by what ended it; every other reason is the model's own.
@@ -34,11 +43,10 @@ STATES: Mapping[str, str] = {
 
 
 # How many listeners may come between an answer's end and its save; more than one is no accident.
-MAX_NEWCOMERS = 5
+MAX_LATE_LISTENERS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What came of a call to the model. `end` is the frame that says so.
 
     `reasoning` is what the model thought, shown or not. `latency_ms` has `total` and, where
@@ -57,7 +65,7 @@ class Answer:
     retries: int
 
     @property
-    def turned_away(self) -> bool:
+    def was_rejected(self) -> bool:
         """Whether the call failed before anything came of it: nothing was paid for."""
         said = self.text or self.reasoning or self.usage != Usage()
         return self.state == "error" and not said
@@ -68,8 +76,7 @@ class Answer:
         return (isinstance(self.end, Done) and self.end.stop_reason) or ""
 
 
-@dataclass(slots=True)
-class Channel:
+class TurnSession(Struct):
     """Where an answer is told, and the session that it is told in.
 
     `began_at` (of `time.monotonic`) is when the event arrived, `heard` the last listener's event.
@@ -80,7 +87,7 @@ class Channel:
     lease: Lease
     began_at: float
     heard: str = ""
-    _look_at: float = field(default_factory=lambda: time.monotonic() + LOOK_SECONDS)
+    _look_at: float = field(default_factory=lambda: time.monotonic() + POLL_SECONDS)
     _renew_at: float = field(default_factory=lambda: time.monotonic() + RENEW_SECONDS)
 
     def stopped(self, said: list[str]) -> bool:
@@ -92,13 +99,13 @@ class Channel:
         now = time.monotonic()
         if now < self._look_at:
             return False
-        self._look_at = now + LOOK_SECONDS
+        self._look_at = now + POLL_SECONDS
         try:
-            news = self._renew(said) if now >= self._renew_at else self.leases.look(self.lease)
+            news = self._renew(said) if now >= self._renew_at else self.leases.poll(self.lease)
             if news.listener and news.listener.event_id != self.heard:
                 # Whoever asked waits to hear that somebody is here.
                 self._renew(said, news.listener.event_id)
-                self.turn_to(news.listener)
+                self.switch_listener(news.listener)
         except ChatError as error:  # an answer does not break off for a look that failed
             log.write("WARN", "session.not_seen", code=error.code, cause=error.cause)
             return False
@@ -106,11 +113,11 @@ class Channel:
             raise ChatError("internal", "The answer cannot be saved.", cause="lease lost")
         return news.stop
 
-    def turn_to(self, listener: Listener) -> None:
+    def switch_listener(self, listener: Listener) -> None:
         """Goes on telling it at another connection, from the next `send` on."""
         self.heard = listener.event_id
         encoder = FORMATS[listener.format](self.lease.request_id)
-        self.reply.listen(listener.connection_id, encoder, listener.from_seq)
+        self.reply.attach(listener.connection_id, encoder, listener.from_seq)
 
     def save(self, turn: Turn, end: Done | Failed, until: float) -> None:
         """Saves the turn, with what was told and what is told next. No newcomer is passed over.
@@ -118,21 +125,21 @@ class Channel:
         Whoever comes quicker than turns are saved is, in the end: `resume` has it all from then on.
         """
         kept = self.told(end)
-        for _ in range(MAX_NEWCOMERS):
-            newcomer = self.leases.save(self.lease, turn, kept, self.heard, until)
-            if newcomer is None:
+        for _ in range(MAX_LATE_LISTENERS):
+            late_listener = self.leases.save(self.lease, turn, kept, self.heard, until)
+            if late_listener is None:
                 return
-            self.turn_to(newcomer)
+            self.switch_listener(late_listener)
         self.leases.save(self.lease, turn, kept, None, until)
 
-    def told(self, *end: Done | Failed) -> Kept:
+    def told(self, *end: Done | Failed) -> StoredTranscript:
         """What was told so far, and what is told next, as it is kept."""
-        return transcript.written([*self.reply.told, *end])
+        return transcript.dump([*self.reply.sent, *end])
 
-    def _renew(self, said: list[str], heard: str = "") -> News:
+    def _renew(self, said: list[str], heard: str = "") -> LeaseStatus:
         self._renew_at = time.monotonic() + RENEW_SECONDS
-        self.reply.settle()  # what is written down has its place, also where nobody listens
-        reasoning = transcript.reasoning_in(self.reply.told)
+        self.reply.assign_sequence()  # what is written down has its place, also where nobody listens
+        reasoning = transcript.reasoning_in(self.reply.sent)
         return self.leases.renew(
             self.lease, heard or self.heard, "".join(said), reasoning, self.told()
         )
@@ -142,17 +149,15 @@ class Channel:
         return round((time.monotonic() - self.began_at) * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class StreamOptions(Struct, frozen=True):
     """How an answer is to go: until when (of `time.monotonic`), and what is shown and when not."""
 
     until: float
     show_reasoning: bool
-    cancel_when_gone: bool
+    cancel_on_disconnect: bool
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Accumulator(Struct):
     """What the model has said so far. `called_ms` is when it was asked."""
 
     called_ms: int
@@ -164,7 +169,7 @@ class _Heard:
     deltas: int = 0
     retries: int = 0
 
-    def take(self, event: Arrival, ms: int) -> None:
+    def take(self, event: StreamItem, ms: int) -> None:
         match event:
             case TextDelta():
                 self.text.append(event.text)
@@ -176,21 +181,25 @@ class _Heard:
                 self.usage = self.usage.updated(event)
             case Stopped():
                 self.stop_reason = event.reason
-            case Retried():
+            case RetryNotice():
                 self.retries += 1
 
 
 def relay(
-    model: bedrock_stream.Model, prompt: Prompt, start: Start, channel: Channel, course: Course
+    model: bedrock_stream.Model,
+    prompt: Prompt,
+    start: Start,
+    channel: TurnSession,
+    course: StreamOptions,
 ) -> Answer:
     """Streams the model's answer while it arrives.
 
     `start` is posted while Bedrock is already being called.
     """
     shown = (TextDelta, ReasoningDelta) if course.show_reasoning else (TextDelta,)
-    reply, heard, failure = channel.reply, _Heard(channel.ms()), None
+    reply, heard, failure = channel.reply, _Accumulator(channel.ms()), None
     try:
-        with bedrock_stream.answering(model, prompt, course.until, LOOK_SECONDS) as batches:
+        with bedrock_stream.answering(model, prompt, course.until, POLL_SECONDS) as batches:
             reply.send([start])
             for batch in batches:
                 for event in batch:
@@ -210,14 +219,14 @@ def relay(
     return _answer(heard, failure, channel.ms(), start.model)
 
 
-def _broken_off(channel: Channel, heard: _Heard, course: Course) -> str:
+def _broken_off(channel: TurnSession, heard: _Accumulator, course: StreamOptions) -> str:
     """Why the answer is to end here, if it is."""
     if channel.stopped(heard.text):
         return "stopped"
-    return "disconnected" if channel.reply.gone and course.cancel_when_gone else ""
+    return "disconnected" if channel.reply.gone and course.cancel_on_disconnect else ""
 
 
-def _answer(heard: _Heard, failure: ChatError | None, total_ms: int, model: str) -> Answer:
+def _answer(heard: _Accumulator, failure: ChatError | None, total_ms: int, model: str) -> Answer:
     first = heard.first_token_ms
     latency = {**({} if first is None else {"first_token": first}), "total": total_ms}
     return Answer(

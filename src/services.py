@@ -6,34 +6,36 @@ Made once, at init, where Lambda gives CPU for free and the first person does no
 import functools
 from collections.abc import Callable, Mapping
 
+from msgspec import Struct
+
 import bedrock_stream
 import clients
 import posting
-import table
-from budget import Budget
-from leases import Leases
-from memory import Memory
-from model_families import family_of
-from records import dataclass
-from sessions import Sessions
+from families.registry import family_of
 from settings import Settings, load
-from uploads import Uploads
+from store import table
+from store.budget import Budget
+from store.connections import Connections
+from store.conversations import Conversations
+from store.leases import Leases
+from store.sessions import Sessions
+from store.uploads import Uploads
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """`connections_at` gives what posts to an `@connections` endpoint, made once for each URL."""
+class Services(Struct, frozen=True):
+    """`poster_for` gives what posts to an `@connections` endpoint, made once for each URL."""
 
     settings: Settings
     model: bedrock_stream.Model
-    memory: Memory
+    connections: Connections
+    conversations: Conversations
     leases: Leases
     sessions: Sessions
     uploads: Uploads
-    connections_at: Callable[[str], posting.Poster]
+    poster_for: Callable[[str], posting.Poster]
 
 
-def connect(environment: Mapping[str, str]) -> Services:
+def build_services(environment: Mapping[str, str]) -> Services:
     """Reads the settings and makes the clients.
 
     Raises:
@@ -49,7 +51,7 @@ def connect(environment: Mapping[str, str]) -> Services:
     dynamodb = session.client("dynamodb", config=table.client_config())
 
     @functools.cache
-    def connections_at(url: str) -> posting.Poster:
+    def poster_for(url: str) -> posting.Poster:
         return posting.Poster(
             session.client(
                 "apigatewaymanagementapi", endpoint_url=url, config=posting.client_config()
@@ -57,20 +59,21 @@ def connect(environment: Mapping[str, str]) -> Services:
         )
 
     if settings.callback_url:
-        connections_at(settings.callback_url)
+        poster_for(settings.callback_url)
     kept = table.Table(dynamodb, settings.table_name)
-    memory = Memory(kept, settings.session_days)
-    leases = Leases(kept, memory, Budget(settings.requests_per_day, settings.tokens_per_day))
+    conversations = Conversations(kept, settings.session_days)
+    leases = Leases(kept, conversations, Budget(settings.requests_per_day, settings.tokens_per_day))
     return Services(
         settings=settings,
         model=bedrock_stream.Model(
             bedrock, settings.model_id, family, options(settings), settings.retry_seconds
         ),
-        memory=memory,
+        connections=Connections(kept),
+        conversations=conversations,
         leases=leases,
-        sessions=Sessions(kept, memory, leases),
+        sessions=Sessions(kept, conversations, leases),
         uploads=Uploads(kept, settings.max_input_bytes),
-        connections_at=connections_at,
+        poster_for=poster_for,
     )
 
 

@@ -1,4 +1,4 @@
-"""The environment, read once into one frozen dataclass; and every limit that is not a setting.
+"""The environment, read once into one frozen value; and every limit that is not a setting.
 
 Rules
 - A setting is a field of `Settings`: its environment variable, bounds and meaning stand beside it.
@@ -8,12 +8,14 @@ Rules
 Knows nothing about models: whether `MODEL_ID` is one that we speak is `model_families`' to say.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import MISSING, field, fields
-from typing import Any
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
-from records import dataclass
+import msgspec
+from msgspec import Meta, Struct, ValidationError
+
+from validation import explain
 
 # API Gateway quotas, "WebSocket API": frame size 32 KB (it binds what is posted to a connection
 # too), message payload 128 KB, connection duration 2 hours.
@@ -32,150 +34,150 @@ DEFAULT_MODEL_ID = "global.anthropic.claude-sonnet-4-6"
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant."
 
 
+Texts = Annotated[
+    tuple[Annotated[str, Meta(min_length=1)], ...],
+    Meta(extra={"expected": 'a JSON list of texts, such as ["END"]'}),
+]
+
+
 class SettingsError(Exception):
     """A setting is missing or unusable. The message names the environment variable."""
 
 
-def _setting(env: str, meaning: str, default: Any = MISSING, **bounds: Any) -> Any:
-    return field(default=default, metadata={"env": env, "meaning": meaning, **bounds})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     """What a deployment may choose. Fields with no default must be set."""
 
-    table_name: str = _setting("TABLE_NAME", "the DynamoDB table that holds the conversations")
-    model_id: str = _setting(
-        "MODEL_ID",
-        "a Bedrock model id, inference profile id, or the ARN of either",
-        DEFAULT_MODEL_ID,
-    )
-    model_family: str = _setting(
-        "MODEL_FAMILY",
-        "the family whose native shape to speak, where the model id does not tell",
-        "",
-    )
-    auth: str = _setting(
-        "AUTH",
-        "who may connect: whom IAM lets in, whom the authorizer lets in by a JWT, or anybody",
-        "iam",
-        choices=("iam", "jwt", "none"),
-    )
-    allowed_origins: tuple[str, ...] = _setting(
-        "ALLOWED_ORIGINS",
-        "web origins from which browsers may connect, as a JSON list; all when empty",
-        (),
-    )
-    requests_per_day: int = _setting(
-        "REQUESTS_PER_DAY", "questions a person may ask in a UTC day; 0: any number", 0, least=0
-    )
-    tokens_per_day: int = _setting(
-        "TOKENS_PER_DAY",
-        "tokens, in and out, that a person may use in a UTC day; 0: any number",
-        0,
-        least=0,
-    )
-    callback_url: str = _setting(
-        "CALLBACK_URL",
-        "where to post to connections; derived from each event's domain and stage when empty",
-        "",
-    )
-    system_prompt: str = _setting(
-        "SYSTEM_PROMPT", "what the model is told before the conversation", DEFAULT_SYSTEM_PROMPT
-    )
-    max_output_tokens: int = _setting(
-        "MAX_OUTPUT_TOKENS", "the longest answer, in tokens", 4096, least=1, most=64_000
-    )
-    temperature: float | None = _setting(
-        "TEMPERATURE",
-        "sampling temperature; the model's own default when empty",
-        None,
-        least=0.0,
-        most=1.0,
-    )
-    top_p: float | None = _setting(
-        "TOP_P", "nucleus sampling; the model's own default when empty", None, least=0.0, most=1.0
-    )
-    stop_sequences: tuple[str, ...] = _setting(
-        "STOP_SEQUENCES", "texts that end an answer, as a JSON list; not every family has them", ()
-    )
-    max_input_bytes: int = _setting(
-        "MAX_INPUT_BYTES",
-        "the longest question, in UTF-8 bytes",
-        MAX_MESSAGE_BYTES,
-        least=1,
-        most=MAX_MESSAGE_BYTES,
-    )
-    history_tokens: int = _setting(
-        "HISTORY_TOKENS",
-        "how much of the conversation the model sees again, in tokens",
-        16_000,
-        least=0,
-        most=1_000_000,
-    )
-    history_turns: int = _setting(
-        "HISTORY_TURNS", "the same, in turns: whichever is reached first", 50, least=1, most=200
-    )
-    session_days: int = _setting(
-        "SESSION_DAYS", "days after which a turn is forgotten", 30, least=1, most=3650
-    )
-    on_disconnect: str = _setting(
-        "ON_DISCONNECT",
-        "when the client is gone: finish the answer and save it, or cancel it",
-        "finish",
-        choices=("finish", "cancel"),
-    )
-    show_reasoning: bool = _setting(
-        "SHOW_REASONING", "send the model's reasoning to the client", default=False
-    )
-    prompt_cache: bool = _setting(
-        "PROMPT_CACHE",
-        "put cache points behind the system prompt and the history, for Claude",
-        default=False,
-    )
-    guardrail_id: str = _setting("GUARDRAIL_ID", "a Bedrock guardrail's id or ARN", "")
-    guardrail_version: str = _setting(
-        "GUARDRAIL_VERSION", "which version of the guardrail: a number, or DRAFT", "DRAFT"
-    )
+    table_name: Annotated[str, Meta(description="the DynamoDB table that holds the conversations")]
+    model_id: Annotated[
+        str, Meta(description="a Bedrock model id, inference profile id, or the ARN of either")
+    ] = DEFAULT_MODEL_ID
+    model_family: Annotated[
+        str,
+        Meta(
+            description="the family whose native shape to speak, where the model id does not tell"
+        ),
+    ] = ""
+    auth: Annotated[
+        Literal["iam", "jwt", "none"],
+        Meta(description="how clients authenticate: by IAM (SigV4), by a JWT, or not at all"),
+    ] = "iam"
+    allowed_origins: Annotated[
+        Texts,
+        Meta(
+            description="web origins from which browsers may connect, as a JSON list; all when empty"
+        ),
+    ] = ()
+    requests_per_day: Annotated[
+        int, Meta(ge=0, description="questions a person may ask in a UTC day; 0: any number")
+    ] = 0
+    tokens_per_day: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="tokens, in and out, that a person may use in a UTC day; 0: any number",
+        ),
+    ] = 0
+    callback_url: Annotated[
+        str,
+        Meta(
+            description="where to post to connections; derived from each event's domain and stage when empty"
+        ),
+    ] = ""
+    system_prompt: Annotated[
+        str, Meta(description="the system prompt, sent before the conversation")
+    ] = DEFAULT_SYSTEM_PROMPT
+    max_output_tokens: Annotated[
+        int, Meta(ge=1, le=64_000, description="the longest answer, in tokens")
+    ] = 4096
+    temperature: Annotated[
+        Annotated[float, Meta(ge=0.0, le=1.0)] | None,
+        Meta(description="sampling temperature; the model's own default when empty"),
+    ] = None
+    top_p: Annotated[
+        Annotated[float, Meta(ge=0.0, le=1.0)] | None,
+        Meta(description="nucleus sampling; the model's own default when empty"),
+    ] = None
+    stop_sequences: Annotated[
+        Texts,
+        Meta(description="texts that end an answer, as a JSON list; not every family has them"),
+    ] = ()
+    max_input_bytes: Annotated[
+        int, Meta(ge=1, le=MAX_MESSAGE_BYTES, description="the longest question, in UTF-8 bytes")
+    ] = MAX_MESSAGE_BYTES
+    history_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="how much of the conversation is sent to the model again, in tokens",
+        ),
+    ] = 16_000
+    history_turns: Annotated[
+        int, Meta(ge=1, le=200, description="the same, in turns: whichever is reached first")
+    ] = 50
+    session_days: Annotated[
+        int, Meta(ge=1, le=3650, description="days after which a turn is deleted")
+    ] = 30
+    on_disconnect: Annotated[
+        Literal["finish", "cancel"],
+        Meta(
+            description="when the client has disconnected: finish the answer and save it, or cancel it"
+        ),
+    ] = "finish"
+    show_reasoning: Annotated[
+        bool, Meta(description="send the model's reasoning to the client")
+    ] = False
+    prompt_cache: Annotated[
+        bool,
+        Meta(description="put cache points behind the system prompt and the history, for Claude"),
+    ] = False
+    guardrail_id: Annotated[str, Meta(description="the id or ARN of a Bedrock guardrail")] = ""
+    guardrail_version: Annotated[
+        str, Meta(description="which version of the guardrail: a number, or DRAFT")
+    ] = "DRAFT"
     # Values of the next two: botocore's model of InvokeModelWithResponseStream.
-    service_tier: str = _setting(
-        "SERVICE_TIER",
-        "Bedrock's service tier; its own default when empty",
-        "",
-        choices=("priority", "default", "flex", "reserved"),
-    )
-    performance_latency: str = _setting(
-        "PERFORMANCE_LATENCY",
-        "Bedrock's latency setting; its own default when empty",
-        "",
-        choices=("standard", "optimized"),
-    )
-    retry_seconds: float = _setting(
-        "RETRY_SECONDS",
-        "how long a call that Bedrock turned away may be tried again, before the first delta",
-        15.0,
-        least=0.0,
-        most=300.0,
-    )
-    stall_seconds: float = _setting(
-        "STALL_SECONDS",
-        "how long Bedrock may be silent, before its first chunk and between two",
-        60.0,
-        least=0.1,
-        most=900.0,
-    )
-    deadline_seconds: float = _setting(
-        "DEADLINE_SECONDS",
-        "how long before Lambda's timeout a stream is ended, to be saved and told",
-        10.0,
-        least=0.1,
-        most=300.0,
-    )
+    service_tier: Annotated[
+        Literal["", "priority", "default", "flex", "reserved"],
+        Meta(description="Bedrock's service tier; its own default when empty"),
+    ] = ""
+    performance_latency: Annotated[
+        Literal["", "standard", "optimized"],
+        Meta(description="Bedrock's latency setting; its own default when empty"),
+    ] = ""
+    retry_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=300.0,
+            description="how long a call that Bedrock rejected is retried, before the first delta, in seconds",
+        ),
+    ] = 15.0
+    stall_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=900.0,
+            description="how long Bedrock may send nothing, before its first chunk and between two, in seconds",
+        ),
+    ] = 60.0
+    deadline_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=300.0,
+            description="how long before Lambda's timeout a stream is ended, to save it and to send its end, in seconds",
+        ),
+    ] = 10.0
 
     @property
     def model_name(self) -> str:
         """The model as clients are told it: an ARN's last part, for an ARN names the account."""
         return self.model_id.rpartition("/")[2]
+
+
+_LISTS = frozenset({"ALLOWED_ORIGINS", "STOP_SEQUENCES"})  # written as JSON
+_BOOLEANS = frozenset({"PROMPT_CACHE", "SHOW_REASONING"})
+_SWITCHES = {"on": "true", "off": "false"}  # accepted beside true, false, 1 and 0
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -184,51 +186,24 @@ def load(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a variable is missing, is not of its type, or is out of its bounds.
     """
-    values: dict[str, Any] = {}
-    for f in fields(Settings):
-        text = environment.get(f.metadata["env"], "").strip()
-        if text:
-            values[f.name] = _read(text, f.type, f.metadata)
-        elif f.default is MISSING:
-            raise SettingsError(f"{f.metadata['env']} is not set: {f.metadata['meaning']}")
-    return Settings(**values)
-
-
-def _boolean(text: str) -> bool:
-    return {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}[
-        text.lower()
-    ]
-
-
-def _texts(text: str) -> tuple[str, ...]:
-    texts = json.loads(text)
-    if not isinstance(texts, list) or not all(isinstance(each, str) and each for each in texts):
-        raise ValueError
-    return tuple(texts)
-
-
-_READERS: Mapping[Any, tuple[Any, str]] = {
-    str: (str, "text"),
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-    float | None: (float, "a number"),
-    bool: (_boolean, "true or false"),
-    tuple[str, ...]: (_texts, 'a JSON list of texts, such as ["END"]'),
-}
-
-
-def _read(text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
-    name = metadata["env"]
-    read, called = _READERS[kind]
+    texts = {
+        name: text
+        for name in Settings.__struct_encode_fields__
+        if (text := environment.get(name, "").strip())
+    }
     try:
-        value = read(text)
-    except (KeyError, ValueError):
-        raise SettingsError(f"{name} must be {called}, not {text!r}") from None
-    choices = metadata.get("choices")
-    if choices and value not in choices:
-        raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {text!r}")
-    least, most = metadata.get("least", value), metadata.get("most", value)
-    if not least <= value <= most:
-        bounds = f"between {least} and {most}" if "most" in metadata else f"at least {least}"
-        raise SettingsError(f"{name} must be {bounds}, not {text}")
-    return value
+        values = {name: _parsed(name, text) for name, text in texts.items()}
+        return msgspec.convert(values, Settings, strict=False)
+    except ValidationError as error:
+        name, _, rest = explain(error, Settings).partition(" ")
+        if name not in texts:
+            raise SettingsError(f"{name} is not set") from None
+        raise SettingsError(f"{name} {rest}, not {texts[name]!r}") from None
+
+
+def _parsed(name: str, text: str) -> Any:
+    """The text as msgspec takes it; text that is no JSON stays text, and is refused there."""
+    if name in _LISTS:
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(text)
+    return _SWITCHES.get(text.lower(), text) if name in _BOOLEANS else text

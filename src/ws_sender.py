@@ -5,7 +5,7 @@ Rules
 - What is sent in one call leaves in as few frames as it fits (`formats.fitted`).
 - A request has one terminal frame, and nothing after it.
 - A client that is gone is a fact (`gone`), not an exception. What is sent after it is held for
-  another connection that may come (`listen`).
+  another connection that may come (`attach`).
 - Back-pressure (429) and passing failures are waited out; meanwhile the next deltas gather. Where
   that takes too long nobody is waited for, but the same frame is tried again now and then, and at
   the end. A post that is repeated may arrive twice: clients drop by `seq`.
@@ -20,9 +20,9 @@ from collections.abc import Iterable, Iterator
 
 from botocore.exceptions import BotoCoreError
 
-from formats import Encoder, fitted
-from frames import Done, Failed, Item
 from posting import Poster
+from wire.events import Done, Failed, Item
+from wire.formats import Encoder, fit_to_frames
 
 # How long one frame is tried before its client counts as gone, and the pause before the nth try.
 PATIENCE_SECONDS = 5.0
@@ -30,7 +30,7 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
 # How often one that counts as gone for a trouble that may pass is tried again, once each time.
-AGAIN_SECONDS = 2.0
+RETRY_GONE_SECONDS = 2.0
 
 # How long one call tells again what was told elsewhere: then somebody has to look after the lease.
 CATCH_UP_SECONDS = 1.0
@@ -46,7 +46,7 @@ _FINAL_STATUS = {400: "refused", 403: "forbidden", 410: "gone", 413: "too large"
 class Sender:
     """Tells one request's items to one connection at a time.
 
-    `told` are the items so far; the place of one is its frame's `seq`. `delivery` is "ok", or says
+    `sent` are the items so far; the place of one is its frame's `seq`. `delivery` is "ok", or says
     why nothing arrives. `posts` counts the calls made. `ended` says whether the terminal frame is
     among what was told; after it, `send` takes nothing more. From `until` (of `time.monotonic`) on
     nothing is posted before the terminal frame is sent: there is a turn to be saved first. `late`
@@ -72,7 +72,7 @@ class Sender:
         self._from_seq = 0  # before it, this connection wants nothing
         self._unposted: list[str] = []
         self._again_at = 0.0
-        self.told: list[Item] = []
+        self.sent: list[Item] = []
         self.delivery = "ok"
         self.posts = 0
         self.late = False
@@ -85,7 +85,7 @@ class Sender:
     @property
     def ended(self) -> bool:
         """Whether the terminal frame is among what was told."""
-        return bool(self.told) and isinstance(self.told[-1], Done | Failed)
+        return bool(self.sent) and isinstance(self.sent[-1], Done | Failed)
 
     def send(self, items: Iterable[Item]) -> None:
         """Tells the items, and first what this connection has not been told yet.
@@ -99,7 +99,7 @@ class Sender:
             raise RuntimeError("a frame after the terminal frame")
         ending = self.ended or any(isinstance(item, Done | Failed) for item in self._held)
         if ending:
-            self.settle()
+            self.assign_sequence()
         if self.gone and self.delivery not in _FINAL_STATUS.values():
             self._try_again(ending=ending)
         posts_before = self.posts
@@ -107,7 +107,7 @@ class Sender:
         if self._encoder.pause and self.posts > posts_before and not ending:
             time.sleep(self._encoder.pause)
 
-    def settle(self) -> None:
+    def assign_sequence(self) -> None:
         """Gives what is held its place: there is a turn to be saved, or an end to be told.
 
         What came too late to be posted is left out, but for the end.
@@ -117,16 +117,16 @@ class Sender:
             if too_late and not isinstance(item, Done | Failed):
                 self.late = True
             else:
-                self.told.append(item)
+                self.sent.append(item)
 
     def _taken(self) -> Item | None:
         """The next item that fits a frame, out of what is held."""
         if not self._fit:
-            self._fit.extend(fitted(self._held))
+            self._fit.extend(fit_to_frames(self._held))
             self._held = []
         return self._fit.popleft() if self._fit else None
 
-    def listen(self, connection_id: str, encoder: Encoder, from_seq: int) -> None:
+    def attach(self, connection_id: str, encoder: Encoder, from_seq: int) -> None:
         """Goes on at another connection: the next `send` tells it what it lacks from `from_seq` on.
 
         A terminal frame is told again to whoever has heard even that: they asked.
@@ -140,25 +140,25 @@ class Sender:
         pauses_at = time.monotonic() + CATCH_UP_SECONDS
         while not self.gone:
             now = time.monotonic()
-            again = self._next < len(self.told)
+            again = self._next < len(self.sent)
             if not ending and (now >= self._until or (again and now >= pauses_at)):
                 break
             if ending and now >= self._last:
-                self._next = max(self._next, len(self.told) - 1)  # the end; resume has the rest
-            if self._next == len(self.told):
+                self._next = max(self._next, len(self.sent) - 1)  # the end; resume has the rest
+            if self._next == len(self.sent):
                 item = self._taken()
                 if item is None:
                     return
-                self.told.append(item)
+                self.sent.append(item)
             for frame in self._encoded(self._next):
                 self.post(frame, None if ending else self._until)
             self._next += 1
         if time.monotonic() >= self._until:
-            self.settle()
+            self.assign_sequence()
 
     def _encoded(self, seq: int) -> Iterator[str]:
         """The frames of one item, unless this connection has them."""
-        item = self.told[seq]
+        item = self.sent[seq]
         heard = seq < self._from_seq
         if heard and isinstance(item, Done | Failed):
             heard, seq = False, self._from_seq
@@ -191,7 +191,7 @@ class Sender:
                 self._unposted.pop(0)
             elif time.monotonic() + pause > patience:
                 self.delivery = trouble
-                self._again_at = time.monotonic() + AGAIN_SECONDS
+                self._again_at = time.monotonic() + RETRY_GONE_SECONDS
             else:
                 time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

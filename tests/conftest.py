@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
-import endpoints
 import hypothesis
 import pytest
 from moto import mock_aws
-from telling import TOLD
+from support import endpoints
+from support.reporting import TOLD
 from xdist.scheduler import LoadScopeScheduling
 
-from local.aws import create_table
-from table import Table, client_config
+from local.aws.moto_server import create_table
+from store.table import Table, client_config
 
 # No wall-time assertions: a slow machine is no defect. CI tries the same examples every time, so
 # that it judges the change and not its luck; elsewhere they are new ones.
@@ -79,7 +79,7 @@ def table() -> Iterator[Table]:
 
 
 @pytest.fixture
-def connections() -> Iterator[endpoints.Connections]:
+def connections() -> Iterator[endpoints.ConnectionsEndpoint]:
     """Where posts to connections go."""
     with endpoints.connections() as kept:
         yield kept

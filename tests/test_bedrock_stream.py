@@ -4,7 +4,6 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -13,11 +12,12 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import bedrock_stream
-from bedrock_stream import Arrival, Model, Retried, answering, client_config
-from frames import CODES, ChatError
-from model_families import (
+from bedrock_stream import Model, RetryNotice, StreamItem, answering, client_config
+from errors import CODES, ChatError
+from families.registry import (
     Event,
     Message,
     Prompt,
@@ -59,12 +59,12 @@ def script(**order: Any) -> Prompt:
     return prompt("/script " + json.dumps(order))
 
 
-def read(model: Model, asked: Prompt, seconds: float = 30) -> list[list[Arrival]]:
+def read(model: Model, asked: Prompt, seconds: float = 30) -> list[list[StreamItem]]:
     with answering(model, asked, time.monotonic() + seconds, 1) as batches:
         return list(batches)
 
 
-def read_all(model: Model, asked: Prompt) -> list[Arrival]:
+def read_all(model: Model, asked: Prompt) -> list[StreamItem]:
     return [event for batch in read(model, asked) for event in batch]
 
 
@@ -72,7 +72,7 @@ def readers() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "bedrock"}
 
 
-def text(events: Iterable[Arrival]) -> str:
+def text(events: Iterable[StreamItem]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
@@ -187,7 +187,7 @@ def test_refusals(bedrock: str, fault: str, code: str, retryable: bool) -> None:
 @pytest.mark.parametrize("at", [0, 5])
 def test_breaks(bedrock: str, fault: dict[str, Any], code: str, retryable: bool, at: int) -> None:
     """What breaks inside the stream is one error, after everything that had arrived."""
-    said: list[Arrival] = []
+    said: list[StreamItem] = []
     order = script(chunks=9, text="ab", fault={"at": at, **fault})
     model = model_at(bedrock, stall_seconds=0.5 if fault["type"] == "stall" else 5.0)
     until = time.monotonic() + 30
@@ -412,7 +412,7 @@ def test_turned_away_and_then_answered(bedrock: str, fault: dict[str, Any]) -> N
     events = read_all(model, failing(**fault, times=2))
 
     assert "w w w " == text(events)
-    assert 2 == events.count(Retried())
+    assert 2 == events.count(RetryNotice())
 
 
 @pytest.mark.usefixtures("quick")
@@ -510,7 +510,7 @@ def test_an_empty_batch_is_a_tick(bedrock: str) -> None:
     assert [] == text_of(silent)
 
 
-def text_of(batches: list[list[Arrival]]) -> list[str]:
+def text_of(batches: list[list[StreamItem]]) -> list[str]:
     return [event.text for batch in batches for event in batch if isinstance(event, TextDelta)]
 
 

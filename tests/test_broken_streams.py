@@ -22,13 +22,13 @@ import boto3
 import pytest
 from botocore.eventstream import EventStream
 from botocore.parsers import EventStreamJSONParser
-from streams import STREAMS, Stream, events
+from support.family_streams import STREAMS, Stream, events
 from test_bedrock_stream import prompt
 
-from bedrock_stream import Arrival, Model, answering
-from frames import CODES, ChatError
-from local import eventstream
-from model_families import ReasoningDelta, Stopped, TextDelta, family_of
+from bedrock_stream import Model, StreamItem, answering
+from errors import CODES, ChatError
+from families.registry import ReasoningDelta, Stopped, TextDelta, family_of
+from local.bedrock import eventstream
 
 FUZZ = int(os.environ.get("FUZZ", "3000"))
 FUZZ_FROM = int(os.environ.get("FUZZ_FROM", "0"))
@@ -73,10 +73,10 @@ class Bedrock:
         return {"body": EventStream(raw, Bedrock.shape, EventStreamJSONParser(), OPERATION)}
 
 
-def heard(family: str, pieces: Sequence[bytes]) -> tuple[list[Arrival], ChatError | None]:
+def heard(family: str, pieces: Sequence[bytes]) -> tuple[list[StreamItem], ChatError | None]:
     """What a reader of the stream gets, and the failure that ended it, if one did."""
     client: Any = Bedrock(pieces)
-    got: list[Arrival] = []
+    got: list[StreamItem] = []
     model = Model(client, "", family_of("", family))
     with answering(model, prompt("hi"), time.monotonic() + 60, 60) as batches:
         try:
@@ -87,7 +87,7 @@ def heard(family: str, pieces: Sequence[bytes]) -> tuple[list[Arrival], ChatErro
     return got, None
 
 
-def text(got: Sequence[Arrival]) -> str:
+def text(got: Sequence[StreamItem]) -> str:
     return "".join(event.text for event in got if isinstance(event, TextDelta))
 
 
@@ -217,7 +217,7 @@ def spoilt(rng: random.Random, stream: Stream) -> list[bytes]:
 # -- what must hold --------------------------------------------------------------------------------
 
 
-def one_end(got: Sequence[Arrival], failure: ChatError | None) -> None:
+def one_end(got: Sequence[StreamItem], failure: ChatError | None) -> None:
     """Text that can be written, then the one stop or the one failure."""
     stops = [isinstance(event, Stopped) for event in got]
     assert [False] * (len(got) - 1) + [failure is None] == stops if got else failure

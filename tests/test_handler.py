@@ -8,30 +8,32 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from endpoints import Connections
+from msgspec.structs import replace
+from support.endpoints import ConnectionsEndpoint
 
 import handler
-import leases
-import sessions
 from bedrock_stream import Model, client_config
-from budget import Budget
-from frames import ChatError
-from leases import Leases
+from errors import ChatError
+from families.registry import UnknownModelError, family_of
 from log import digest
-from memory import Memory, Turn
-from model_families import UnknownModelError, family_of
+from memory import Turn
 from posting import Poster
-from services import Services, connect
-from sessions import Sessions
+from services import Services, build_services
 from settings import SettingsError, load
-from table import Table
-from uploads import Uploads
+from store import leases, sessions
+from store.budget import Budget
+from store.connections import Connections
+from store.conversations import Conversations
+from store.leases import Leases
+from store.sessions import Sessions
+from store.table import Table
+from store.uploads import Uploads
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Chatting:
     """Events as API Gateway sends them, for a function whose services are real but for AWS."""
 
     app: Services
-    posted: Connections
+    posted: ConnectionsEndpoint
     count: int = 0
     clock: Clock = field(default_factory=Clock)
 
@@ -90,7 +92,7 @@ class Chatting:
 
 
 @pytest.fixture
-def chatting(table: Table, bedrock: str, connections: Connections) -> Chatting:
+def chatting(table: Table, bedrock: str, connections: ConnectionsEndpoint) -> Chatting:
     client = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
     settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
     # A poster serves one event at a time, as Lambda has it; some tests have two at once.
@@ -98,11 +100,12 @@ def chatting(table: Table, bedrock: str, connections: Connections) -> Chatting:
     app = Services(
         settings=settings,
         model=Model(client, settings.model_id, family_of(settings.model_id)),
-        memory=(memory := Memory(table, 30)),
+        connections=Connections(table),
+        conversations=(memory := Conversations(table, 30)),
         leases=(held := Leases(table, memory, Budget(0, 0))),
         sessions=Sessions(table, memory, held),
         uploads=Uploads(table, settings.max_input_bytes),
-        connections_at=lambda _: posters[threading.get_ident()],
+        poster_for=lambda _: posters[threading.get_ident()],
     )
     chatting = Chatting(app, connections)
     chatting.connect(session_id="s")
@@ -137,7 +140,7 @@ def test_connect_settles_session_and_format(chatting: Chatting) -> None:
     """What the query string asked for holds for every message that follows."""
     assert handler.OK == chatting.connect("c1=", session_id="mine", format="text")
 
-    kept = chatting.app.memory.connection("c1=")
+    kept = chatting.app.connections.get("c1=")
     assert ("mine", "text", "anonymous") == (kept.session_id, kept.format, kept.principal)
 
 
@@ -146,7 +149,7 @@ def test_connect_makes_an_unguessable_session(chatting: Chatting) -> None:
     ids = set()
     for n in range(20):
         chatting.connect(f"c{n}=")
-        ids.add(chatting.app.memory.connection(f"c{n}=").session_id)
+        ids.add(chatting.app.connections.get(f"c{n}=").session_id)
 
     assert 20 == len(ids)
     assert all(len(session_id) == 32 for session_id in ids)
@@ -157,7 +160,7 @@ def test_connect_refuses_what_it_does_not_know(chatting: Chatting, query: dict[s
     """A bad query string is refused before the upgrade."""
     assert 400 == chatting.connect("new=", **query)["statusCode"]
     with pytest.raises(ChatError):
-        chatting.app.memory.connection("new=")
+        chatting.app.connections.get("new=")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +187,7 @@ def test_who_is_let_in(
         assert 403 == answer["statusCode"]
     else:
         assert handler.OK == answer
-        assert principal == chatting.app.memory.connection("c1=").principal
+        assert principal == chatting.app.connections.get("c1=").principal
 
 
 @pytest.mark.parametrize(
@@ -220,11 +223,11 @@ def test_whose_allowance(chatting: Chatting) -> None:
     ips = [{"identity": {"sourceIp": ip}} for ip in ("1.2.3.4", "1.2.3.4", "1.2.3.5")]
     for n, meta in enumerate(ips):
         chatting.send("CONNECT", f"c{n}=", meta=meta)
-    first, second, third = (chatting.app.memory.connection(f"c{n}=").payer for n in range(3))
+    first, second, third = (chatting.app.connections.get(f"c{n}=").quota_subject for n in range(3))
     assert first == second != third
     assert "1.2.3" not in first
     chatting.connect("c4=", principal="me")
-    assert "me" == chatting.app.memory.connection("c4=").payer
+    assert "me" == chatting.app.connections.get("c4=").quota_subject
 
 
 def test_disconnect(chatting: Chatting) -> None:
@@ -699,8 +702,8 @@ def test_every_event_is_answered_once(
 
 def test_over_budget(chatting: Chatting) -> None:
     """Who used up the day's allowance is told when there is more, and Bedrock is not called."""
-    table = chatting.app.memory._table
-    held = Leases(table, chatting.app.memory, Budget(1, 0))
+    table = chatting.app.conversations._table
+    held = Leases(table, chatting.app.conversations, Budget(1, 0))
     chatting.app = replace(chatting.app, leases=held)
     assert "You said: hi" == text(chatting.say("hi"))
 
@@ -833,10 +836,10 @@ def test_a_stranger_is_not_counted_as_a_fault(
 ) -> None:
     """A fault of ours is an ERROR with its place in the code; what a client did wrong is none."""
     chatting.say("{broken")
-    monkeypatch.setattr(chatting.app.memory, "connection", lambda _: 1 // 0)
+    monkeypatch.setattr(chatting.app.connections, "get", lambda _: 1 // 0)
     chatting.say("hello")
     chatting.connect("new=", session_id="x")
-    monkeypatch.setattr(chatting.app.memory, "connect", lambda _: 1 // 0)
+    monkeypatch.setattr(chatting.app.connections, "put", lambda _: 1 // 0)
     chatting.connect("new=", session_id="x")
     told = [(line["level"], line["event"], line["Code"], line["cause"]) for line in lines(capsys)]
 
@@ -861,19 +864,15 @@ def test_a_stranger_is_not_counted_as_a_fault(
 def test_start_refuses_bad_settings(environment: dict[str, str], error: type[Exception]) -> None:
     """A deployment that cannot work fails at start, by the name of the setting."""
     with pytest.raises(error, match=r"TABLE_NAME|MODEL_ID"):
-        connect(environment)
+        build_services(environment)
 
 
 def test_clients_for_connections_are_kept() -> None:
     """One poster for each endpoint, made once; the configured one at start."""
-    app = connect({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/prod"})
+    app = build_services({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/prod"})
 
-    assert app.connections_at("https://a.example/prod") is app.connections_at(
-        "https://a.example/prod"
-    )
-    assert (
-        "https://b.example/prod/@connections/" == app.connections_at("https://b.example/prod").url
-    )
+    assert app.poster_for("https://a.example/prod") is app.poster_for("https://a.example/prod")
+    assert "https://b.example/prod/@connections/" == app.poster_for("https://b.example/prod").url
 
 
 def test_lambda_handler() -> None:
@@ -893,7 +892,7 @@ def test_no_thread_is_left(chatting: Chatting) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    """Imports are cold start: the function loads boto3 and the standard library, no more."""
+    """Imports are cold start: the function loads boto3, msgspec and the standard library, no more."""
     source = Path(handler.__file__).parent
     code = (
         "import sys, os; os.environ.update(TABLE_NAME='t', AWS_DEFAULT_REGION='us-east-1'); "
@@ -907,7 +906,9 @@ def test_nothing_heavy_is_imported() -> None:
 
     boto3_and_its_own = {"boto3", "s3transfer", "jmespath", "dateutil", "six"}
     botocore_and_its_own = {"botocore", "urllib3", "certifi", "awscrt"}
-    assert loaded <= boto3_and_its_own | botocore_and_its_own
+    # msgspec imports typing_extensions where Python is older than Lambda's 3.13.
+    msgspec_and_its_own = {"msgspec", "typing_extensions"}
+    assert loaded <= boto3_and_its_own | botocore_and_its_own | msgspec_and_its_own
 
 
 class Cached:

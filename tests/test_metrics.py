@@ -1,19 +1,20 @@
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from embedded import Datum, data
 from jsonschema import ValidationError
+from msgspec.structs import replace
+from support.emf import Datum, data
 
 import metrics
-from frames import CODES, ChatError, Done, Failed, Start
+from errors import CODES, ChatError
+from families.registry import Usage
+from families.types import TextDelta
 from memory import Turn
 from metrics import METRICS
-from model_families import Usage
-from model_types import TextDelta
 from relay import Answer
+from wire.events import Done, Failed, Start
 
 MODEL = "global.anthropic.claude-sonnet-4-6"
 USAGE = Usage(input_tokens=5, output_tokens=7, cache_read_tokens=11, cache_write_tokens=13)
@@ -42,7 +43,7 @@ TURN = Turn(
 class Told:
     """As much of a sender as is looked at."""
 
-    told = (Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done())
+    sent = (Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done())
     posts = 4
     delivery = "ok"
 
@@ -52,8 +53,8 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
 
 
-def turned(capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **told: Any) -> str:
-    reply: Any = type("Reply", (Told,), told)
+def turned(capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **sent: Any) -> str:
+    reply: Any = type("Reply", (Told,), sent)
     metrics.turned(MODEL, TURN, answer, reply)
     return capsys.readouterr().out
 
@@ -96,7 +97,7 @@ def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     answer = replace(
         ANSWER, end=failure, usage=Usage(), latency_ms={"total": 9}, wait_ms=None, retries=0
     )
-    line = turned(capsys, answer, told=(Start("s", MODEL), failure))
+    line = turned(capsys, answer, sent=(Start("s", MODEL), failure))
     found = data(line)
 
     assert {"Turns": 1, "TurnLatency": 9, "Posts": 4} == values(found, "Model")

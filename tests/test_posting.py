@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from endpoints import Connections
+from support.endpoints import ConnectionsEndpoint
 
 from posting import Poster, client_config
 
@@ -42,7 +42,7 @@ def client(url: str, config: Config | None = None) -> Any:
 @pytest.mark.parametrize("connection_id", ["L0SM9cOFvHcCIhw=", "a/b c+d~é", "plain"])
 @pytest.mark.parametrize("trace", [None, "Root=1-5759e988-bd862e3f;Parent=5;Sampled=1"])
 def test_the_request_is_botos(
-    connections: Connections,
+    connections: ConnectionsEndpoint,
     monkeypatch: pytest.MonkeyPatch,
     connection_id: str,
     token: str | None,
@@ -74,7 +74,7 @@ def test_the_request_is_botos(
 
 
 def test_the_signing_scope_is_the_clients(
-    connections: Connections, monkeypatch: pytest.MonkeyPatch
+    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Region and service name come from the client's own rules."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
@@ -83,7 +83,7 @@ def test_the_signing_scope_is_the_clients(
     assert "/eu-central-1/execute-api/aws4_request" in connections.requests[0][1]["Authorization"]
 
 
-def test_fresh_credentials_are_used(connections: Connections) -> None:
+def test_fresh_credentials_are_used(connections: ConnectionsEndpoint) -> None:
     """Credentials that botocore's session has refreshed sign the next post."""
     issued = iter(range(1, 9))
 
@@ -113,7 +113,9 @@ def test_fresh_credentials_are_used(connections: Connections) -> None:
     assert ["KEY2", "KEY3", "KEY4"] == keys
 
 
-def test_no_client_is_called(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_client_is_called(
+    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client is called once, when the poster is made, and that sends nothing."""
     calls: list[str] = []
     base: Any = botocore.client.BaseClient
@@ -136,7 +138,7 @@ def test_no_client_is_called(connections: Connections, monkeypatch: pytest.Monke
 # -- the connection --------------------------------------------------------------------------------
 
 
-def test_one_connection_serves_all(connections: Connections) -> None:
+def test_one_connection_serves_all(connections: ConnectionsEndpoint) -> None:
     """Whatever is answered, the next post goes over the same connection."""
     connections.answers = [200, 410, 429, 500, 302]
     poster = connections.poster()
@@ -194,7 +196,9 @@ def test_a_connection_that_was_closed_is_replaced() -> None:
     assert 3 == len(came)
 
 
-def test_posts_behind_a_proxy(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_posts_behind_a_proxy(
+    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy of the environment is asked, as boto3 asks it."""
     monkeypatch.setenv("HTTP_PROXY", connections.url.removesuffix("/prod"))
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -346,7 +350,7 @@ def test_no_connection_is_told_as_by_botocore(
     assert (name, name) == (theirs, outcome(lambda: poster.post("c=", b"a")))
 
 
-def test_no_credentials(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_credentials(connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without credentials nothing is posted; a poster can be made all the same."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -357,7 +361,7 @@ def test_no_credentials(connections: Connections, monkeypatch: pytest.MonkeyPatc
     assert [] == connections.requests
 
 
-def test_one_attempt_by_botocore(connections: Connections) -> None:
+def test_one_attempt_by_botocore(connections: ConnectionsEndpoint) -> None:
     """Whoever posts decides on pauses: nothing is repeated here, and nothing waits for long."""
     connections.answers = [0, 500]
     config: Any = client_config()

@@ -8,23 +8,24 @@ from typing import Any
 
 import boto3
 import pytest
-from endpoints import Connections
 from moto import mock_aws
+from support.endpoints import ConnectionsEndpoint
 
 import handler
 from bedrock_stream import Model, client_config
 from bench import capacity
-from budget import Budget
-from leases import Leases
-from local.aws import create_table
-from memory import Memory
-from model_families import family_of
+from families.registry import family_of
+from local.aws.moto_server import create_table
 from services import Services
-from sessions import Sessions
 from settings import load
-from table import Table
-from table import client_config as table_config
-from uploads import Uploads
+from store.budget import Budget
+from store.connections import Connections
+from store.conversations import Conversations
+from store.leases import Leases
+from store.sessions import Sessions
+from store.table import Table
+from store.table import client_config as table_config
+from store.uploads import Uploads
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Function:
 
 
 @pytest.fixture
-def function(bedrock: str, connections: Connections) -> Iterator[Function]:
+def function(bedrock: str, connections: ConnectionsEndpoint) -> Iterator[Function]:
     calls = Calls()
     with mock_aws():
         create_table("https://dynamodb.us-east-1.amazonaws.com", "chat")
@@ -75,17 +76,18 @@ def function(bedrock: str, connections: Connections) -> Iterator[Function]:
             client.meta.events.register("before-call", calls.take)
         settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
         table = Table(dynamodb, "chat")
-        memory = Memory(table, 30)
+        memory = Conversations(table, 30)
         leases = Leases(table, memory, Budget(500, 1_000_000))
         poster = connections.poster()
         app = Services(
             settings=settings,
             model=Model(model, settings.model_id, family_of(settings.model_id)),
-            memory=memory,
+            connections=Connections(table),
+            conversations=memory,
             leases=leases,
             sessions=Sessions(table, memory, leases),
             uploads=Uploads(table, settings.max_input_bytes),
-            connections_at=lambda _: poster,
+            poster_for=lambda _: poster,
         )
         function = Function(app, calls)
         function.event("CONNECT", 0)
@@ -118,7 +120,9 @@ def test_what_a_turn_writes(function: Function) -> None:
     assert capacity.writes(5, 5) == 2 * sum(function.calls.writes)
 
 
-def test_one_post_for_what_came_at_once(function: Function, connections: Connections) -> None:
+def test_one_post_for_what_came_at_once(
+    function: Function, connections: ConnectionsEndpoint
+) -> None:
     """A short answer is `start`, its deltas and `done`, and posts no more than its frames."""
     function.event("MESSAGE", 1, body="hello")
     kinds = [json.loads(frame)["type"] for frame in connections.frames]

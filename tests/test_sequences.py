@@ -20,7 +20,6 @@ from typing import ClassVar
 
 import hypothesis
 import pytest
-from gated import Gated, gated
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -30,14 +29,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from lambdas import Frame, Step, World, wait_until
 from moto import mock_aws
-from talks import DEATHS, ENDINGS, Request, Talk
+from support.controlled_bedrock import Gated, gated
+from support.lambda_environments import Frame, Step, World, wait_until
+from support.session_model import DEATHS, ENDINGS, Request, Talk
 
-import leases
 import relay
-import sessions
 from handler import CONTINUE
+from store import leases, sessions
 
 SEQUENCES = int(os.environ.get("SEQUENCES", "20"))
 RULES = 14  # in a sequence, at the most
@@ -262,12 +261,14 @@ class Sequence(RuleBasedStateMachine):
         for _ in range(tens):
             self.world.clock += 10_000
             if self.runs:
-                wait_until(lambda: self.talk.head()["lease_until"] >= self.world.clock + 30_000)
+                wait_until(
+                    lambda: self.talk.head()["lease_expires_at"] >= self.world.clock + 30_000
+                )
 
     @invariant()
     def memory_is_as_it_should_be(self) -> None:
         """Every turn is there, once, in order, with all its words; and Bedrock was asked once."""
-        kept = reversed(self.talk.app.memory.recent(self.talk.session, 100).newest_first)
+        kept = reversed(self.talk.app.conversations.recent(self.talk.session, 100).newest_first)
         assert [past.kept for past in self.talk.turns] == [
             (turn.request_id, turn.user, turn.state, turn.assistant) for turn in kept
         ]
@@ -287,7 +288,7 @@ class Sequence(RuleBasedStateMachine):
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Lambdas that look every few milliseconds, and a clock that stands still."""
     for module in (relay, sessions):
-        monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(relay, "RENEW_SECONDS", 0.03)
     monkeypatch.setattr(sessions, "ARRIVAL_SECONDS", 0.02)
     monkeypatch.setattr(sessions, "ARRIVAL_PAUSE_SECONDS", 0.01)

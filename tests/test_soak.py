@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
-from people import ROOT
+from support.e2e_clients import ROOT
 
 from bench.soak import Heard, Order, Person, WrongError
 

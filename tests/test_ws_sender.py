@@ -3,17 +3,18 @@ import time
 from typing import Any
 
 import pytest
-from endpoints import Connections
+from support.endpoints import ConnectionsEndpoint
 
 import ws_sender
-from formats import EventsEncoder, SeedEncoder, TextEncoder
-from frames import ChatError, Done, Failed, Start
-from model_families import TextDelta
+from errors import ChatError
+from families.registry import TextDelta
+from wire.events import Done, Failed, Start
+from wire.formats import EventsEncoder, SeedEncoder, TextEncoder
 from ws_sender import Sender
 
 
 @pytest.fixture
-def sender(connections: Connections) -> Sender:
+def sender(connections: ConnectionsEndpoint) -> Sender:
     return Sender(connections.poster(), "abc=", EventsEncoder("r"), time.monotonic() + 60)
 
 
@@ -24,11 +25,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ws_sender, name, getattr(ws_sender, name) / 100)
 
 
-def kinds(connections: Connections) -> list[tuple[str, int]]:
+def kinds(connections: ConnectionsEndpoint) -> list[tuple[str, int]]:
     return [(frame["type"], frame["seq"]) for frame in map(json.loads, connections.frames)]
 
 
-def test_frames_arrive_in_order(sender: Sender, connections: Connections) -> None:
+def test_frames_arrive_in_order(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Each call posts its frames in turn, to the connection whose id it bears."""
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a"), TextDelta("b")])
@@ -41,7 +42,7 @@ def test_frames_arrive_in_order(sender: Sender, connections: Connections) -> Non
     assert (4, "ok", False) == (sender.posts, sender.delivery, sender.gone)
 
 
-def test_long_text_is_split(sender: Sender, connections: Connections) -> None:
+def test_long_text_is_split(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """What is too long for one frame takes several posts."""
     sender.send([TextDelta("x" * 70_000)])
 
@@ -51,7 +52,7 @@ def test_long_text_is_split(sender: Sender, connections: Connections) -> None:
 
 @pytest.mark.parametrize("end", [Done("end_turn"), Failed(ChatError("internal", "Sorry."))])
 def test_nothing_follows_the_terminal_frame(
-    sender: Sender, connections: Connections, end: Done | Failed
+    sender: Sender, connections: ConnectionsEndpoint, end: Done | Failed
 ) -> None:
     """A second end, or a delta after the end, is a fault in the caller and is not posted."""
     sender.send([end])
@@ -69,7 +70,7 @@ def test_nothing_follows_the_terminal_frame(
     [(410, "gone"), (403, "forbidden"), (413, "too large"), (400, "refused")],
 )
 def test_final_refusals(
-    sender: Sender, connections: Connections, status: int, delivery: str
+    sender: Sender, connections: ConnectionsEndpoint, status: int, delivery: str
 ) -> None:
     """What no retry can mend is tried once, is no exception, and ends the posting."""
     connections.answers = [200, status]
@@ -83,7 +84,7 @@ def test_final_refusals(
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 0])
-def test_passing_trouble(sender: Sender, connections: Connections, status: int) -> None:
+def test_passing_trouble(sender: Sender, connections: ConnectionsEndpoint, status: int) -> None:
     """Back-pressure and passing failures are waited out; the frame goes again, in its place."""
     connections.answers = [200, status, status, 200]
     sender.send([Start("s", "m")])
@@ -94,7 +95,7 @@ def test_passing_trouble(sender: Sender, connections: Connections, status: int) 
 
 
 @pytest.mark.usefixtures("quick")
-def test_patience_ends(sender: Sender, connections: Connections) -> None:
+def test_patience_ends(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Who takes nothing for too long counts as gone, and is waited for once more at the end."""
     connections.answers = [429] * 1000
     sender.send([TextDelta("a")])
@@ -111,7 +112,7 @@ def test_patience_ends(sender: Sender, connections: Connections) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_back_pressure_that_passes_in_the_end(
-    sender: Sender, connections: Connections, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What could not be posted for long is posted in its order, with what gathered behind it."""
     connections.answers = [200] + [429] * 1000
@@ -121,7 +122,7 @@ def test_back_pressure_that_passes_in_the_end(
         sender.send([TextDelta(text)])
     assert sender.gone
     connections.answers = []
-    monkeypatch.setattr(ws_sender, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ws_sender, "RETRY_GONE_SECONDS", 0.0)
     sender._again_at = 0.0
     sender.send([])
     sender.send([Done("end_turn")])
@@ -133,7 +134,7 @@ def test_back_pressure_that_passes_in_the_end(
 @pytest.mark.usefixtures("quick")
 def test_no_endpoint() -> None:
     """An endpoint that cannot be reached is no exception either."""
-    nowhere = Connections(url="http://127.0.0.1:9")
+    nowhere = ConnectionsEndpoint(url="http://127.0.0.1:9")
     unreached = Sender(nowhere.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
     unreached.post("a")
 
@@ -141,7 +142,7 @@ def test_no_endpoint() -> None:
 
 
 def test_pauses_grow(
-    sender: Sender, connections: Connections, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pauses double with jitter, up to a bound, and stay within the patience."""
     pauses: list[float] = []
@@ -163,7 +164,7 @@ def test_pauses_grow(
 
 
 def test_a_format_for_people_has_pauses(
-    connections: Connections, monkeypatch: pytest.MonkeyPatch
+    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Text leaves at once, and is given time to be read; nothing waits where nothing was posted."""
     slept: list[float] = []
@@ -180,7 +181,7 @@ def test_a_format_for_people_has_pauses(
 
 
 def test_when_the_time_is_over_only_the_end_is_told(
-    sender: Sender, connections: Connections
+    sender: Sender, connections: ConnectionsEndpoint
 ) -> None:
     """Posts that are too slow cost deltas, not the terminal frame, and leave no gap in `seq`."""
     connections.delay = 0.2
@@ -199,17 +200,17 @@ def test_when_the_time_is_over_only_the_end_is_told(
     assert sum(len(json.loads(f).get("text", "")) for f in connections.frames) < 40_000
 
 
-def test_the_end_is_told_in_any_case(sender: Sender, connections: Connections) -> None:
+def test_the_end_is_told_in_any_case(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Where Lambda's time is nearly over, the end goes before what is still to be told."""
-    sender.told = [Start("s", "m"), TextDelta("a"), TextDelta("b")]
+    sender.sent = [Start("s", "m"), TextDelta("a"), TextDelta("b")]
     sender._until = sender._last = time.monotonic()
-    sender.listen("new=", EventsEncoder("r"), 0)
+    sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([Done("deadline")])
 
     assert [("done", 3)] == kinds(connections)
 
 
-def test_tries_do_not_outlast_the_time(sender: Sender, connections: Connections) -> None:
+def test_tries_do_not_outlast_the_time(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Waiting out back-pressure ends when the turn has to be saved."""
     connections.answers = [429] * 1000
     sender._until = time.monotonic() + 0.2
@@ -244,13 +245,13 @@ def test_posts_grow_fewer_as_they_grow_slower(post_ms: int, posts: int) -> None:
 
     assert posts - 1 <= made <= posts + 1
     assert made == reply.posts
-    assert "w " * 1000 == "".join(i.text for i in reply.told if isinstance(i, TextDelta))
+    assert "w " * 1000 == "".join(i.text for i in reply.sent if isinstance(i, TextDelta))
 
 
 # another connection
 
 
-def test_listening_elsewhere(sender: Sender, connections: Connections) -> None:
+def test_listening_elsewhere(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Whoever comes hears what is missing, in its places, and then what is new."""
     connections.answers = [200, 200, 410]
     sender.send([Start("s", "m")])
@@ -261,7 +262,7 @@ def test_listening_elsewhere(sender: Sender, connections: Connections) -> None:
     assert sender.gone
     connections.frames.clear()
 
-    sender.listen("new=", EventsEncoder("r"), 1)
+    sender.attach("new=", EventsEncoder("r"), 1)
     sender.send([Done("end_turn")])
 
     heard = [json.loads(frame) for frame in connections.frames]
@@ -270,16 +271,16 @@ def test_listening_elsewhere(sender: Sender, connections: Connections) -> None:
     assert connections.paths[-1].endswith("/new=")
 
 
-def test_what_nobody_heard_has_its_place(sender: Sender, connections: Connections) -> None:
+def test_what_nobody_heard_has_its_place(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """What gathered for nobody is one frame, and counts before the turn is saved."""
     connections.answers = [410]
     sender.send([Start("s", "m")])
     for text in "abc":
         sender.send([TextDelta(text)])
-    sender.settle()
+    sender.assign_sequence()
     sender.send([Done("end_turn")])
 
-    assert [Start("s", "m"), TextDelta("abc"), Done("end_turn")] == sender.told
+    assert [Start("s", "m"), TextDelta("abc"), Done("end_turn")] == sender.sent
     assert [] == connections.frames
 
 
@@ -287,34 +288,34 @@ def test_what_nobody_heard_has_its_place(sender: Sender, connections: Connection
     ("from_seq", "heard"), [(0, [0, 1, 2]), (1, [1, 2]), (2, [2]), (3, [3]), (9, [9])]
 )
 def test_an_answer_that_ended(
-    sender: Sender, connections: Connections, from_seq: int, heard: list[int]
+    sender: Sender, connections: ConnectionsEndpoint, from_seq: int, heard: list[int]
 ) -> None:
     """The rest of it; whoever has heard all of it, or more, hears the end again, in its place."""
-    sender.told = [Start("s", "m"), TextDelta("a"), Done("end_turn")]
-    sender.listen("new=", EventsEncoder("r"), from_seq)
+    sender.sent = [Start("s", "m"), TextDelta("a"), Done("end_turn")]
+    sender.attach("new=", EventsEncoder("r"), from_seq)
     sender.send([])
 
     assert heard == [seq for _, seq in kinds(connections)]
     assert "done" == kinds(connections)[-1][0]
 
 
-def test_formats_that_add_up(sender: Sender, connections: Connections) -> None:
+def test_formats_that_add_up(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """The seed's frames hold all the text so far, also where the first of it is not told again."""
-    sender.told = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done("end_turn")]
-    sender.listen("new=", SeedEncoder("r"), 2)
+    sender.sent = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done("end_turn")]
+    sender.attach("new=", SeedEncoder("r"), 2)
     sender.send([])
 
     assert ["ab", "ab"] == [json.loads(frame)["msg"] for frame in connections.frames]
 
 
 def test_much_to_tell_again(
-    sender: Sender, connections: Connections, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long answer is told again a piece at a time; what is new follows, and nothing is lost."""
     monkeypatch.setattr(ws_sender, "CATCH_UP_SECONDS", 0.05)
     connections.delay = 0.02
-    sender.told = [Start("s", "m"), *(TextDelta(str(n)) for n in range(20))]
-    sender.listen("new=", EventsEncoder("r"), 0)
+    sender.sent = [Start("s", "m"), *(TextDelta(str(n)) for n in range(20))]
+    sender.attach("new=", EventsEncoder("r"), 0)
     calls = 0
     while len(connections.frames) < 21:
         sender.send([TextDelta("x")] if calls < 2 else [])
@@ -328,12 +329,12 @@ def test_much_to_tell_again(
 
 
 def test_nothing_is_told_again_when_the_time_is_over(
-    sender: Sender, connections: Connections
+    sender: Sender, connections: ConnectionsEndpoint
 ) -> None:
     """There is a turn to be saved first; then the rest is told, with the end."""
-    sender.told = [Start("s", "m"), TextDelta("a")]
+    sender.sent = [Start("s", "m"), TextDelta("a")]
     sender._until, sender._last = time.monotonic(), time.monotonic() + 60
-    sender.listen("new=", EventsEncoder("r"), 0)
+    sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([TextDelta("too late")])
     assert [] == connections.frames
     assert sender.late

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import authorizer
-import leases
 import settings
 from bench import capacity
-from budget import DAY_SECONDS
+from store import leases
+from store.budget import DAY_SECONDS
 from tools import deployment
 from tools.markdown import code, size, table
 
@@ -72,7 +72,7 @@ def bounds() -> str:
             (
                 "how long a crash keeps a session busy",
                 f"{leases.LEASE_SECONDS + leases.CLOCK_SKEW_SECONDS:.0f} s",
-                "`src/leases.py`",
+                "`src/store/leases.py`",
             ),
             ("how long a turn is kept", f"{default('session_days')} days", code("session_days")),
             (

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import frames
+import errors
 import settings
-import uploads
+from store import uploads
 from tools.markdown import code, fenced, size, table
+from wire import requests
 
 SCHEMA = Path(__file__).resolve().parents[1] / "docs" / "protocol.schema.json"
 
@@ -55,7 +56,7 @@ def states() -> str:
 def error_codes() -> str:
     """Each with its meaning, and whether the same may be asked again."""
     rows = definitions()["error"]["properties"]["code"]["oneOf"]
-    again = {code: "yes" if retryable else "" for code, retryable in frames.CODES.items()}
+    again = {code: "yes" if retryable else "" for code, retryable in errors.CODES.items()}
     return table(
         ("`code`", "meaning", "as a rule retryable"),
         ((code(row["const"]), row["description"], again[row["const"]]) for row in rows),
@@ -71,11 +72,11 @@ def limits() -> str:
             ("a frame, either way", size(settings.MAX_FRAME_BYTES), "API Gateway's"),
             ("a message, of several frames", size(settings.MAX_MESSAGE_BYTES), "API Gateway's"),
             ("a question", size(default.max_input_bytes), "`MAX_INPUT_BYTES`"),
-            ("a question's parts", str(frames.MAX_PARTS), "ours"),
-            ("from the first part to the last", f"{uploads.KEPT_SECONDS} s", "ours"),
+            ("a question's parts", str(requests.MAX_PARTS), "ours"),
+            ("from the first part to the last", f"{uploads.UPLOAD_SECONDS} s", "ours"),
             ("an answer, kept", size(settings.MAX_ANSWER_BYTES), "ours, for DynamoDB's item"),
             ("an answer, in tokens", f"{default.max_output_tokens:,}", "`MAX_OUTPUT_TOKENS`"),
-            ("turns of one `history`", str(frames.MAX_HISTORY_LIMIT), "ours"),
+            ("turns of one `history`", str(requests.MAX_HISTORY_LIMIT), "ours"),
             ("an id", "128 characters", "ours"),
             ("a connection", f"{settings.CONNECTION_SECONDS // 3600} h", "API Gateway's"),
             ("a connection on which nothing is said", "10 min", "API Gateway's"),

@@ -8,7 +8,7 @@
 
 // A frame has 32 KB at most (API Gateway's quota), and a browser cannot divide a message into frames.
 const FRAME_BYTES = 32 * 1024;
-// As src/frames.py.
+// As src/wire/requests.py.
 const MAX_PARTS = 32;
 // After so long without a frame of it, the server is asked what became of a request.
 const QUIET_SECONDS = 60;

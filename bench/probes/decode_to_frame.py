@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import boto3
 
 from bedrock_stream import Model, answering, client_config
-from formats import EventsEncoder
-from model_families import Message, Prompt, TextDelta, body, family_of
+from families.registry import Message, Prompt, TextDelta, body, family_of
+from wire.formats import EventsEncoder
 from ws_sender import Sender
 
 MODEL = "global.anthropic.claude-sonnet-4-6"
@@ -39,7 +39,7 @@ def ours(model: Model, prompt: Prompt, chunks: int) -> None:
     with answering(model, prompt, time.monotonic() + 600, 1.0) as batches:
         for batch in batches:
             reply.send(event for event in batch if isinstance(event, TextDelta))
-    text = "".join(item.text for item in reply.told if isinstance(item, TextDelta))
+    text = "".join(item.text for item in reply.sent if isinstance(item, TextDelta))
     if text != WORDS * chunks:
         raise RuntimeError("the answer is not whole")
 

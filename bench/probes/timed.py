@@ -9,7 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from handler import lambda_handler as measured
-from incoming import Context
+from wire.websocket_event import Context
 
 
 def lambda_handler(event: Any, context: Context) -> dict[str, Any]:

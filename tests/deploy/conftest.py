@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from zips import unpacked
+from support.zips import unpacked
 
 from deploy.package import build
 

@@ -15,7 +15,7 @@ import botocore
 import pytest
 from botocore import xform_name
 from botocore.model import ServiceModel
-from zips import LAMBDA_PYTHON, PYTHONS, isolated
+from support.zips import LAMBDA_PYTHON, PYTHONS, isolated
 
 from clients import SERVICES
 from deploy import trim

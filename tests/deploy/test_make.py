@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from people import PATIENCE, ROOT
-from threads import in_a_thread
+from support.e2e_clients import PATIENCE, ROOT
+from support.threads import in_a_thread
 
 from local.stack import Child, Stack
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import boto3
 import pytest
-from endpoints import Connections
-from people import ROOT, SERVER
-from zips import LAMBDA_PYTHON, PYTHONS, isolated, unpacked
+from support.e2e_clients import ROOT, SERVER
+from support.endpoints import ConnectionsEndpoint
+from support.zips import LAMBDA_PYTHON, PYTHONS, isolated, unpacked
 
 from deploy import package, wheels
 from deploy.package import build, interpreter, sources
 from deploy.terraform import TerraformMissingError
-from local.aws import CREDENTIALS
+from local.aws.moto_server import CREDENTIALS
 from local.stack import backends
 
 LIMIT = 10_000_000  # bytes; Lambda takes 50 MB, and what is small starts sooner
@@ -132,7 +132,7 @@ def test_what_is_inside(packed: Path) -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_it_answers_from_itself_alone(
-    python: str, task_root: Path, connections: Connections
+    python: str, task_root: Path, connections: ConnectionsEndpoint
 ) -> None:
     """Isolated from all that is installed it imports and answers a chat."""
     connect, chat = (

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from people import ROOT
+from support.e2e_clients import ROOT
 
 from deploy import terraform
 from deploy.terraform import PROVIDER, TerraformMissingError, environment, find_mirror, program

@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from deploy import url as module
 from deploy.terraform import TerraformMissingError
 from deploy.url import EXPIRES_SECONDS, main, presigned
-from local.sigv4 import User, signer
+from local.auth.sigv4 import User, signer
 
 HOST = "abc123.execute-api.eu-west-1.amazonaws.com"
 URL = f"wss://{HOST}/live"

@@ -10,15 +10,15 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from people import PATIENCE, Frame, Person, running, text, wscat
+from support.e2e_clients import PATIENCE, Frame, Person, running, text, wscat
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from deploy.url import presigned, with_query
-from local.aws import REGION
-from local.entry import user
-from local.sigv4 import User
+from local.auth.entry import user
+from local.auth.sigv4 import User
+from local.aws.moto_server import REGION
 
 
 @dataclass(frozen=True)

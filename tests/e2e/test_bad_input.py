@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fuzzing import fuzz
-from people import Person, person, text
+from support.e2e_clients import Person, person, text
+from support.fuzzing import fuzz
 from websockets.exceptions import ConnectionClosed
 
 BAD = [

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from people import Person, person, script, text
+from support.e2e_clients import Person, person, script, text
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import people
 import pytest
-from people import PATIENCE, ROOT, Frame, Person, text
+from support import e2e_clients
+from support.e2e_clients import PATIENCE, ROOT, Frame, Person, text
 
-from local import families
-from local.pieces import Prompt
+from local.bedrock import families
+from local.bedrock.pieces import Prompt
 
 SYSTEM = "You are a helpful assistant."
 MODELS = {
@@ -112,7 +112,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
 
 @pytest.fixture
 def person(served: Served) -> Iterator[Person]:
-    with people.person(served.url) as one:
+    with e2e_clients.person(served.url) as one:
         yield one
 
 
@@ -156,7 +156,7 @@ def test_the_conversation_reaches_the_model(served: Served, person: Person) -> N
         "You said: my name is Zanzibar",
         "two\n\nparagraphs",
         "You said: two\n\nparagraphs",
-        people.script(echo=True),
+        e2e_clients.script(echo=True),
     ] == [turn.text for turn in prompt.turns]
 
 
@@ -188,7 +188,7 @@ def test_each_way_to_reason_is_understood(model_id: str) -> None:
     """In tags of two kinds, or in members of two names: the answer is the same."""
     with (
         serving("openai-chat", model_id) as served,
-        people.person(served.url) as person,
+        e2e_clients.person(served.url) as person,
     ):
         frames = person.script(chunks=4, reasoning=3, unknown=True)
 
@@ -232,7 +232,7 @@ def test_an_arn_that_tells_no_family() -> None:
     arn = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc123"
     with (
         serving("llama3", arn, MODEL_FAMILY="llama3") as served,
-        people.person(served.url) as person,
+        e2e_clients.person(served.url) as person,
     ):
         frames = person.say("hello")
         prompt = asked(served, person)

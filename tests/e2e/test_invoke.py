@@ -5,7 +5,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from people import PATIENCE, ROOT, SERVER
+from support.e2e_clients import PATIENCE, ROOT, SERVER
 
 EVENTS = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
 HELLO = "Hello, who are you?"

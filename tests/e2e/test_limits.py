@@ -5,10 +5,10 @@ import json
 import secrets
 from typing import Any
 
-from people import SERVER, script, text
+from support.e2e_clients import SERVER, script, text
 from websockets.asyncio.client import ClientConnection, connect
 
-from local.limits import Limits
+from local.gateway.limits import Limits
 from local.stack import Stack
 
 PATIENCE = 60.0

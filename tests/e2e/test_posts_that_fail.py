@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from people import PATIENCE, Frame, Person, person, script, text
-from threads import in_a_thread
+from support.e2e_clients import PATIENCE, Frame, Person, person, script, text
+from support.threads import in_a_thread
 
-from local.connections import (
+from local.gateway.connections import (
     FORBIDDEN,
     GONE,
     INTERNAL,

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from people import SCHEMA, Frame, Person, person, running, script, validator
+from support.e2e_clients import SCHEMA, Frame, Person, person, running, script, validator
 
-from local.gateway import FORBIDDEN, INTERNAL_ERROR, TIMED_OUT, error_frame
+from local.gateway.server import FORBIDDEN, INTERNAL_ERROR, TIMED_OUT, error_frame
 
 # What differs each time: ids, counts, times, and how a text was divided.
 VARIES = (
@@ -46,7 +46,7 @@ def until(one: Person, **members: Any) -> Iterator[Frame]:
 def heard(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     """All frames of a conversation in which each of the clients' examples is sent."""
     asked, again = examples("client_chat")
-    (go_on,), (stop,) = examples("client_continue"), examples("client_stop")
+    (continue_answer,), (stop,) = examples("client_continue"), examples("client_stop")
     (resume,), (history,) = examples("client_resume"), examples("client_history")
     (clear,), (ping,) = examples("client_clear"), examples("client_ping")
     all_heard: list[Frame] = []
@@ -72,7 +72,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
             all_heard += other.say(history)
             other.send(stop)
             all_heard += until(one, type="done")
-            all_heard += one.say(go_on)
+            all_heard += one.say(continue_answer)
         with person(url, "seed") as one:
             one.send({"body": asked["body"], "request_id": again["request_id"]})
             all_heard += until(one, status="completed")

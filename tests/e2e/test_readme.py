@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from people import PATIENCE, ROOT, SERVER, person, running, wscat
+from support.e2e_clients import PATIENCE, ROOT, SERVER, person, running, wscat
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()

@@ -5,7 +5,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from people import PATIENCE, ROOT, Person, running, text
+from support.e2e_clients import PATIENCE, ROOT, Person, running, text
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 

@@ -3,7 +3,7 @@
 import itertools
 import secrets
 
-from people import Frame, Person, person, script, text
+from support.e2e_clients import Frame, Person, person, script, text
 
 
 def ask(one: Person, **order: object) -> str:

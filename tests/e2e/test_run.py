@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from people import PATIENCE, ROOT, alive, free_port, person, running, text
+from support.e2e_clients import PATIENCE, ROOT, alive, free_port, person, running, text
 
 
 def refused(port: int) -> bool:

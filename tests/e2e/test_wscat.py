@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from people import SERVER, script, wscat
+from support.e2e_clients import SERVER, script, wscat
 
 
 def test_plain_words(stack: str) -> None:

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from faults import report  # noqa: E402 - found through the line above
+from faults.harness import REAL, SHORT  # noqa: E402
 from faults.matrix import ROWS  # noqa: E402
 from faults.play import play  # noqa: E402
 from faults.rows import Outcome, Row  # noqa: E402
-from faults.stage import REAL, SHORT  # noqa: E402
 
 
 def told(row: Row, outcome: Outcome) -> None:

@@ -3,11 +3,7 @@
 import re
 from dataclasses import replace
 
-from faults.between import FOREVER, Fault
-from faults.rows import Expected, Row
-from faults.scene import Scene
-from faults.services import CALLS, ERRORS, bedrock, dynamodb, posts
-from faults.stories import (
+from faults.client_scripts import (
     another_tab_asks,
     away_when_it_crashes,
     comes_back_to_life,
@@ -20,6 +16,10 @@ from faults.stories import (
     sends_again,
     stops,
 )
+from faults.proxy import FOREVER, Fault
+from faults.rows import Expected, Row
+from faults.scenario import Scene
+from faults.services import CALLS, ERRORS, bedrock, dynamodb, posts
 from faults.watch import MID_STREAM
 
 # -- the Lambda is killed --------------------------------------------------------------------------

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from faults.harness import Pace, Stage, stage
 from faults.rows import Outcome, Row
-from faults.scene import Scene
-from faults.stage import Pace, Stage, stage
+from faults.scenario import Scene
 
 # A machine that is busy with other things may be too slow for a fault to find its place in time:
 # the row is played again, with an answer that takes longer.

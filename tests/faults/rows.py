@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from faults.between import FOREVER, Fault
+from faults.proxy import FOREVER, Fault
 
 if TYPE_CHECKING:
-    from faults.scene import Scene
+    from faults.scenario import Scene
 
 CHUNKS = 24
 WAITS = ("killed before", "killed after", "frozen", "silent")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from faults.between import FOREVER, Fault
+from faults.proxy import FOREVER, Fault
 from faults.rows import Expected, Row
 
 AT_THE_START, IN_THE_MIDDLE = 0, 12

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import pytest
 from faults import report
+from faults.harness import SHORT
 from faults.matrix import PLAIN, ROWS
 from faults.play import play
 from faults.rows import Outcome, Row
 from faults.services import CALLS
-from faults.stage import SHORT
 from faults.watch import MEMORY, POSTS
 
 PLAYED = [row for row in ROWS if not row.longer or os.environ.get("FAULTS") == "all"]

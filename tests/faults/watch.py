@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults.between import Fault
+from faults.proxy import Fault
 
 POSTS = ("start", "delta", "end")
 MEMORY = "memory"  # any call to DynamoDB

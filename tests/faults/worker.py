@@ -13,9 +13,9 @@ import os
 import time
 from typing import Any
 
-import leases
+from store import leases
 
-for name in ("LEASE_SECONDS", "RENEW_SECONDS", "CLOCK_SKEW_SECONDS", "LOOK_SECONDS"):
+for name in ("LEASE_SECONDS", "RENEW_SECONDS", "CLOCK_SKEW_SECONDS", "POLL_SECONDS"):
     setattr(leases, name, float(os.environ.get(name, getattr(leases, name))))
 
 import handler  # noqa: E402 - it and what it imports take these seconds from `leases`
@@ -52,12 +52,12 @@ def _mark(request: Any, **_: Any) -> None:
 
 
 def _watch() -> None:
-    handler.SERVICES.memory._table._client.meta.events.register("before-send", _mark)
+    handler.SERVICES.conversations._table._client.meta.events.register("before-send", _mark)
 
 
 def _poster() -> Poster:
     services = handler.SERVICES
-    return services.connections_at(services.settings.callback_url)
+    return services.poster_for(services.settings.callback_url)
 
 
 _watch()

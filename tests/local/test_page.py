@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from people import ROOT
+from support.e2e_clients import ROOT
 
-from local.entry import AUDIENCE, ENTRIES, Auth
+from local.auth.entry import AUDIENCE, ENTRIES, Auth
 from local.page import FOLDER, HEADERS, serving
 
 OPEN = {"websocket_url": "ws://127.0.0.1:3001", "auth": "none"}

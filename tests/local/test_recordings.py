@@ -10,9 +10,9 @@ import pytest
 
 from deploy.url import presigned
 from local import recordings
-from local.api import Caller, Stage, connect_event, disconnect_event
-from local.aws import REGION
-from local.entry import user
+from local.auth.entry import user
+from local.aws.moto_server import REGION
+from local.gateway.api import Caller, Stage, connect_event, disconnect_event
 from local.recordings import FolderError, Recordings, connection_of, name_of, redacted
 
 STAGE = Stage("127.0.0.1:3001")

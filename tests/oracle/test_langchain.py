@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from langchain_aws.llms.bedrock import LLMInputOutputAdapter
-from streams import STREAMS, Stream
+from support.family_streams import STREAMS, Stream
 
-from model_families import FAMILIES, Decoder, Stopped, TextDelta, Usage, family_of
+from families.registry import FAMILIES, Decoder, Stopped, TextDelta, Usage, family_of
 
 PROVIDERS = {
     "claude": "anthropic",

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
-from stacks import Stacks, served
+from support.stacks import Stacks, served
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from rich.text import Text
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-from terminals import Terminal, chatting  # noqa: E402 - found through the line above
+from support.terminals import Terminal, chatting  # noqa: E402 - found through the line above
 
 from local.stack import Stack, settings_for  # noqa: E402 - found through the line above
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import pytest
-from people import PATIENCE, free_port, text
-from reference import Frame, Server
+from support.e2e_clients import PATIENCE, free_port, text
+from support.reference_server import Frame, Server
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 

@@ -8,7 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from people import PATIENCE, ROOT
+from support.e2e_clients import PATIENCE, ROOT
 
 
 def run(*command: str, folder: Path, **variables: str) -> str:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from people import PATIENCE, ROOT, SERVER, free_port, script, text
-from stacks import Stacks
+from support.e2e_clients import PATIENCE, ROOT, SERVER, free_port, script, text
+from support.stacks import Stacks
 
 from bedrock_chat.exits import MEANINGS, Exit
-from local.aws import REGION
-from local.entry import user
+from local.auth.entry import user
+from local.aws.moto_server import REGION
 
 COMMAND = (sys.executable, "-m", "bedrock_chat")
 ALICE = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from people import text, validator
-from reference import Frame, Server
+from support.e2e_clients import text, validator
+from support.reference_server import Frame, Server
 
 from bedrock_chat import protocol
 from bedrock_chat.protocol import (

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from people import ROOT, free_port
 from rich.console import Console
-from terminals import played
+from support.e2e_clients import ROOT, free_port
+from support.terminals import played
 from websockets.asyncio.server import ServerConnection, serve
 
 from bedrock_chat import protocol, rendering

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from people import cannot_be_had, script
-from stacks import Stacks
-from terminals import ENTER, LEAVE, STOP, Terminal, chatting
+from support.e2e_clients import cannot_be_had, script
+from support.stacks import Stacks
+from support.terminals import ENTER, LEAVE, STOP, Terminal, chatting
 
 from bedrock_chat.commands import COMMANDS
 

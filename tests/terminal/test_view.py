@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from terminals import played
+from support.terminals import played
 
 from bedrock_chat import rendering
 from bedrock_chat.rendering import Line

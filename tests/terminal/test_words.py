@@ -7,7 +7,7 @@ import pytest
 
 from bedrock_chat import words
 from bedrock_chat.commands import COMMANDS, Command, Mistake, Question, listing, parse
-from frames import CODES
+from errors import CODES
 
 
 def test_every_code_has_advice() -> None:

@@ -3,9 +3,9 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from deployments import FIRST, Site
-from people import cannot_be_had
-from telling import TOLD
+from support.deployments import FIRST, Site
+from support.e2e_clients import cannot_be_had
+from support.reporting import TOLD
 
 from deploy import terraform
 

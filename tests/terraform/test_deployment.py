@@ -8,14 +8,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from deployments import FIRST, USER, Site, ann, signed
-from people import Frame, script, text, wscat
+from support.deployments import FIRST, USER, Site, ann, signed
+from support.e2e_clients import Frame, script, text, wscat
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from deploy import smoke
-from local.aws import REGION
-from local.sigv4 import User
+from local.auth.sigv4 import User
+from local.aws.moto_server import REGION
 
 pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
 

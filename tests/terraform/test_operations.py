@@ -13,17 +13,17 @@ import time
 from typing import Any
 
 import pytest
-from deployments import FIRST, PATIENCE, Site, ann
-from embedded import data
-from people import script
+from support.deployments import FIRST, PATIENCE, Site, ann
+from support.e2e_clients import script
+from support.emf import data
 
 import log
 import metrics
 from deploy import terraform
-from frames import CODES
-from local.deployed import client
+from errors import CODES
+from families.chunks import STOP_REASONS
+from local.deployment.deployed import client
 from metrics import METRICS
-from native import STOP_REASONS
 from relay import STATES
 
 pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from deployments import FIRST, Site, signed
-from pages import Page
+from support.deployments import FIRST, Site, signed
+from support.pages import Page
 from websockets.sync.client import connect
 from websockets.typing import Origin
 

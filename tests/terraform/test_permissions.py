@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
-from deployments import FIRST, Site, ann
-from people import Frame, Person, script
-from policies import Case, Decision, Policy, Question, decide, less
+from support.deployments import FIRST, Site, ann
+from support.e2e_clients import Frame, Person, script
+from support.iam_policies import Case, Decision, Policy, Question, decide, less
 
-from local.authorizers import ACCOUNT
-from local.aws import REGION
-from local.deployed import Deployed, client
-from local.permissions import Permission
+from local.auth.authorizers import ACCOUNT
+from local.aws.moto_server import REGION
+from local.aws.permissions import Permission
+from local.deployment.deployed import Deployed, client
 
 pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
 

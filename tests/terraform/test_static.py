@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from people import cannot_be_had
+from support.e2e_clients import cannot_be_had
 
 from deploy import terraform
 from local.page import TYPES

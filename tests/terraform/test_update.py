@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from deployments import ARCHITECTURE, Site, Version
-from pages import Page
-from people import person, script, text
+from support.deployments import ARCHITECTURE, Site, Version
+from support.e2e_clients import person, script, text
+from support.pages import Page
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from deploy import package
-from local.api import TERRAFORM, Integration
-from local.authorizers import ACCOUNT
-from local.deployed import client
+from local.auth.authorizers import ACCOUNT
+from local.deployment.deployed import client
+from local.gateway.api import TERRAFORM, Integration
 from local.page import FOLDER
 
 pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment

@@ -12,10 +12,10 @@ from pathlib import Path
 import hcl2
 import pytest
 from jsonschema import Draft202012Validator
-from people import SCHEMA, validator
+from support.e2e_clients import SCHEMA, validator
 
 import handler
-from frames import CODES
+from errors import CODES
 from settings import Settings
 from tools import __main__ as making
 from tools import architecture, badges, decisions, deployment, limits

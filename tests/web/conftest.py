@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from browsers import REQUESTS, Chat, Served, Told, executable, served
-from people import PATIENCE
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from support.browsers import REQUESTS, Chat, Served, Told, executable, served
+from support.e2e_clients import PATIENCE
 
 
 @pytest.fixture(scope="session")

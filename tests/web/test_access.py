@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from typing import Literal
 
 import pytest
-from browsers import MODULES, Chat, Served, Told, refusing
 from playwright.sync_api import Browser, Page, ViewportSize, expect
+from support.browsers import MODULES, Chat, Served, Told, refusing
 
 AXE = MODULES / "axe-core" / "axe.min.js"
 FULL = """## Heading

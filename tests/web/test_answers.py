@@ -4,9 +4,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browsers import MODULES, Chat, Served, Told
-from people import ROOT
 from playwright.sync_api import BrowserContext, Request, expect
+from support.browsers import MODULES, Chat, Served, Told
+from support.e2e_clients import ROOT
 
 VENDORED = {
     "marked.esm.js": "marked/lib/marked.esm.js",
@@ -95,7 +95,7 @@ def hosts(context: BrowserContext) -> set[str]:
     return asked
 
 
-def harmless(chat: Chat) -> None:
+def neutralize(chat: Chat) -> None:
     """No answer on the page has done, or could do, anything."""
     links = [each for each in chat.page.evaluate(PRESS) if each]
     assert {"https"} >= {urlsplit(each).scheme for each in links}
@@ -113,7 +113,7 @@ def test_an_answer_does_nothing(site: Served, chat: Chat, hosts: set[str], told:
     chat.page.evaluate(GROW, [list(ATTACKS.values()), 9])
 
     assert 2 * len(ATTACKS) == chat.answers.count()
-    harmless(chat)
+    neutralize(chat)
     assert {urlsplit(site.page).netloc} >= hosts
     assert [] == told.complaints
 
@@ -122,11 +122,11 @@ def test_an_answer_of_the_model_does_nothing(chat: Chat, told: Told) -> None:
     """Nor where the model says it, or the history tells it."""
     answer = chat.asked(chunks=1, text="\n\n".join(ATTACKS.values()))
     shown = answer.inner_text()
-    harmless(chat)
+    neutralize(chat)
     chat.page.reload()
     chat.has_ended()
     assert shown == answer.inner_text()
-    harmless(chat)
+    neutralize(chat)
     assert [] == told.complaints
 
 

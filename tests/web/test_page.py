@@ -7,18 +7,18 @@ from typing import Any
 
 import boto3
 import pytest
-from browsers import REQUESTS, Chat, Served, Told, refusing, replaced
-from people import SCHEMA, person, script
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
+from support.browsers import REQUESTS, Chat, Served, Told, refusing, replaced
+from support.e2e_clients import SCHEMA, person, script
 
 from deploy.url import presigned
-from frames import CODES
+from errors import CODES
 from handler import CONTINUE
-from local.authorizers import Guard, iam
-from local.aws import REGION
-from local.entry import PEOPLE, user
-from local.http_front import HttpResponse
-from local.websocket import Socket
+from local.auth.authorizers import Guard, iam
+from local.auth.entry import PEOPLE, user
+from local.aws.moto_server import REGION
+from local.gateway.http_front import HttpResponse
+from local.gateway.websocket import Socket
 
 # What was asked and has not ended, as the tab notes it.
 ASKED = "sessionStorage.getItem('asked')"

@@ -5,9 +5,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from browsers import Served
-from people import script
 from playwright.sync_api import Page, WebSocket, expect
+from support.browsers import Served
+from support.e2e_clients import script
 
 CLIENT = Path(__file__).parent / "seed" / "index.html"
 PING_MS, PATIENCE_MS = 40_000, 5_000  # the client's own

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
-from browsers import MODULES, Chat, Served, Told, served
 from playwright.sync_api import Page, Request, expect
+from support.browsers import MODULES, Chat, Served, Told, served
 
 from local.page import FOLDER
 

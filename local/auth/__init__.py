@@ -1,0 +1,1 @@
+"""Authentication on the local stack: IAM signatures, an OIDC issuer, or none."""

@@ -1,0 +1,1 @@
+"""AWS without an account: moto's server, and what it lacks."""

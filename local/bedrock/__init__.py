@@ -1,0 +1,1 @@
+"""Bedrock Runtime on loopback, and the models behind it."""

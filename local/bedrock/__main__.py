@@ -1,0 +1,5 @@
+"""`python -m local.bedrock`."""
+
+from local.bedrock.server import main
+
+main()

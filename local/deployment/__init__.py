@@ -1,0 +1,1 @@
+"""Terraform applied on this machine, and what was deployed, read back and served."""

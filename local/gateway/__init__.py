@@ -1,0 +1,1 @@
+"""An API Gateway WebSocket API on one local port."""

@@ -1,0 +1,1 @@
+"""Lambda on a laptop: a function, its environments and its asynchronous queue."""

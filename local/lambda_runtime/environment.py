@@ -1,0 +1,292 @@
+"""One Lambda environment on a laptop: a real `awslambdaric` process, and the Runtime API it asks.
+
+Rules, as in Lambda: an environment handles one event at a time; what a handler keeps in its modules
+stays in its process and meets the next event. A worker's environment variables are Lambda's, never
+the developer's.
+
+What it does not know: other environments, queues and retries (`local/lambda_runtime/function.py`). What it
+does not imitate: freezing between events, a memory limit, a `/tmp` of one's own, extensions,
+SnapStart, and the second try that Lambda gives to an initialisation which took too long.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+import uuid
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from local.aws.moto_server import CREDENTIALS, NO_CONFIGURATION, REGION
+from local.invocation import Result
+from local.processes import GRACE_SECONDS, lines, stop, tethered
+
+# Lambda's own error message names 6291556 bytes, 100 more than 6 MB.
+RESPONSE_BYTES = 6_291_556
+
+ARN = f"arn:aws:lambda:{REGION}:123456789012:function:local"
+API = "/2018-06-01/runtime"
+# The only variables of the caller that a worker sees: where programs, libraries and temporary files
+# are.
+INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+
+Log = Callable[[str], None]
+
+
+def worker_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that stands in for Lambda: clean, then `variables`.
+
+    AWS credentials are dummies and configuration files are out of reach, so neither the keys nor
+    the profiles of the person at the keyboard can be used by mistake.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or name.startswith("COVERAGE_")
+    }
+    return {
+        **inherited,
+        **CREDENTIALS,
+        **NO_CONFIGURATION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REGION": REGION,
+        "HOME": "/nonexistent",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        **variables,
+    }
+
+
+def _error(kind: str, error_type: str, message: str) -> Result:
+    payload = {"errorType": error_type, "errorMessage": message}
+    return Result(json.dumps(payload).encode(), kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A function's: `handler` is "module.function" in the folder `code`; times are in seconds."""
+
+    handler: str
+    code: Path
+    environment: Mapping[str, str]
+    timeout: float
+    init_timeout: float
+    python: str
+    log: Log
+
+    def note(self, level: str, event: str, **fields: object) -> None:
+        """Logs one line about the platform itself. Never about payloads: they are private."""
+        self.log(json.dumps({"level": level, "event": f"platform.{event}", **fields}))
+
+
+@dataclass(slots=True)
+class Event:
+    """One event on its way through an environment."""
+
+    payload: bytes
+    received: float = field(default_factory=time.monotonic)
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    answer: Result | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def failed(self, kind: str, problem: str) -> Result:
+        """What the platform says of an event that the function did not answer."""
+        return _error(kind, kind, f"RequestId: {self.request_id} Error: {problem}")
+
+
+class Environment:
+    """One process of the function, and the Runtime API (on a port of its own) that it works for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._polled = asyncio.Event()  # it has asked for its first event: initialisation is over
+        self._inbox: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._current: Event | None = None
+        self._closed = False
+        self._init_error: Result | None = None
+        self._process: Process | None = None
+        self._exit: asyncio.Future[Any] | None = None
+        self._logs: asyncio.Future[None] | None = None
+        app = web.Application(client_max_size=RESPONSE_BYTES)
+        app.add_routes(
+            [
+                web.get(f"{API}/invocation/next", self._next),
+                web.post(f"{API}/invocation/{{id}}/response", self._response),
+                web.post(f"{API}/invocation/{{id}}/error", self._handler_error),
+                web.post(f"{API}/init/error", self._report_init_error),
+            ]
+        )
+        self._api = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+
+    @property
+    def started(self) -> bool:
+        """Whether it has asked for its first event."""
+        return self._polled.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Started, and neither gone nor going."""
+        running = self._exit is not None and not self._exit.done()
+        return self.started and running and not self._closed
+
+    async def start(self) -> Result | None:
+        """The Init phase. Returns None when the environment is ready, else what went wrong."""
+        settings, began = self._settings, time.monotonic()
+        await self._api.setup()
+        await web.TCPSite(self._api, "127.0.0.1", 0).start()
+        host, port = self._api.addresses[0][:2]
+        self._process = await asyncio.create_subprocess_exec(
+            *tethered(settings.python, "awslambdaric", settings.handler),
+            cwd=settings.code,
+            env=self._variables(f"{host}:{port}"),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=STDOUT,
+            start_new_session=True,
+        )
+        self._exit = asyncio.ensure_future(self._process.wait())
+        self._logs = asyncio.ensure_future(self._forward(self._process))
+        await self._first_of(self._polled, settings.init_timeout)
+        took = round((time.monotonic() - began) * 1000)
+        if self.alive:
+            settings.note("INFO", "initReport", init_ms=took)
+            return None
+        if not self._exit.done():
+            problem = f"Init phase timed out after {settings.init_timeout:.2f} seconds"
+        else:
+            problem = f"Runtime exited during the Init phase: {self._exit_status()}"
+        failure = self._init_error or _error("Runtime.ExitError", "Runtime.ExitError", problem)
+        settings.note("ERROR", "initReport", init_ms=took, problem=problem)
+        await self.close(grace=0)
+        return failure
+
+    async def run(self, event: Event) -> Result:
+        """Gives the event to the process; over when it asks for the next one, or is no more."""
+        self._current = event
+        self._inbox.put_nowait(event)
+        await self._first_of(event.over, self._settings.timeout)
+        if not event.over.is_set():
+            limit = self._settings.timeout
+            timed_out = self.alive
+            await self.close(grace=0)
+            if event.answer is None and timed_out:
+                self._settings.note("ERROR", "timeout", request_id=event.request_id, after_s=limit)
+                return event.failed("Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds")
+            if event.answer is None:
+                status = self._exit_status()
+                self._settings.note("ERROR", "exit", request_id=event.request_id, status=status)
+                return event.failed("Runtime.ExitError", f"Runtime exited with error: {status}")
+        assert event.answer is not None  # noqa: S101 - set before `over` is
+        return event.answer
+
+    async def close(self, grace: float = GRACE_SECONDS) -> None:
+        """Ends the process and its group. A worker that waits for an event is told to go."""
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.put_nowait(None)
+        if self._process is not None:
+            await stop(self._process, grace)
+        await self._api.cleanup()
+        if self._logs is not None:
+            # What it said last is still in the pipe.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._logs, 1)
+
+    def _variables(self, api: str) -> dict[str, str]:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        code = str(self._settings.code)
+        return worker_environment(
+            {
+                "AWS_EXECUTION_ENV": f"AWS_Lambda_python{version}",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+                "AWS_LAMBDA_FUNCTION_NAME": "local",
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+                "AWS_LAMBDA_LOG_FORMAT": "JSON",
+                "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/local",
+                "AWS_LAMBDA_LOG_STREAM_NAME": f"local/[$LATEST]{uuid.uuid4().hex}",
+                "AWS_LAMBDA_RUNTIME_API": api,
+                "LAMBDA_TASK_ROOT": code,
+                "_HANDLER": self._settings.handler,
+                **self._settings.environment,
+            }
+        )
+
+    async def _first_of(self, event: asyncio.Event, seconds: float) -> None:
+        """Waits for the event, or the end of the process, or `seconds`."""
+        assert self._exit is not None  # noqa: S101 - started
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait(
+                {waiting, self._exit}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waiting.cancel()
+
+    def _exit_status(self) -> str:
+        code = self._process.returncode if self._process else None
+        return f"signal {-code}" if code and code < 0 else f"exit status {code}"
+
+    async def _forward(self, process: Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        async for line in lines(process.stdout):
+            self._settings.log(line)
+
+    # What the process asks for. The other side of these four is awslambdaric.
+
+    async def _next(self, _: web.Request) -> web.Response:
+        if self._current is not None:
+            self._current.over.set()
+        self._polled.set()
+        event = await self._inbox.get()
+        if event is None:
+            raise web.HTTPGone
+        deadline = time.time() + self._settings.timeout
+        return web.Response(
+            body=event.payload,
+            content_type="application/json",
+            headers={
+                "Lambda-Runtime-Aws-Request-Id": event.request_id,
+                "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
+                "Lambda-Runtime-Invoked-Function-Arn": ARN,
+                "Lambda-Runtime-Trace-Id": (
+                    f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"
+                ),
+            },
+        )
+
+    async def _response(self, request: web.Request) -> web.Response:
+        event = self._event(request)
+        try:
+            event.answer = Result(await request.read())
+        except web.HTTPRequestEntityTooLarge:
+            too_large = (
+                f"Response payload size exceeded maximum allowed payload size"
+                f" ({RESPONSE_BYTES} bytes)."
+            )
+            event.answer = _error("Unhandled", "Function.ResponseSizeTooLarge", too_large)
+            raise
+        return web.Response(status=202)
+
+    async def _handler_error(self, request: web.Request) -> web.Response:
+        self._event(request).answer = Result(await request.read(), "Unhandled")
+        return web.Response(status=202)
+
+    async def _report_init_error(self, request: web.Request) -> web.Response:
+        self._init_error = Result(await request.read(), "Unhandled")
+        return web.Response(status=202)
+
+    def _event(self, request: web.Request) -> Event:
+        event = self._current
+        if event is None or event.request_id != request.match_info["id"]:
+            raise web.HTTPBadRequest
+        return event

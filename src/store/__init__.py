@@ -1,0 +1,1 @@
+"""What is stored: DynamoDB items, and the operations on them."""

@@ -1,0 +1,1 @@
+"""The wire protocol: what clients send and receive, and how it is written."""

@@ -1,0 +1,351 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+from support.family_streams import FULL, PLAIN, STREAMS, Stream, events
+
+from families.chunks import STOP_REASONS
+from families.registry import (
+    FAMILIES,
+    Decoder,
+    Family,
+    Message,
+    Prompt,
+    ReasoningDelta,
+    Stopped,
+    TextDelta,
+    Usage,
+    body,
+    family_of,
+)
+from families.shapes import claude_events
+
+REST = {"temperature": 0.0, "top_p": 0.9}
+SAID = [
+    {"role": "user", "content": "a"},
+    {"role": "assistant", "content": "b"},
+    {"role": "user", "content": "c"},
+]
+CHAT: dict[str, Any] = {"messages": SAID, "max_tokens": 9}
+FULL_CHAT = {**CHAT, "messages": [{"role": "system", "content": "Be kind."}, *SAID], **REST}
+NOVA_SAID = [{"role": m["role"], "content": [{"text": m["content"]}]} for m in SAID]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "full"),
+    [
+        (
+            "claude",
+            {"anthropic_version": "bedrock-2023-05-31", **CHAT},
+            {
+                "anthropic_version": "bedrock-2023-05-31",
+                **CHAT,
+                "system": "Be kind.",
+                **REST,
+                "stop_sequences": ["END"],
+            },
+        ),
+        (
+            "nova",
+            {
+                "schemaVersion": "messages-v1",
+                "messages": NOVA_SAID,
+                "inferenceConfig": {"maxTokens": 9},
+            },
+            {
+                "schemaVersion": "messages-v1",
+                "messages": NOVA_SAID,
+                "system": [{"text": "Be kind."}],
+                "inferenceConfig": {
+                    "maxTokens": 9,
+                    "temperature": 0.0,
+                    "topP": 0.9,
+                    "stopSequences": ["END"],
+                },
+            },
+        ),
+        (
+            "titan",
+            {"inputText": ..., "textGenerationConfig": {"maxTokenCount": 9}},
+            {
+                "inputText": ...,
+                "textGenerationConfig": {
+                    "maxTokenCount": 9,
+                    "temperature": 0.0,
+                    "topP": 0.9,
+                    "stopSequences": ["END"],
+                },
+            },
+        ),
+        ("llama2", {"prompt": ..., "max_gen_len": 9}, {"prompt": ..., "max_gen_len": 9, **REST}),
+        ("llama3", {"prompt": ..., "max_gen_len": 9}, {"prompt": ..., "max_gen_len": 9, **REST}),
+        ("llama4", {"prompt": ..., "max_gen_len": 9}, {"prompt": ..., "max_gen_len": 9, **REST}),
+        (
+            "mistral-text",
+            {"prompt": ..., "max_tokens": 9},
+            {"prompt": ..., "max_tokens": 9, **REST, "stop": ["END"]},
+        ),
+        ("mistral-chat", CHAT, FULL_CHAT),
+        (
+            "command-r",
+            {
+                "message": "c",
+                "chat_history": [
+                    {"role": "USER", "message": "a"},
+                    {"role": "CHATBOT", "message": "b"},
+                ],
+                "max_tokens": 9,
+            },
+            {
+                "message": "c",
+                "chat_history": [
+                    {"role": "USER", "message": "a"},
+                    {"role": "CHATBOT", "message": "b"},
+                ],
+                "preamble": "Be kind.",
+                "max_tokens": 9,
+                "temperature": 0.0,
+                "p": 0.9,
+                "stop_sequences": ["END"],
+            },
+        ),
+        ("jamba", CHAT, {**FULL_CHAT, "stop": ["END"]}),
+        (
+            "deepseek-r1",
+            {"prompt": ..., "max_tokens": 9},
+            {"prompt": ..., "max_tokens": 9, **REST, "stop": ["END"]},
+        ),
+        ("openai-chat", CHAT, {**FULL_CHAT, "stop": ["END"]}),
+        ("palmyra", CHAT, {**FULL_CHAT, "stop": ["END"]}),
+    ],
+)
+def test_requests(name: str, plain: dict[str, Any], full: dict[str, Any]) -> None:
+    """Each family's own body, with what was given and nothing else; templates have their tests."""
+    for prompt, expected in ((PLAIN, plain), (FULL, full)):
+        made = body(family_of("", name), "", prompt)
+        for field in ("prompt", "inputText"):
+            if field in made:
+                assert "a" in made[field]
+                made[field] = ...
+        assert expected == made
+
+
+def test_one_question_alone() -> None:
+    """A conversation's first message needs no history, and no system prompt."""
+    asked = Prompt(system="", messages=(Message("user", "c"),), max_tokens=9, cache=True)
+
+    assert {"message": "c", "max_tokens": 9} == body(family_of("", "command-r"), "", asked)
+    assert [{"role": "user", "content": "c"}] == body(family_of("", "claude"), "", asked)[
+        "messages"
+    ]
+
+
+def test_cache_points() -> None:
+    """With a cache, Claude's system prompt and the end of its history carry a point each."""
+    point = {"cache_control": {"type": "ephemeral"}}
+    made = body(family_of("", "claude"), "", structs.replace(FULL, cache=True))
+
+    assert [{"type": "text", "text": "Be kind.", **point}] == made["system"]
+    assert [
+        SAID[0],
+        {"role": "assistant", "content": [{"type": "text", "text": "b", **point}]},
+        SAID[2],
+    ] == made["messages"]
+    assert body(family_of("", "nova"), "", FULL) == body(
+        family_of("", "nova"), "", structs.replace(FULL, cache=True)
+    )
+
+
+def told(stream: Stream) -> tuple[str, str, list[str], Usage]:
+    """What is told of a stream: reasoning, answer, stop reasons, usage."""
+    decoder = Decoder(family_of("", stream.family))
+    usage = Usage()
+    said: dict[type, str] = {ReasoningDelta: "", TextDelta: ""}
+    stops = []
+    for chunk in stream.chunks:
+        for event in decoder.events(chunk) if isinstance(chunk, dict) else ():
+            match event:
+                case TextDelta() | ReasoningDelta():
+                    said[type(event)] += event.text
+                case Usage():
+                    usage = usage.updated(event)
+                case Stopped():
+                    stops.append(event.reason)
+    return said[ReasoningDelta], said[TextDelta], stops, usage
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_streams(name: str) -> None:
+    """A whole stream of each family: reasoning apart, the answer, one end, the counts."""
+    stream = STREAMS[name]
+
+    assert (stream.reasoning, stream.text, [stream.stop], stream.usage) == told(stream)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_cut_short_has_no_end(name: str) -> None:
+    """Until the chunk with the stop reason has come there is no end, nor text that means one."""
+    stream = STREAMS[name]
+    cut = next(
+        length
+        for length in range(len(stream.chunks))
+        if told(replace(stream, chunks=stream.chunks[: length + 1]))[2]
+    )
+
+    assert [] == told(replace(stream, chunks=stream.chunks[:cut]))[2]
+    assert cut >= len(stream.chunks) - 3
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "told"),
+    [
+        ("claude", "end_turn", "end_turn"),
+        ("claude", "max_tokens", "max_tokens"),
+        ("claude", "stop_sequence", "stop_sequence"),
+        ("claude", "refusal", "content_filtered"),
+        ("claude", "model_context_window_exceeded", "max_tokens"),
+        ("claude", "pause_turn", "other"),
+        ("claude", "tool_use", "other"),
+        ("nova", "end_turn", "end_turn"),
+        ("nova", "max_tokens", "max_tokens"),
+        ("nova", "stop_sequence", "stop_sequence"),
+        ("nova", "content_filtered", "content_filtered"),
+        ("nova", "guardrail_intervened", "guardrail"),
+        ("nova", "something_new", "other"),
+        ("titan", "FINISH", "end_turn"),
+        ("titan", "FINISHED", "end_turn"),
+        ("titan", "LENGTH", "max_tokens"),
+        ("titan", "STOP_CRITERIA_MET", "stop_sequence"),
+        ("titan", "CONTENT_FILTERED", "content_filtered"),
+        ("titan", "RAG_QUERY_WHEN_RAG_DISABLED", "other"),
+        *((f"llama{version}", "stop", "end_turn") for version in "234"),
+        *((f"llama{version}", "length", "max_tokens") for version in "234"),
+        ("mistral-text", "stop", "end_turn"),
+        ("mistral-text", "length", "max_tokens"),
+        ("mistral-chat", "stop", "end_turn"),
+        ("mistral-chat", "length", "max_tokens"),
+        ("mistral-chat", "model_length", "max_tokens"),
+        ("mistral-chat", "tool_calls", "other"),
+        ("command-r", "COMPLETE", "end_turn"),
+        ("command-r", "MAX_TOKENS", "max_tokens"),
+        ("command-r", "STOP_SEQUENCE", "stop_sequence"),
+        ("command-r", "ERROR_LIMIT", "max_tokens"),
+        ("command-r", "ERROR_TOXIC", "content_filtered"),
+        ("command-r", "ERROR", "other"),
+        ("command-r", "USER_CANCEL", "other"),
+        ("command-r", None, "other"),
+        *((name, "stop", "end_turn") for name in ("jamba", "openai-chat", "palmyra")),
+        *((name, "length", "max_tokens") for name in ("jamba", "openai-chat", "palmyra")),
+        ("deepseek-r1", "stop", "end_turn"),
+        ("deepseek-r1", "length", "max_tokens"),
+        ("deepseek-r1", "eos_token", "end_turn"),
+        ("openai-chat", "content_filter", "content_filtered"),
+        ("openai-chat", "tool_calls", "other"),
+        ("openai-chat", 128008, "other"),
+    ],
+)
+def test_stop_reasons(name: str, reason: Any, told: str) -> None:
+    """Every family's own words come down to one small vocabulary."""
+    shapes: dict[str, Mapping[str, Any]] = {
+        "claude": {"type": "message_delta", "delta": {"stop_reason": reason}},
+        "nova": {"messageStop": {"stopReason": reason}},
+        "titan": {"outputText": "", "completionReason": reason},
+        "llama2": {"generation": "", "stop_reason": reason},
+        "llama3": {"generation": "", "stop_reason": reason},
+        "llama4": {"generation": "", "stop_reason": reason},
+        "mistral-text": {"outputs": [{"text": "", "stop_reason": reason}]},
+        "mistral-chat": {"choices": [{"message": {"content": ""}, "stop_reason": reason}]},
+        "command-r": {"event_type": "stream-end", "finish_reason": reason},
+        "deepseek-r1": {"choices": [{"text": "", "stop_reason": reason}]},
+    }
+    last = shapes.get(name, {"choices": [{"delta": {}, "finish_reason": reason}]})
+
+    assert [Stopped(told)] == events(name, last)
+
+
+def test_cached_tokens() -> None:
+    """Claude's cached tokens are counted apart, from its own usage and from Bedrock's."""
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 3}
+    metrics = {"inputTokenCount": 5, "cacheReadInputTokenCount": 8, "cacheWriteInputTokenCount": 2}
+
+    assert [
+        Usage(input_tokens=5, cache_read_tokens=7, cache_write_tokens=3),
+        Usage(input_tokens=5, cache_read_tokens=8, cache_write_tokens=2),
+    ] == events(
+        "claude",
+        {"type": "message_start", "message": {"usage": usage}},
+        {"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics},
+    )
+
+
+KNOWN_NAMES = st.sampled_from(
+    [
+        "amazon-bedrock-guardrailAction",
+        "amazon-bedrock-invocationMetrics",
+        "amazon-bedrock-trace",
+        "choices",
+        "completionReason",
+        "content",
+        "contentBlockDelta",
+        "delta",
+        "event_type",
+        "finish_reason",
+        "generation",
+        "input_tokens",
+        "inputTokenCount",
+        "is_finished",
+        "message",
+        "messageStop",
+        "metadata",
+        "outputText",
+        "outputs",
+        "prompt_tokens",
+        "reasoning_content",
+        "reasoningContent",
+        "response",
+        "stop_reason",
+        "stopReason",
+        "text",
+        "thinking",
+        "token_count",
+        "usage",
+    ]
+)
+odd = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["x", "<think>", "stop", "BLOCKED"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KNOWN_NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+KINDS = ["message_start", "content_block_delta", "message_delta", "new", "stream-end"]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@given(st.lists(st.dictionaries(KNOWN_NAMES, odd), max_size=3), st.sampled_from(KINDS))
+def test_unknown_shapes_break_nothing(
+    family: Family, chunks: list[dict[str, Any]], kind: str
+) -> None:
+    """Whatever a chunk holds beside what we know, it becomes events of ours or none."""
+    for event in events(family.name, *({**chunk, "type": kind} for chunk in chunks)):
+        assert isinstance(event, TextDelta | ReasoningDelta | Usage | Stopped)
+        if isinstance(event, TextDelta | ReasoningDelta):
+            assert isinstance(event.text, str)
+            assert event.text
+        if isinstance(event, Stopped):
+            assert event.reason in {*STOP_REASONS.values(), "other"}
+
+
+def test_a_claude_answer_that_breaks_off_has_no_count() -> None:
+    """The count in the first chunk is a beginning: it must not pass for the whole answer's."""
+    started = {
+        "type": "message_start",
+        "message": {"usage": {"input_tokens": 9, "output_tokens": 1}},
+    }
+
+    assert [Usage(input_tokens=9)] == list(claude_events(started))

@@ -1,0 +1,135 @@
+"""Covers local/aws/moto_server.py with the real server in a process of its own."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from types_boto3_dynamodb import DynamoDBClient
+
+from local.aws.moto_server import CREDENTIALS, REGION, create_table
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@contextlib.contextmanager
+def server(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "local.aws", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **CREDENTIALS},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert child.stdout is not None
+        found = re.fullmatch(r"listening: (http://127\.0\.0\.1:\d+)\n", child.stdout.readline())
+        assert found
+        yield child, found[1]
+    finally:
+        child.kill()
+        child.communicate()
+
+
+@contextlib.contextmanager
+def dynamodb(url: str) -> Iterator[DynamoDBClient]:
+    session = boto3.Session("local", "local", "local", region_name=REGION)
+    with contextlib.closing(session.client("dynamodb", endpoint_url=url)) as client:
+        yield client
+
+
+def test_the_table_is_what_the_handler_expects() -> None:
+    """Keys, billing and TTL; a second table of that name is an error; requests are not logged."""
+    with server("--table", "chat") as (child, url):
+        with dynamodb(url) as client:
+            table = client.describe_table(TableName="chat")["Table"]
+            ttl = client.describe_time_to_live(TableName="chat")["TimeToLiveDescription"]
+            client.put_item(TableName="chat", Item={"pk": {"S": "a"}, "sk": {"S": "b"}})
+            item = client.get_item(TableName="chat", Key={"pk": {"S": "a"}, "sk": {"S": "b"}})
+        with pytest.raises(ClientError, match="ResourceInUse"):
+            create_table(url, "chat")
+        child.terminate()
+        rest, errors = child.communicate(timeout=10)
+
+    assert table["KeySchema"] == [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ]
+    assert {row["AttributeType"] for row in table["AttributeDefinitions"]} == {"S"}
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
+    assert item["Item"]["sk"] == {"S": "b"}
+    assert (rest, errors) == ("", "")
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "end of input"])
+def test_it_ends_without_fuss(way: str) -> None:
+    """On SIGTERM, or when whoever started it is gone: at once, and with nothing to say."""
+    with server() as (child, _):
+        if way == "SIGTERM":
+            child.send_signal(signal.SIGTERM)
+        else:
+            assert child.stdin is not None
+            child.stdin.close()
+            child.stdin = None
+        _, errors = child.communicate(timeout=10)
+
+        # coverage's own SIGTERM handler, when tests are measured, ends the process by the signal
+        assert (
+            child.returncode in {0, -signal.SIGTERM} if way == "SIGTERM" else child.returncode == 0
+        )
+        assert errors == ""
+
+
+def test_a_transaction_that_is_sent_again_is_done_once() -> None:
+    """The second of the same token says that it went through, though its condition holds no more.
+
+    One that failed may be tried again.
+    """
+    item = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+    new = {"TableName": "chat", "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
+    with server("--table", "chat") as (_, url), dynamodb(url) as client:
+        for _ in range(2):
+            client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="first")  # type: ignore[typeddict-item]
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="other")  # type: ignore[typeddict-item]
+        client.delete_item(TableName="chat", Key=item)
+        client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="other")  # type: ignore[typeddict-item]
+
+        assert item == client.get_item(TableName="chat", Key=item)["Item"]
+
+
+def test_a_transaction_that_fails_leaves_no_trace() -> None:
+    """What it had written before the condition that does not hold is as it was, item by item."""
+    there, free, other = ({"pk": {"S": name}, "sk": {"S": "b"}} for name in ("a", "c", "d"))
+    new = {"TableName": "chat", "ConditionExpression": "attribute_not_exists(pk)"}
+    change = {
+        "TableName": "chat",
+        "Key": there,
+        "UpdateExpression": "SET x = :x",
+        "ExpressionAttributeValues": {":x": {"S": "changed"}},
+    }
+    with server("--table", "chat") as (_, url), dynamodb(url) as client:
+        for item in (there, other):
+            client.put_item(TableName="chat", Item=item)
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            client.transact_write_items(
+                TransactItems=[
+                    {"Update": change},  # type: ignore[typeddict-item]
+                    {"Put": {**new, "Item": free}},  # type: ignore[typeddict-item]
+                    {"Put": {**new, "Item": other}},  # type: ignore[typeddict-item]
+                ]
+            )
+        found = client.scan(TableName="chat")["Items"]
+
+    assert [there, other] == sorted(found, key=lambda item: item["pk"]["S"])

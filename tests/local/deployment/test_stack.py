@@ -1,0 +1,54 @@
+"""Covers local/deployment/stack.py where it refuses; tests/terraform has it serve."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+from support.control_planes import code
+
+from local.deployment.deployed import DeployedFunction, NotServableError
+from local.deployment.stack import unpacked
+
+
+def function(sha256: str) -> DeployedFunction:
+    return DeployedFunction(
+        arn="arn:aws:lambda:us-east-1:123456789012:function:f:live",
+        name="f",
+        handler="handler.x",
+        runtime="python3.13",
+        architecture="arm64",
+        code_sha256=sha256,
+        role="arn:aws:iam::123456789012:role/r",
+        timeout=3,
+        environment={},
+    )
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A zip."""
+    path = tmp_path / "lambda.zip"
+    path.write_bytes(code())
+    return path
+
+
+def digest(path: Path) -> str:
+    return base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
+
+
+def test_the_deployed_code_is_unpacked(tmp_path: Path, packed: Path) -> None:
+    """All of it, less what is asked to be left out."""
+    deployed = function(digest(packed))
+
+    assert ["handler.py"] == [p.name for p in unpacked(packed, deployed, tmp_path / "a").iterdir()]
+    unpacked(packed, deployed, tmp_path / "b", without=("hand",))
+    assert not (tmp_path / "b" / "handler.py").exists()
+
+
+def test_other_code_is_not_run(tmp_path: Path, packed: Path) -> None:
+    """A zip that was built anew, or was never deployed, is refused before it is unpacked."""
+    with pytest.raises(NotServableError, match=r"lambda\.zip is not the code .* f was deployed"):
+        unpacked(packed, function("another"), tmp_path / "code")
+
+    assert not (tmp_path / "code").exists()

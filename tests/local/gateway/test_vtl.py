@@ -1,0 +1,132 @@
+import base64
+import json
+import string
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from local.gateway.api import TERRAFORM
+from local.gateway.vtl import Template, base64_decode, base64_encode, escape_javascript
+
+EVENT = Template((TERRAFORM / "event.json.vtl").read_text("utf-8"))
+CONTEXT = {
+    "routeKey": "$default",
+    "messageId": "bQ=",
+    "connectionId": "L0SM9cOFvHcCIhw=",
+    "requestId": "cg=",
+    "extendedRequestId": "cg=",
+    "requestTime": "31/Jan/2026:12:00:00 +0000",
+    "requestTimeEpoch": 1769860800000,
+    "connectedAt": 1769860700000,
+    "stage": "local",
+    "domainName": "127.0.0.1:3001",
+    "apiId": "local",
+    "identity": {"sourceIp": "127.0.0.1", "userAgent": 'a "quoted" agent'},
+}
+
+
+@given(st.text())
+@example("")
+@example("it's \"quoted\" \\ and 'again'")
+@example("line\nline\r\n\ttab\x00\x1f")
+@example("$context.stage ${input.body} $!util.base64Encode('x')")
+@example("#foreach($x in [1..9])$x#end #set($a = 1) #evaluate('$a') ## #* *#")
+@example("__FORMAL_REFERENCE__REPLACE_TEXT__")
+@example("\u2028\u2029 é 漢字 \U0001f600")
+@example("é'" * 10_000)
+def test_the_event_is_json_and_keeps_any_body(body: str) -> None:
+    """Whatever a client types, the event is JSON, and its body decodes to exactly that."""
+    event = json.loads(EVENT.render(CONTEXT, body))
+
+    assert event["isBase64Encoded"] is True
+    assert base64.b64decode(event["body"], validate=True).decode() == body
+
+
+@given(st.text())
+def test_the_body_changes_nothing_but_the_body(body: str) -> None:
+    """Nothing that a client types shows up anywhere else in the event."""
+    event = json.loads(EVENT.render(CONTEXT, body))
+    plain = json.loads(EVENT.render(CONTEXT, ""))
+
+    assert plain | {"body": event["body"]} == event
+
+
+def test_the_clients_user_agent_is_not_in_the_event() -> None:
+    """The user agent could hold a quote that ends a JSON string: the template leaves it out."""
+    assert "quoted" not in EVENT.render(CONTEXT, "")
+
+
+def test_the_event_keeps_numbers_as_numbers() -> None:
+    """Times are numbers, as a proxy integration has them, and `$default` stays a word."""
+    context = json.loads(EVENT.render(CONTEXT, ""))["requestContext"]
+
+    assert context["requestTimeEpoch"] == 1769860800000
+    assert context["connectedAt"] == 1769860700000
+    assert context["routeKey"] == "$default"
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        (string.ascii_letters + string.digits + " $#{}()", None),
+        ("'", r"\'"),
+        ('"', r"\""),
+        ("a\\b/c", r"a\\b\/c"),
+        ("\b\f\n\r\t", r"\b\f\n\r\t"),
+        ("\x00\x1f", r"\u0000\u001F"),
+        ("é\u2028", r"\u00E9\u2028"),
+        ("\U0001f600", r"\uD83D\uDE00"),
+    ],
+)
+def test_escape_javascript(text: str, escaped: str | None) -> None:
+    """It escapes as Java does, the single quote included."""
+    assert escape_javascript(text) == (text if escaped is None else escaped)
+
+
+def test_escape_javascript_is_no_way_to_write_json() -> None:
+    """The pitfall that AWS documents exists here too: a single quote gives invalid JSON."""
+    text = Template('"$util.escapeJavaScript($input.body)"').render({}, "it's")
+
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(text)
+
+
+@given(st.text())
+def test_base64_goes_there_and_back(text: str) -> None:
+    """What `base64Encode` writes is ASCII, and `base64Decode` undoes it."""
+    encoded = base64_encode(text)
+
+    assert encoded.isascii()
+    assert base64_decode(encoded) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "context", "expected"),
+    [
+        ("a $context.nobody b", {}, "a  b"),
+        ("$context.n", {"n": 7}, "7"),
+        ("$context.a.b", {"a": {"b": "x"}}, "x"),
+        ("#if($context.n == 1)yes#{else}no#end", {"n": 1}, "yes"),
+        ("$util.base64Decode('aGk=')", {}, "hi"),
+    ],
+)
+def test_velocity(source: str, context: dict[str, Any], expected: str) -> None:
+    """The library reads Velocity as API Gateway does: unknown names are empty, for one."""
+    assert Template(source).render(context, "") == expected
+
+
+@pytest.mark.parametrize("source", ["#if($x)", "#foreach($a in $b)", "#set($a"])
+def test_a_broken_template_is_refused_when_it_is_read(source: str) -> None:
+    """A template that is not Velocity fails at the start, not at the first message."""
+    with pytest.raises(ValueError, match="mapping template"):
+        Template(source)
+
+
+def test_a_template_that_fails_raises_value_error() -> None:
+    """What goes wrong inside the library comes out as one kind of error."""
+    template = Template("$util.base64Decode($input.body)")
+
+    with pytest.raises(ValueError, match="mapping template"):
+        template.render({}, "a")
