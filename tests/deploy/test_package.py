@@ -21,7 +21,7 @@ from support.zips import LAMBDA_PYTHON, PYTHONS, isolated, unpacked
 from deploy import package, wheels
 from deploy.package import build, interpreter, sources
 from deploy.terraform import TerraformMissingError
-from local.aws.moto_server import CREDENTIALS
+from local.aws.account import CREDENTIALS
 from local.stack import backends
 
 LIMIT = 10_000_000  # bytes; Lambda takes 50 MB, and what is small starts sooner

@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from deploy import url as module
 from deploy.terraform import TerraformMissingError
 from deploy.url import EXPIRES_SECONDS, main, presigned
-from local.auth.sigv4 import User, signer
+from local.auth.sigv4 import User, verify
 
 HOST = "abc123.execute-api.eu-west-1.amazonaws.com"
 URL = f"wss://{HOST}/live"
@@ -53,7 +53,7 @@ def signed_by(url: str, region: str = "eu-west-1") -> User:
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}"
     users = {ALICE.access_key: ALICE}
-    return signer(target, [("Host", parts.netloc)], users, region, datetime.now(UTC))
+    return verify(target, [("Host", parts.netloc)], users, region, datetime.now(UTC))
 
 
 def printed(capsys: pytest.CaptureFixture[str], *asked: str, status: int = 0) -> tuple[str, str]:

@@ -14,10 +14,10 @@ from support.e2e_clients import SCHEMA, person, script
 from deploy.url import presigned
 from errors import CODES
 from handler import CONTINUE
-from local.auth.authorizers import Guard, iam
-from local.auth.entry import PEOPLE, user
-from local.aws.moto_server import REGION
-from local.gateway.http_front import HttpResponse
+from local.auth.authorizers import iam_authorizer
+from local.auth.modes import USER_NAMES, user
+from local.aws.account import REGION
+from local.gateway.http_connection import HttpResponse
 from local.gateway.websocket import Socket
 
 # What was asked and has not ended, as the tab notes it.
@@ -572,14 +572,14 @@ def test_a_question_is_taken_back(site: Served, chat: Chat, told: Told) -> None:
 def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
     """Under IAM the page asks for a signed URL, keeps it nowhere, and asks anew if need be."""
     told.expected.append(REFUSED)
-    alice = user(PEOPLE[0])
-    guard: Guard = iam({alice.access_key: alice})
+    alice = user(USER_NAMES[0])
+    authorizer = iam_authorizer({alice.access_key: alice})
     signed = presigned(site.stack.url, alice.credentials, REGION)
     config = {"websocket_url": site.stack.url, "auth": "iam"}
     page.route("**/config.json", lambda route: route.fulfill(json=config))
     chat = Chat(page, site.page)
     field = page.get_by_role("textbox", name="Signed URL")
-    with replaced(site.stack.gateway, "_guard", guard):
+    with replaced(site.stack.gateway, "_authorizer", authorizer):
         page.goto(site.page)
         for wrong, words in {
             "nonsense": "It should begin with ws://",

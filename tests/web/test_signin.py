@@ -49,7 +49,7 @@ class Visit:
 
     def is_asked(self) -> None:
         """Waits until the issuer asks who it is."""
-        expect(self.page.get_by_role("heading", name="Who are you?")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Sign in")).to_be_visible()
 
     def answer(self, name: str = "alice") -> None:
         """Tells the issuer, which goes back to the page."""
@@ -224,8 +224,8 @@ def test_a_token_for_something_else(visit: Visit, chat: Chat) -> None:
 def test_nobody_signs_in(visit: Visit) -> None:
     """The issuer's reason is told, and the person may try again."""
     visit.begin()
-    visit.answer("Nobody")
-    visit.is_told("the issuer did not sign you in: nobody signed in.")
+    visit.answer("Cancel")
+    visit.is_told("the issuer did not sign you in: sign-in cancelled.")
     visit.page.get_by_role("button", name="Connect").click()
 
     visit.is_asked()

@@ -1,4 +1,4 @@
-"""Covers local/deployment/stack.py where it refuses; tests/terraform has it serve."""
+"""Covers how local/deployment/stack.py unpacks zips; tests/terraform covers the rest of it."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ import pytest
 from support.control_planes import code
 
 from local.deployment.deployed import DeployedFunction, NotServableError
-from local.deployment.stack import unpacked
+from local.deployment.stack import unpack
 
 
 def function(sha256: str) -> DeployedFunction:
@@ -37,18 +37,18 @@ def digest(path: Path) -> str:
     return base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
 
 
-def test_the_deployed_code_is_unpacked(tmp_path: Path, packed: Path) -> None:
-    """All of it, less what is asked to be left out."""
+def test_the_deployed_code_is_unpack(tmp_path: Path, packed: Path) -> None:
+    """Completely, except for the packages that are excluded."""
     deployed = function(digest(packed))
 
-    assert ["handler.py"] == [p.name for p in unpacked(packed, deployed, tmp_path / "a").iterdir()]
-    unpacked(packed, deployed, tmp_path / "b", without=("hand",))
+    assert ["handler.py"] == [p.name for p in unpack(packed, deployed, tmp_path / "a").iterdir()]
+    unpack(packed, deployed, tmp_path / "b", without=("hand",))
     assert not (tmp_path / "b" / "handler.py").exists()
 
 
-def test_other_code_is_not_run(tmp_path: Path, packed: Path) -> None:
-    """A zip that was built anew, or was never deployed, is refused before it is unpacked."""
+def test_code_that_was_not_deployed_is_refused(tmp_path: Path, packed: Path) -> None:
+    """A zip with another hash is refused before it is unpacked."""
     with pytest.raises(NotServableError, match=r"lambda\.zip is not the code .* f was deployed"):
-        unpacked(packed, function("another"), tmp_path / "code")
+        unpack(packed, function("another"), tmp_path / "code")
 
     assert not (tmp_path / "code").exists()
