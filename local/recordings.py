@@ -50,7 +50,7 @@ class Recordings:
     """Writes each event that it is called with. `say` is called with messages for the user."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Raises FolderError for a folder that holds something else, or cannot be written."""
+        """Raises FolderError for a folder that contains other files, or cannot be written."""
         self._folder = folder
         self._say = say
         self._left = MAX_FILES - len(_prepare(folder))

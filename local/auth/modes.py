@@ -20,6 +20,7 @@ from local.auth.issuer import run_issuer
 from local.auth.sigv4 import User
 from local.aws.account import ACCOUNT, REGION
 from local.gateway.authorization import Authorizer, allow_all
+from local.lambda_runtime.environment import Log
 from local.lambda_runtime.function import Function
 from local.page import Config
 
@@ -29,8 +30,6 @@ AUDIENCE = "bedrock-stream-chat"
 USER_NAMES = ("alice", "bob")
 SIGNED_SECONDS = 3600
 TEXT = {"format": "text"}
-
-Log = Callable[[str], None]
 
 
 def user(name: str) -> User:

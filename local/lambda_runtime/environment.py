@@ -98,19 +98,14 @@ class Invocation:
     result: Result | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def failure(self, kind: str, problem: str) -> Result:
-        """The platform's result for an event to which the function did not respond."""
-        return _error(kind, kind, f"RequestId: {self.request_id} Error: {problem}")
-
 
 class Environment:
     """One process of the function, and the Runtime API (on a port of its own) that it calls."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._ready = (
-            asyncio.Event()
-        )  # it has requested its first event: initialisation is complete
+        # Set when it requests its first event: initialisation is complete.
+        self._ready = asyncio.Event()
         self._inbox: asyncio.Queue[Invocation | None] = asyncio.Queue()
         self._current: Invocation | None = None
         self._closed = False
@@ -177,26 +172,25 @@ class Environment:
         self._inbox.put_nowait(invocation)
         await self._wait_for(invocation.finished, self._settings.timeout)
         if not invocation.finished.is_set():
-            limit = self._settings.timeout
             timed_out = self.alive
             await self.close(grace=0)
-            if invocation.result is None and timed_out:
-                self._settings.log_event(
-                    "ERROR", "timeout", request_id=invocation.request_id, after_s=limit
-                )
-                return invocation.failure(
-                    "Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds"
-                )
             if invocation.result is None:
-                status = self._exit_status()
-                self._settings.log_event(
-                    "ERROR", "exit", request_id=invocation.request_id, status=status
-                )
-                return invocation.failure(
-                    "Runtime.ExitError", f"Runtime exited with error: {status}"
-                )
+                return self._failure(invocation, timed_out=timed_out)
         assert invocation.result is not None  # noqa: S101 - set before `finished` is
         return invocation.result
+
+    def _failure(self, invocation: Invocation, *, timed_out: bool) -> Result:
+        """Logs that the process timed out or ended during an event, and returns the result."""
+        log, request_id = self._settings.log_event, invocation.request_id
+        if timed_out:
+            limit = self._settings.timeout
+            log("ERROR", "timeout", request_id=request_id, after_s=limit)
+            kind, problem = "Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds"
+        else:
+            status = self._exit_status()
+            log("ERROR", "exit", request_id=request_id, status=status)
+            kind, problem = "Runtime.ExitError", f"Runtime exited with error: {status}"
+        return _error(kind, kind, f"RequestId: {request_id} Error: {problem}")
 
     async def close(self, grace: float = GRACE_SECONDS) -> None:
         """Ends the process and its group. A process that waits for an event gets HTTP 410."""

@@ -9,14 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from support.pids import runs
+from support.pids import PATIENCE, runs
 from websockets.asyncio.client import connect
 
 import settings
 from local import stack as stack_module
 from local.stack import Child, Stack, StackError
 
-PATIENCE = 30.0
 HANDLER = """
 import json, os, urllib.parse, urllib.request
 
