@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.gateways import OK, PATIENCE, Event, Rig, eventually, serving
+from support.gateways import OK, PATIENCE, Event, Handler, Rig, eventually, serving
 
 from local.gateway.http_connection import HttpConnection, HttpRequest, HttpResponse
 from local.invocation import Result
@@ -54,6 +54,17 @@ async def raw(rig: Rig) -> AsyncIterator[Client]:
         yield client
     finally:
         client.writer.close()
+
+
+def accepting_after(accept: asyncio.Event) -> Handler:
+    """A function whose `$connect` waits for the event."""
+
+    async def handler(event: Event) -> Result:
+        if event["requestContext"]["eventType"] == "CONNECT":
+            await accept.wait()
+        return OK
+
+    return handler
 
 
 def post(rig: Rig, body: bytes, *headers: bytes, length: bool = True) -> bytes:
@@ -294,13 +305,8 @@ def test_frames_sent_with_the_handshake_are_not_lost() -> None:
     """Frames that arrive before the 101 are handled once the connection is accepted."""
     accept = asyncio.Event()
 
-    async def handler(event: Event) -> Result:
-        if event["requestContext"]["eventType"] == "CONNECT":
-            await accept.wait()
-        return OK
-
     async def scenario() -> None:
-        async with serving(handler) as rig, raw(rig) as client:
+        async with serving(accepting_after(accept)) as rig, raw(rig) as client:
             client.writer.write(UPGRADE + EARLY)
             await eventually(lambda: len(rig.of("CONNECT")) == 1)
             client.writer.write(EARLY)
@@ -316,13 +322,8 @@ def test_a_client_that_disconnects_during_connect_gets_one_disconnect() -> None:
     """If `$connect` accepts it afterwards, `$disconnect` follows, once."""
     accept = asyncio.Event()
 
-    async def handler(event: Event) -> Result:
-        if event["requestContext"]["eventType"] == "CONNECT":
-            await accept.wait()
-        return OK
-
     async def scenario() -> None:
-        async with serving(handler) as rig:
+        async with serving(accepting_after(accept)) as rig:
             async with raw(rig) as client:
                 client.writer.write(UPGRADE)
                 await eventually(lambda: len(rig.of("CONNECT")) == 1)
@@ -356,13 +357,8 @@ def test_a_connection_with_a_request_in_progress_is_not_idle() -> None:
     """However long the handler takes."""
     accept = asyncio.Event()
 
-    async def handler(event: Event) -> Result:
-        if event["requestContext"]["eventType"] == "CONNECT":
-            await accept.wait()
-        return OK
-
     async def scenario() -> None:
-        async with serving(handler) as rig, raw(rig) as client:
+        async with serving(accepting_after(accept)) as rig, raw(rig) as client:
             client.writer.write(UPGRADE)
             await eventually(lambda: len(rig.of("CONNECT")) == 1)
             (connection,) = rig.gateway._http_connections
