@@ -10,7 +10,6 @@ Nothing here runs unless something was refused, so nothing here costs a cold sta
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Struct, ValidationError
 
 # Where msgspec says that a value stands: "Expected `int`, got `str` - at `$.limit`".
@@ -40,7 +39,9 @@ def explain(error: ValidationError, struct: type[Struct]) -> str:
 
 def expected(struct: type[Struct], name: str) -> str:
     """What the field `name`, as it is called outside, takes."""
-    info: Any = msgspec.inspect.type_info(struct)
+    from msgspec import inspect  # noqa: PLC0415 - only a refusal needs it
+
+    info: Any = inspect.type_info(struct)
     return _expected(next(field.type for field in info.fields if field.encode_name == name))
 
 
