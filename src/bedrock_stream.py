@@ -33,16 +33,8 @@ from urllib3.exceptions import ReadTimeoutError as StreamTimeoutError
 
 import log
 from errors import ChatError
-from families.registry import (
-    Decoder,
-    Event,
-    Family,
-    Prompt,
-    ReasoningDelta,
-    Stopped,
-    TextDelta,
-    body,
-)
+from families.registry import Decoder, Family, request_body
+from families.types import Event, Prompt, ReasoningDelta, Stopped, TextDelta
 from settings import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
@@ -239,7 +231,7 @@ def _events(model: Model, prompt: Prompt, line: _Line) -> Iterator[Event]:
         return
     response = model.client.invoke_model_with_response_stream(
         modelId=model.model_id,
-        body=json.dumps(body(model.family, model.model_id, prompt)),
+        body=json.dumps(request_body(model.family, model.model_id, prompt)),
         contentType="application/json",
         accept="application/json",
         **model.options,  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ import log
 import metrics
 import services
 from errors import ChatError
-from families.registry import Prompt
+from families.types import Prompt
 from memory import Turn, estimate_tokens, messages, turn_tokens, used_tokens, window
 from relay import StreamOptions, TurnSession, relay
 from services import Services

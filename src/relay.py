@@ -18,7 +18,7 @@ import bedrock_stream
 import log
 from bedrock_stream import RetryNotice, StreamItem
 from errors import ChatError
-from families.registry import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
+from families.types import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 from memory import Turn
 from store import transcript
 from store.leases import (

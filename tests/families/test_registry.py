@@ -8,15 +8,12 @@ from support.family_streams import METRICS, PLAIN, STREAMS, events
 from families.registry import (
     FAMILIES,
     Family,
-    Message,
-    Stopped,
-    TextDelta,
     UnknownModelError,
-    Usage,
     bare_model_id,
-    body,
     family_of,
+    request_body,
 )
+from families.types import Message, Stopped, TextDelta, Usage
 
 
 @pytest.mark.parametrize(
@@ -122,7 +119,9 @@ def test_alternation_is_repaired_for_all(family: Family) -> None:
     said = (Message("user", "a"), Message("assistant", ""), Message("user", "c"))
     whole = replace(PLAIN, messages=(Message("user", "a\n\nc"),))
 
-    assert body(family, "", whole) == body(family, "", replace(PLAIN, messages=said))
+    assert request_body(family, "", whole) == request_body(
+        family, "", replace(PLAIN, messages=said)
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,8 +142,8 @@ def test_ceilings(model_id: str, field: str, most: int) -> None:
     """No more tokens are asked for than the model gives, nor than the settings allow."""
     family = family_of(model_id)
 
-    assert most == body(family, model_id, replace(PLAIN, max_tokens=50_000))[field]
-    assert 9 == body(family, model_id, PLAIN)[field]
+    assert most == request_body(family, model_id, replace(PLAIN, max_tokens=50_000))[field]
+    assert 9 == request_body(family, model_id, PLAIN)[field]
 
 
 def test_ceilings_are_in_order() -> None:

@@ -9,20 +9,9 @@ from msgspec import structs
 from support.family_streams import FULL, PLAIN, STREAMS, Stream, events
 
 from families.chunks import STOP_REASONS
-from families.registry import (
-    FAMILIES,
-    Decoder,
-    Family,
-    Message,
-    Prompt,
-    ReasoningDelta,
-    Stopped,
-    TextDelta,
-    Usage,
-    body,
-    family_of,
-)
+from families.registry import FAMILIES, Decoder, Family, family_of, request_body
 from families.shapes import claude_events
+from families.types import Message, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 
 REST = {"temperature": 0.0, "top_p": 0.9}
 SAID = [
@@ -126,7 +115,7 @@ NOVA_SAID = [{"role": m["role"], "content": [{"text": m["content"]}]} for m in S
 def test_requests(name: str, plain: dict[str, Any], full: dict[str, Any]) -> None:
     """Each family's own body, with what was given and nothing else; templates have their tests."""
     for prompt, expected in ((PLAIN, plain), (FULL, full)):
-        made = body(family_of("", name), "", prompt)
+        made = request_body(family_of("", name), "", prompt)
         for field in ("prompt", "inputText"):
             if field in made:
                 assert "a" in made[field]
@@ -138,8 +127,8 @@ def test_one_question_alone() -> None:
     """A conversation's first message needs no history, and no system prompt."""
     asked = Prompt(system="", messages=(Message("user", "c"),), max_tokens=9, cache=True)
 
-    assert {"message": "c", "max_tokens": 9} == body(family_of("", "command-r"), "", asked)
-    assert [{"role": "user", "content": "c"}] == body(family_of("", "claude"), "", asked)[
+    assert {"message": "c", "max_tokens": 9} == request_body(family_of("", "command-r"), "", asked)
+    assert [{"role": "user", "content": "c"}] == request_body(family_of("", "claude"), "", asked)[
         "messages"
     ]
 
@@ -147,7 +136,7 @@ def test_one_question_alone() -> None:
 def test_cache_points() -> None:
     """With a cache, Claude's system prompt and the end of its history carry a point each."""
     point = {"cache_control": {"type": "ephemeral"}}
-    made = body(family_of("", "claude"), "", structs.replace(FULL, cache=True))
+    made = request_body(family_of("", "claude"), "", structs.replace(FULL, cache=True))
 
     assert [{"type": "text", "text": "Be kind.", **point}] == made["system"]
     assert [
@@ -155,7 +144,7 @@ def test_cache_points() -> None:
         {"role": "assistant", "content": [{"type": "text", "text": "b", **point}]},
         SAID[2],
     ] == made["messages"]
-    assert body(family_of("", "nova"), "", FULL) == body(
+    assert request_body(family_of("", "nova"), "", FULL) == body(
         family_of("", "nova"), "", structs.replace(FULL, cache=True)
     )
 

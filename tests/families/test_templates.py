@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from support.control_token_samples import PIECES
 
 from families import templates
-from families.registry import Message, Prompt, body, family_of
+from families.registry import family_of, request_body
+from families.types import Message, Prompt
 
 CONVERSATION = (Message("user", "a"), Message("assistant", " b"), Message("user", "c"))
 
@@ -113,7 +114,7 @@ def test_nobody_closes_a_turn(name: str, system: str, said: list[str]) -> None:
             )
             for at, text in enumerate(said)
         ]
-        shape = body(family, "", prompt(system, messages))
+        shape = request_body(family, "", prompt(system, messages))
         return tokens.findall(shape.get("prompt") or shape["inputText"])
 
     assert control("x" if system else "", ["x", "x", "x"]) == control(system, said)

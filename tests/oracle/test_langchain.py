@@ -12,7 +12,8 @@ import pytest
 from langchain_aws.llms.bedrock import LLMInputOutputAdapter
 from support.family_streams import STREAMS, Stream
 
-from families.registry import FAMILIES, Decoder, Stopped, TextDelta, Usage, family_of
+from families.registry import FAMILIES, Decoder, family_of
+from families.types import Stopped, TextDelta, Usage
 
 PROVIDERS = {
     "claude": "anthropic",

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from families.registry import Decoder, Event, Message, Prompt, Usage, family_of
+from families.registry import Decoder, family_of
+from families.types import Event, Message, Prompt, Usage
 
 CONVERSATION = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
 PLAIN = Prompt(system="", messages=CONVERSATION, max_tokens=9)
