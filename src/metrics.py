@@ -20,7 +20,7 @@ from msgspec import Struct
 
 import log
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta
+from families.types import ReasoningDelta, TextDelta
 from memory import Turn
 from relay import Answer
 from wire.events import Failed

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta, Usage
 from wire.events import Done, Failed, Item, Start
 from wire.formats import done_fields, error_fields
 

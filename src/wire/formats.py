@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
 from wire.events import Done, Failed, Item, PastTurn, Start
 
