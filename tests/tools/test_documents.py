@@ -6,7 +6,6 @@ import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import hcl2
@@ -16,11 +15,11 @@ from support.e2e_clients import SCHEMA, validator
 
 import handler
 from errors import CODES
-from settings import Settings
 from tools import __main__ as making
 from tools import architecture, badges, decisions, deployment, limits
 from tools.__main__ import ROOT, SECTIONS, documents
 from tools.markdown import places
+from tools.settings_schema import settings
 
 # Made here, or not ours.
 ELSEWHERE = {".git", ".terraform", ".venv", "build", "node_modules"}
@@ -158,7 +157,7 @@ def test_every_variable_is_described() -> None:
     """A sentence for each variable of Terraform, and its type."""
     found = deployment.variables()
 
-    assert len(found) > len(fields(Settings))
+    assert len(found) > len(settings())
     assert [] == [each.name for each in found.values() if not each.description.endswith(".")]
     assert [] == [each.name for each in found.values() if not each.kind]
 
@@ -166,7 +165,7 @@ def test_every_variable_is_described() -> None:
 def test_every_setting_and_variable_is_documented() -> None:
     """docs/settings.md has a row for each, or for the setting that it is; and no other."""
     text = (ROOT / "docs" / "settings.md").read_text()
-    names = {f.metadata["env"] for f in fields(Settings)} | set(deployment.variables())
+    names = {each.env for each in settings()} | set(deployment.variables())
 
     # The first cell, or the last, which may tell another default behind the name.
     rows = re.findall(r"^\| `(\w+)` \|.*?\| (?:`(\w+)`)?[^|]* \|$", text, re.MULTILINE)
