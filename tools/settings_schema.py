@@ -4,7 +4,7 @@ Reads `src/settings.py` through `msgspec.inspect`. Does not know what Terraform 
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct, inspect
@@ -46,9 +46,7 @@ def settings() -> tuple[Setting, ...]:
 
 
 def _settings(struct: type[Struct]) -> Iterator[Setting]:
-    described = inspect.type_info(struct)
-    assert isinstance(described, inspect.StructType)
-    for field in described.fields:
+    for field in cast("inspect.StructType", inspect.type_info(struct)).fields:
         kind, description = field.type, ""
         if isinstance(kind, inspect.Metadata):
             description = (kind.extra_json_schema or {}).get("description", "")
@@ -62,7 +60,7 @@ def _settings(struct: type[Struct]) -> Iterator[Setting]:
             default=None if field.default is msgspec.NODEFAULT else field.default,
             least=getattr(kind, "ge", None),
             most=getattr(kind, "le", None),
-            choices=kind.values if isinstance(kind, inspect.LiteralType) else (),
+            choices=tuple(map(str, getattr(kind, "values", ()))),
             description=description,
         )
 
