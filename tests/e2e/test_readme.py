@@ -139,7 +139,7 @@ def shape(frames: list[str]) -> str:
 
 
 def test_the_session_shown(tmp_path: Path) -> None:
-    """wscat prints the session of the README, except for ids, counts and times."""
+    """The session of the README is what wscat prints, except for ids, counts and times."""
     (shown,) = re.findall(r"```console\n\$ npx wscat -c \S+\n(.*?)```", README, re.DOTALL)
     typed = [line.removeprefix("> ") for line in shown.splitlines() if line.startswith("> ")]
     expected = [line.removeprefix("< ") for line in shown.splitlines() if line.startswith("< ")]
