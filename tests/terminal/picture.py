@@ -1,7 +1,8 @@
 """Draws docs/images/terminal.svg: `python -m tests.terminal.picture`.
 
-A conversation with the small model, on the whole local stack, in a real terminal; what is seen
-there at the end, with its colours, as rich exports it. Each time it is another one.
+A conversation with SmolLM2 on the complete local stack, in a real terminal, as rich exports it with
+its colors. The function requests the model by a name that says what answers, so the client shows
+that name. Each run gives other answers.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from support.terminals import Terminal, chatting  # noqa: E402 - found through t
 from local.stack import Stack, settings_for  # noqa: E402 - found through the line above
 
 MODEL = "smollm2"
+MODEL_ID = "arn:aws:bedrock:us-east-1:123456789012:imported-model/smollm2"
+SETTINGS = {"MODEL_FAMILY": "openai-chat"}
 COLUMNS, ROWS = 90, 25
 QUESTIONS = (
     "What is the capital of France?",
@@ -35,8 +38,8 @@ COLOURS += [(97, 175, 239), (198, 120, 221), (86, 182, 194)]
 THEME = TerminalTheme(BLACK, PALE, [BLACK, *COLOURS, PALE], [GREY, *COLOURS, WHITE])
 
 
-def talk(terminal: Terminal) -> str:
-    """What is seen when the questions are answered and the next command is begun."""
+def screen_after_questions(terminal: Terminal) -> str:
+    """Returns the screen after the questions were answered."""
     for n, question in enumerate(QUESTIONS, 1):
         terminal.ready(n)
         terminal.ask(question)
@@ -44,25 +47,26 @@ def talk(terminal: Terminal) -> str:
     return terminal.tmux("capture-pane", "-p", "-e")
 
 
-def drawn(seen: str) -> str:
-    """The picture. It names no font that would have to be fetched."""
+def to_svg(screen: str) -> str:
+    """Returns the picture as SVG, without fonts that would have to be downloaded."""
     console = Console(width=COLUMNS, record=True, file=StringIO())
-    console.print(Text.from_ansi(seen.rstrip("\n")))
+    console.print(Text.from_ansi(screen.rstrip("\n")))
     svg = console.export_svg(title="bedrock-chat", theme=THEME, unique_id="terminal")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 
 async def main() -> None:
-    """Starts the stack, talks, and writes the file."""
-    stack = Stack(model=MODEL, environment=settings_for(MODEL, {}), log=lambda _: None)
+    """Starts the stack, asks the questions and writes the picture."""
+    environment = settings_for(MODEL, SETTINGS)
+    stack = Stack(model=MODEL, model_id=MODEL_ID, environment=environment, log=lambda _: None)
     async with stack:
         with (
             tempfile.TemporaryDirectory() as folder,
             chatting(Path(folder), stack.url, size=(COLUMNS, ROWS)) as terminal,
         ):
-            seen = await asyncio.to_thread(talk, terminal)
+            screen = await asyncio.to_thread(screen_after_questions, terminal)
     PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(drawn(seen))
+    PICTURE.write_text(to_svg(screen))
 
 
 if __name__ == "__main__":
