@@ -1,5 +1,6 @@
 """The documents agree with the sources, and their links have targets."""
 
+import ast
 import math
 import re
 from collections import Counter
@@ -234,3 +235,30 @@ def test_decisions_have_the_same_sections(page: Path) -> None:
     headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
 
     assert SECTIONS_OF_A_DECISION[: max(3, len(headings))] == headings
+
+
+# -- the architecture ------------------------------------------------------------------------------
+
+
+def imported_by(name: str) -> set[str]:
+    """Returns the modules and packages of src/ that a module or package of it imports."""
+    source = ROOT / "src" / name
+    files = source.glob("*.py") if source.is_dir() else [source.with_suffix(".py")]
+    found: set[str] = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_arrows_are_imports() -> None:
+    """Each arrow between modules in docs/architecture.md is an import in src/."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    diagram = text.partition("flowchart")[2].partition("```")[0]
+    arrows = re.findall(r"^  (\w+)(?:\[.*?\])? --> (\w+)", diagram, re.MULTILINE)
+
+    assert arrows
+    assert [] == [(one, other) for one, other in arrows if other not in imported_by(one)]
