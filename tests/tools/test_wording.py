@@ -11,7 +11,7 @@ import pytest
 
 from tools.__main__ import ROOT
 
-# Expression, and the standard term. Keep the list short: an expression needs no legitimate use.
+# Regular expression: what to write instead. Only expressions without a use as a standard term.
 AVOIDED = {
     r"(?:to|can|could|cannot) be had": "available; can be obtained",
     r"mend(?:s|ed|ing)?": "fix",
@@ -32,16 +32,56 @@ AVOIDED = {
 }
 PATTERN = re.compile(rf"\b(?:{'|'.join(AVOIDED)})\b", re.IGNORECASE)
 
-SOURCES = ("*.md", "docs/**/*.md", "events/*.md", "tools/*.py", "Makefile")
-FILES = sorted(path for pattern in SOURCES for path in ROOT.glob(pattern))
+SOURCES = (
+    "*.md",
+    "docs/**/*.md",
+    "docs/protocol.schema.json",
+    "events/*.md",
+    "src/**/*.py",
+    "bedrock_chat/*.py",
+    "deploy/*.py",
+    "local/**/*.py",
+    "tools/*.py",
+    "terraform/*.tf",
+    "web/*.html",
+    "web/*.js",
+    "Makefile",
+)
+# Not rewritten yet.
+PENDING = (
+    "CONTRIBUTING.md",
+    "Makefile",
+    "bedrock_chat/",
+    "deploy/",
+    "docs/deploy.md",
+    "docs/families.md",
+    "docs/operations.md",
+    "docs/protocol",
+    "docs/reliability.md",
+    "docs/settings.md",
+    "docs/terminal.md",
+    "docs/web.md",
+    "events/",
+    "local/",
+    "src/",
+    "terraform/",
+    "tools/protocol.py",
+    "web/",
+)
+FILES = sorted(
+    path.relative_to(ROOT)
+    for pattern in SOURCES
+    for path in ROOT.glob(pattern)
+    if not str(path.relative_to(ROOT)).startswith(PENDING)
+)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=str)
 def test_standard_terms_are_used(path: Path) -> None:
     """No line uses an expression of the list."""
     found = [
-        f"{path.relative_to(ROOT)}:{number}: {match[0]!r} in {line.strip()}"
-        for number, line in enumerate(path.read_text().splitlines(), 1)
+        f"{path}:{number}: {match[0]!r} in {line.strip()}"
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1)
         for match in PATTERN.finditer(line)
     ]
 
