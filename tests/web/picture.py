@@ -1,7 +1,7 @@
-"""Takes docs/images/page-light.png: `python -m tests.web.picture`.
+"""Makes docs/images/page-light.png: `python -m tests.web.picture`.
 
-A question to SmolLM2 on the complete local stack, in a real browser. The function requests the
-model by a name that says what answers, so the page shows that name. Each run gives another answer.
+A conversation with the small model, on the whole local stack, in a real browser. With a folder as
+argument, it also writes the page in dark colours, and on a phone, there.
 """
 
 import sys
@@ -10,30 +10,44 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-from playwright.sync_api import sync_playwright  # noqa: E402 - found through the line above
-from support.browsers import Chat, executable, served  # noqa: E402 - the same
+from playwright.sync_api import Browser, sync_playwright  # noqa: E402 - needs the path set above
+from support.browsers import Chat, executable, served  # noqa: E402 - needs the path set above
+from support.pictures import MODEL, QUESTIONS, SETTINGS  # noqa: E402 - needs the path set above
 
-from local.stack import settings_for  # noqa: E402 - the same
+IMAGES = ROOT / "docs" / "images"
 
-MODEL = "smollm2"
-MODEL_ID = "arn:aws:bedrock:us-east-1:123456789012:imported-model/smollm2"
-SETTINGS = {"MODEL_FAMILY": "openai-chat"}
-QUESTION = "Write a Python function that says whether a number is even."
-PICTURE = ROOT / "docs" / "images" / "page-light.png"
+
+def screenshot(browser: Browser, url: str, path: Path, **options: object) -> None:
+    """Ask the questions in a new context; write what the page shows after the last answer."""
+    context = browser.new_context(**options)  # type: ignore[arg-type]  # as its caller names them
+    chat = Chat(context.new_page(), url).open()
+    for question in QUESTIONS:
+        chat.asked(question)
+    chat.page.screenshot(path=path)
+    context.close()
 
 
 def main() -> None:
-    """Starts the stack, asks the question and writes the picture."""
-    environment = settings_for(MODEL, SETTINGS)
+    """Start the stack and the browser, and write the pictures."""
     with (
-        served(model=MODEL, model_id=MODEL_ID, environment=environment) as site,
+        served(model=MODEL, environment=SETTINGS) as site,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=executable())
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-        Chat(page, site.page).open().asked(QUESTION)
-        page.screenshot(path=PICTURE)
-        browser.close()
+        size = {"width": 1280, "height": 800}
+        screenshot(browser, site.page, IMAGES / "page-light.png", viewport=size)
+        for name in sys.argv[1:]:
+            folder = Path(name)
+            screenshot(browser, site.page, folder / "dark.png", viewport=size, color_scheme="dark")
+            screenshot(
+                browser,
+                site.page,
+                folder / "phone.png",
+                viewport={"width": 390, "height": 780},
+                device_scale_factor=2,
+                is_mobile=True,
+                has_touch=True,
+            )
 
 
 if __name__ == "__main__":
