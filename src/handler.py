@@ -35,7 +35,7 @@ from services import Services
 from store.connections import Connection, RedeliveredError
 from store.leases import LEASE_SECONDS, Claim, Listener
 from store.transcript import reasoning_in
-from wire.events import Done, Failed, PastTurn, Start
+from wire.events import Done, Failed, HistoryPage, PastTurn, Start
 from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
 from wire.requests import (
     Chat,
@@ -307,7 +307,8 @@ def history(app: Services, asked: RequestContext, request: History) -> None:
     _once(app, asked)
     principal = asked.connection.principal
     turns, running = app.sessions.history(asked.session_id, principal, request.limit)
-    asked.reply.send([tuple(_told(turn) for turn in turns), Done(running=running)])
+    page = HistoryPage(tuple(_told(turn) for turn in turns))
+    asked.reply.send([page, Done(running=running)])
 
 
 def clear(app: Services, asked: RequestContext, request: Clear) -> None:

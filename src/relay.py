@@ -30,7 +30,7 @@ from store.leases import (
     Listener,
     StoredTranscript,
 )
-from wire.events import Done, Failed, Start
+from wire.events import Done, Failed, Latency, Start
 from wire.formats import FORMATS
 from ws_sender import Sender
 
@@ -59,7 +59,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     state: str
     usage: Usage
     end: Done | Failed
-    latency_ms: Mapping[str, int]
+    latency_ms: Latency
     wait_ms: int | None
     deltas: int
     retries: int
@@ -228,7 +228,7 @@ def _broken_off(channel: TurnSession, heard: _Accumulator, course: StreamOptions
 
 def _answer(heard: _Accumulator, failure: ChatError | None, total_ms: int, model: str) -> Answer:
     first = heard.first_token_ms
-    latency = {**({} if first is None else {"first_token": first}), "total": total_ms}
+    latency = Latency(first_token=first, total=total_ms)
     return Answer(
         text="".join(heard.text),
         reasoning="".join(heard.reasoning),

@@ -7,7 +7,15 @@ pictures, and says which. A test fails while there is anything to write.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tools import architecture, badges, decisions, limits, protocol, settings_tables
+from tools import (
+    architecture,
+    badges,
+    decisions,
+    limits,
+    protocol,
+    protocol_schema,
+    settings_tables,
+)
 from tools.markdown import Section, filled
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +43,7 @@ def documents() -> Iterator[tuple[Path, str]]:
         yield path, filled(path.read_text(), SECTIONS)
     yield architecture.PICTURE, architecture.drawn()
     yield badges.PICTURE, badges.drawn()
+    yield protocol_schema.FILE, protocol_schema.text()
 
 
 def main() -> None:

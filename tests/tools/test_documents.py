@@ -18,7 +18,7 @@ import handler
 from errors import CODES
 from settings import Settings
 from tools import __main__ as making
-from tools import architecture, badges, decisions, deployment, limits
+from tools import architecture, badges, decisions, deployment, limits, protocol_schema
 from tools.__main__ import ROOT, SECTIONS, documents
 from tools.markdown import places
 
@@ -55,12 +55,18 @@ def test_make_docs_writes_what_is_stale(
     monkeypatch.setattr(making, "ROOT", tmp_path)
     monkeypatch.setattr(architecture, "PICTURE", tmp_path / "docs" / "architecture.svg")
     monkeypatch.setattr(badges, "PICTURE", tmp_path / "docs" / "badges.svg")
+    monkeypatch.setattr(protocol_schema, "FILE", tmp_path / "docs" / "protocol.schema.json")
 
     making.main()
     first = capsys.readouterr().out
     making.main()
 
-    written = ["README.md", "docs/architecture.svg", "docs/badges.svg"]
+    written = [
+        "README.md",
+        "docs/architecture.svg",
+        "docs/badges.svg",
+        "docs/protocol.schema.json",
+    ]
     assert [f"written: {path}" for path in written] == first.splitlines()
     assert "" == capsys.readouterr().out
     assert "| `unfinished` |" in (tmp_path / "README.md").read_text()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from errors import ChatError
 from families.registry import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
-from wire.events import Done, Failed, Item, PastTurn, Start
+from wire.events import Done, Failed, HistoryPage, Item, Latency, PastTurn, Start
 from wire.formats import (
     FORMATS,
     Encoder,
@@ -73,7 +73,7 @@ def test_events() -> None:
             Start("s", "m"),
             ReasoningDelta("hm"),
             TextDelta("é"),
-            Done("end_turn", usage, {"first_token": 1, "total": 2}, "m"),
+            Done("end_turn", usage, Latency(first_token=1, total=2), "m"),
         ]
     )
 
@@ -106,8 +106,8 @@ def test_events_history_and_clear() -> None:
             "turns": [{**turn, "user": "a", "assistant": "b"}],
         },
         {"type": "done", "request_id": "r", "seq": 1},
-    ] == events([(past(1, "a", "b"),), Done()])
-    assert [] == events([()])[0]["turns"]
+    ] == events([HistoryPage((past(1, "a", "b"),)), Done()])
+    assert [] == events([HistoryPage(())])[0]["turns"]
     assert 2 == events([Done(cleared=2)])[0]["cleared"]
 
 
@@ -158,7 +158,7 @@ def test_long_history_is_split_and_joined(turns: list[tuple[str, str]], stretch:
     """Entries of one turn, joined, are the turn, whatever its length; frames keep their limit."""
     told = tuple(past(n, user * stretch, said) for n, (user, said) in enumerate(turns, 1))
 
-    made = frames(EventsEncoder("r" * 128), [told])
+    made = frames(EventsEncoder("r" * 128), [HistoryPage(told)])
 
     assert all(len(frame.encode()) <= MAX_FRAME_BYTES for frame in made)
     joined: dict[int, list[str]] = {}
@@ -202,8 +202,8 @@ def test_the_rest_is_left_alone() -> None:
         ([Done("end_turn")], ["[end_turn]"]),
         ([ReasoningDelta("hm"), TextDelta("x"), Done("stop_sequence")], ["x"]),
         ([TextDelta("hi"), ERROR], ["hi", "[error throttled: Later.]"]),
-        ([(past(1, "a", "b"),), Done()], ["you: a\nmodel: b"]),
-        ([(), Done()], ["[done]"]),
+        ([HistoryPage((past(1, "a", "b"),)), Done()], ["you: a\nmodel: b"]),
+        ([HistoryPage(()), Done()], ["[done]"]),
         ([Done(cleared=0)], ["[cleared 0]"]),
     ],
 )
@@ -227,7 +227,7 @@ def test_text(items: list[Item], shown: list[str]) -> None:
         ),
         ([TextDelta("a"), ERROR], [("a", "proceeding"), ("Later.", "error")]),
         (
-            [(past(1, "a", "b"), past(2, "c", "d")), Done()],
+            [HistoryPage((past(1, "a", "b"), past(2, "c", "d"))), Done()],
             [(TOLD, "completed")],
         ),
         ([Done(cleared=3)], [("", "completed")]),

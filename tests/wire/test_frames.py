@@ -63,7 +63,7 @@ def test_plain_text_is_chat(text: str) -> None:
             {"user_id": "u", "request_id": "r", "type": "text", "body": "x", "convType": "n"},
             Chat(body="x", request_id="r"),
         ),
-        ({"continue": True}, Continue()),
+        ({"continue": True}, Continue(continue_=True)),
         ({"continue": False, "body": "x"}, Chat(body="x")),
         ({"action": "stop"}, Stop()),
         ({"action": "stop", "request_id": "r"}, Stop(request_id="r")),
@@ -94,15 +94,15 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (None, "not text"),
+        (None, "the message must be UTF-8 text"),
         ("", "empty"),
         (" \n", "empty"),
         ('{"action":"chat"}', "body is missing"),
         ('{"action":"chat","body":5}', "body must be text"),
-        ('{"action":"chat","body":""}', "body is empty"),
+        ('{"action":"chat","body":""}', "not only white space"),
         ('{"body":null}', "body must be text"),
         ('{"body":["a"]}', "body must be text"),
-        ('{"body":"  \\n"}', "body is empty"),
+        ('{"body":"  \\n"}', "not only white space"),
         ('{"body":"\\ud800"}', "surrogate"),
         ("\ud800", "surrogate"),
         ('{"action":"nope","body":"x"}', "action must be one of chat, stop, resume, history, "),
@@ -115,13 +115,13 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
         ('{"action":"resume","request_id":"r","from_seq":"1"}', "from_seq must be"),
         ('{"continue":"yes"}', "continue must be true or false"),
         ('{"continue":true,"body":"x"}', "continue takes no body"),
-        ('{"body":"x","part":1,"parts":2}', "needs a request_id"),
+        ('{"body":"x","part":1,"parts":2}', "request_id is missing"),
         ('{"body":"x","part":3,"parts":2,"request_id":"r"}', "part must be .* from 1 to 2"),
         ('{"body":"x","part":0,"parts":2,"request_id":"r"}', "part must be"),
-        ('{"body":"x","part":1,"request_id":"r"}', "parts must be .* from 1 to 32"),
+        ('{"body":"x","part":1,"request_id":"r"}', "parts is missing"),
         ('{"body":"x","parts":33,"part":1,"request_id":"r"}', "parts must be"),
         ('{"body":5,"part":1,"parts":2,"request_id":"r"}', "body must be text"),
-        ('{"body":"\\ud800","part":1,"parts":2,"request_id":"r"}', "body must be text"),
+        ('{"body":"\\ud800","part":1,"parts":2,"request_id":"r"}', "surrogate"),
         ("[1, 2]", "array"),
         ('{"body": "x"', "must be a JSON object"),
         ("{" * 100_000, "must be a JSON object"),
@@ -278,9 +278,11 @@ def test_fuzzed_frames() -> None:
 
 def test_codes_say_whether_to_retry() -> None:
     """An error is retryable as its code says, unless it says otherwise itself."""
-    for code, retryable in CODES.items():
-        assert retryable is ChatError(code, "words").retryable
-        assert (not retryable) is ChatError(code, "words", retryable=not retryable).retryable
+    for code, each in CODES.items():
+        assert each.retryable is ChatError(code, "No.").retryable
+        assert (not each.retryable) is ChatError(
+            code, "No.", retryable=not each.retryable
+        ).retryable
 
 
 def test_unknown_code() -> None:
