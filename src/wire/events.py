@@ -11,6 +11,10 @@ Rules
 Does not know how items are combined into frames (`formats`), or how a frame travels.
 """
 
+# Annotations stay text: the function only writes frames, which does not need their types, and a
+# cold start does not pay for evaluating them (0.1 ms of 0.3).
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
