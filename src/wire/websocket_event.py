@@ -11,13 +11,21 @@ Event shapes: API Gateway Developer Guide, "Set up integration request/response 
 import base64
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
 # The subprotocol of this API. A client can offer another that carries a token; only this one is
 # ever selected.
 SUBPROTOCOL = "chat.v1"
+
+
+EventType = Literal["CONNECT", "MESSAGE", "DISCONNECT"]
+EVENT_TYPES: Mapping[str, EventType] = {
+    "CONNECT": "CONNECT",
+    "MESSAGE": "MESSAGE",
+    "DISCONNECT": "DISCONNECT",
+}
 
 
 class Context(Protocol):
@@ -39,7 +47,7 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
     Lambda stops it.
     """
 
-    event_type: str
+    event_type: EventType
     connection_id: str
     event_id: str
     sent_at: int
@@ -64,7 +72,7 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
         identity = meta.get("identity") or {}
         now = time.monotonic()
         return cls(
-            event_type=meta["eventType"],
+            event_type=EVENT_TYPES[meta["eventType"]],
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
             sent_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),
