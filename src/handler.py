@@ -221,7 +221,7 @@ def stop(app: Services, context: RequestContext, request: Stop) -> None:
         context.session_id,
         context.connection.principal,
         request.request_id,
-        context.event.sent_at,
+        context.event.requested_at,
         context.deadlines.stream,
     )
 
@@ -237,7 +237,7 @@ def resume(app: Services, context: RequestContext, request: Resume) -> None:
     sender = _sender(app, context.event, wanted, connection.format)
     listener = Listener(
         context.event.event_id,
-        context.event.sent_at,
+        context.event.requested_at,
         connection.connection_id,
         connection.format,
         request.from_seq,

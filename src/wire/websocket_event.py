@@ -39,18 +39,18 @@ class Context(Protocol):
 class WebSocketEvent(Struct, frozen=True, kw_only=True):
     """One event.
 
-    `event_id` is the same in every delivery of one event. `sent_at` is when API Gateway received
-    it, in milliseconds of Unix time. `user_arn` is the IAM identity, `authorizer_principal` the
-    Lambda authorizer's principal; each is "" if there is none, as is `source_ip`. `headers` have
-    lower-case names. `body` is the frame's text, "" if there is none, and None if it is not UTF-8
-    text. `began_at` and `ends_at`, of `time.monotonic`, are when this invocation started and when
-    Lambda stops it.
+    `event_id` is the same in every delivery of one event. `requested_at` is when API Gateway
+    received it, in milliseconds of Unix time. `user_arn` is the IAM identity and
+    `authorizer_principal` the Lambda authorizer's principal; each is "" if there is none, as is
+    `source_ip`. `headers` have lower-case names. `body` is the frame's text, "" if there is none,
+    and None if it is not UTF-8 text. `started_at` is when this invocation started, and `deadline`
+    when Lambda stops it, both of `time.monotonic`.
     """
 
     event_type: EventType
     connection_id: str
     event_id: str
-    sent_at: int
+    requested_at: int
     endpoint: str
     user_arn: str
     authorizer_principal: str
@@ -58,8 +58,8 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: str | None
-    began_at: float
-    ends_at: float
+    started_at: float
+    deadline: float
 
     @classmethod
     def of(cls, event: Any, context: Context) -> "WebSocketEvent":
@@ -75,7 +75,7 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
             event_type=EVENT_TYPES[meta["eventType"]],
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
-            sent_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),
+            requested_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),
             endpoint=f"https://{meta['domainName']}/{meta['stage']}",
             user_arn=identity.get("userArn") or "",
             authorizer_principal=(meta.get("authorizer") or {}).get("principalId") or "",
@@ -83,8 +83,8 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
             headers={name.lower(): text for name, text in (event.get("headers") or {}).items()},
             query=event.get("queryStringParameters") or {},
             body=_text(event.get("body"), is_base64=event.get("isBase64Encoded") is True),
-            began_at=now,
-            ends_at=now + context.get_remaining_time_in_millis() / 1000,
+            started_at=now,
+            deadline=now + context.get_remaining_time_in_millis() / 1000,
         )
 
     @property

@@ -37,8 +37,8 @@ def test_a_proxy_event_is_read() -> None:
     assert "https://id.execute-api.eu-west-1.amazonaws.com/prod" == event.endpoint
     assert {"format": "text"} == event.query
     assert {"connection_id": "c=", "event_id": "e="} == event.ids
-    assert pytest.approx(30) == event.ends_at - event.began_at
-    assert event.began_at <= time.monotonic()
+    assert pytest.approx(30) == event.deadline - event.started_at
+    assert event.started_at <= time.monotonic()
 
 
 @pytest.mark.parametrize(
