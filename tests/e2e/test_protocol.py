@@ -15,12 +15,21 @@ VARIES = (
     | set(SCHEMA["$defs"]["usage"]["properties"])
     | {"running"}
 )
+# The client's frames that are sent below at a certain place; those of other actions are sent after.
+ORDERED = {
+    f"client_{name}"
+    for name in ("chat", "part", "continue", "stop", "resume", "history", "clear", "ping")
+}
 QUESTIONS = 5  # that are sent below before one exceeds the allowance
 
 
 def examples(name: str) -> list[Frame]:
     found: list[Frame] = SCHEMA["$defs"][name]["examples"]
     return found
+
+
+def names(group: str, choice: str) -> list[str]:
+    return [each["$ref"].rpartition("/")[2] for each in SCHEMA["$defs"][group][choice]]
 
 
 def shape(value: Any) -> Any:
@@ -78,6 +87,9 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
             received += until(one, status="completed")
         with person(url) as one:
             received += one.say(short)  # exceeds the allowance
+            for name in sorted(set(names("client", "anyOf")) - ORDERED):
+                for example in examples(name):
+                    received += one.say(example)
     return received
 
 
@@ -85,7 +97,8 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     ("name", "example"),
     [
         pytest.param(name, example, id=f"{name}-{at}")
-        for name in ("start", "delta", "reasoning", "history", "done", "error", "pong", "seed")
+        for name in [*names("server", "oneOf"), "seed"]
+        if name != "gateway_error"  # below
         for at, example in enumerate(SCHEMA["$defs"][name]["examples"])
     ],
 )

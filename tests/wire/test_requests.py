@@ -171,7 +171,10 @@ SCHEMA = json.loads(
 )
 CLIENT = Draft202012Validator({"$ref": "#/$defs/client", "$defs": SCHEMA["$defs"]})
 
-ACTIONS = ["chat", "stop", "resume", "history", "clear", "ping"]
+# Every action, and every field of any action.
+FRAMES = [each["properties"] for name, each in SCHEMA["$defs"].items() if "client_" in name]
+ACTIONS = sorted({each["action"]["const"] for each in FRAMES})
+FIELDS = sorted({field for each in FRAMES for field in each} - {"action"})
 
 ids = st.text(alphabet="aZ0_.:=@+-/ \n", max_size=6)
 json_values = st.recursive(
@@ -200,14 +203,7 @@ json_values = st.recursive(
         {},
         optional={
             "action": json_values | st.sampled_from(ACTIONS),
-            "body": json_values,
-            "continue": json_values,
-            "from_seq": json_values,
-            "limit": json_values,
-            "part": json_values,
-            "parts": json_values,
-            "request_id": json_values,
-            "session_id": json_values,
+            **dict.fromkeys(FIELDS, json_values),
         },
     )
 )
