@@ -15,7 +15,7 @@ from support.e2e_clients import SCHEMA, validator
 import handler
 from errors import CODES
 from tools import __main__ as docs
-from tools import decisions, deployment, limits
+from tools import decisions, deployment, limits, protocol_schema
 from tools.__main__ import ROOT, SECTIONS, documents
 from tools.markdown import section_names
 from tools.settings_schema import settings
@@ -51,12 +51,13 @@ def test_make_docs_writes_outdated_documents(
     (tmp_path / "README.md").write_text("<!-- make docs: states -->\n<!-- up to here -->\n")
     (tmp_path / "docs" / "plain.md").write_text("no sections\n")
     monkeypatch.setattr(docs, "ROOT", tmp_path)
+    monkeypatch.setattr(protocol_schema, "FILE", tmp_path / "docs" / "protocol.schema.json")
 
     docs.main()
     first = capsys.readouterr().out
     docs.main()
 
-    assert "written: README.md\n" == first
+    assert "written: README.md\nwritten: docs/protocol.schema.json\n" == first
     assert "" == capsys.readouterr().out
     assert "| `unfinished` |" in (tmp_path / "README.md").read_text()
 
