@@ -44,6 +44,8 @@ MODE = 0o100644  # readable by all users: Lambda's user does not own the files
 LEVEL = 9
 TASK_ROOT = "/var/task"  # where Lambda unpacks the zip; tracebacks name the files there
 
+_FOR_TYPE_CHECKERS = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
 
 class UnresolvedImportError(Exception):
     """A module imports another one that its zip would not contain. The message names both."""
@@ -142,7 +144,7 @@ def _imports(source: bytes, place: str, folder: Path) -> Iterator[str]:
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
     """All nodes below `node`, without what only type checkers read."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+        if isinstance(child, ast.If) and ast.unparse(child.test) in _FOR_TYPE_CHECKERS:
             for each in child.orelse:
                 yield each
                 yield from _executed(each)
