@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from deploy import package
 from deploy.url import presigned
+from deploy.wheels import this_architecture
 from local.auth.authorizers import ACCOUNT
 from local.auth.issuer import issuing
 from local.auth.sigv4 import User
@@ -35,8 +36,7 @@ USER = User(
 # Bedrock User Guide, "Global cross-Region inference": where the call is made, and nowhere.
 REGIONS_OF = {"global": (REGION, "")}
 PATIENCE = 60.0
-# The architecture does not matter to the function's zip, and an authorizer's zip is not run whole.
-ARCHITECTURE = "arm64"
+ARCHITECTURE = this_architecture()  # the zips run here
 
 
 class Loop:
@@ -152,7 +152,10 @@ class Site:
     def _apply(self, version: Version) -> None:
         for name, text in version.files.items():
             (self.deployment.folder / name).write_text(text)
-        code = {"lambda_zip": str(version.lambda_zip or self.zip)}
+        code = {
+            "lambda_zip": str(version.lambda_zip or self.zip),
+            "architecture": ARCHITECTURE,
+        }
         with self.timed(f"apply {version.name}"):
             self.outputs = self.deployment.apply({**OPTIONAL, **code, **version.variables})
         self._version = version
