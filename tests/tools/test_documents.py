@@ -2,11 +2,8 @@
 
 import math
 import re
-import tomllib
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import hcl2
@@ -16,11 +13,11 @@ from support.e2e_clients import SCHEMA, validator
 
 import handler
 from errors import CODES
-from settings import Settings
 from tools import __main__ as making
-from tools import architecture, badges, decisions, deployment, limits
+from tools import decisions, deployment, limits
 from tools.__main__ import ROOT, SECTIONS, documents
 from tools.markdown import places
+from tools.settings_schema import settings
 
 # Made here, or not ours.
 ELSEWHERE = {".git", ".terraform", ".venv", "build", "node_modules"}
@@ -53,15 +50,12 @@ def test_make_docs_writes_what_is_stale(
     (tmp_path / "README.md").write_text("<!-- make docs: states -->\n<!-- up to here -->\n")
     (tmp_path / "docs" / "plain.md").write_text("no places\n")
     monkeypatch.setattr(making, "ROOT", tmp_path)
-    monkeypatch.setattr(architecture, "PICTURE", tmp_path / "docs" / "architecture.svg")
-    monkeypatch.setattr(badges, "PICTURE", tmp_path / "docs" / "badges.svg")
 
     making.main()
     first = capsys.readouterr().out
     making.main()
 
-    written = ["README.md", "docs/architecture.svg", "docs/badges.svg"]
-    assert [f"written: {path}" for path in written] == first.splitlines()
+    assert "written: README.md\n" == first
     assert "" == capsys.readouterr().out
     assert "| `unfinished` |" in (tmp_path / "README.md").read_text()
 
@@ -158,7 +152,7 @@ def test_every_variable_is_described() -> None:
     """A sentence for each variable of Terraform, and its type."""
     found = deployment.variables()
 
-    assert len(found) > len(fields(Settings))
+    assert len(found) > len(settings())
     assert [] == [each.name for each in found.values() if not each.description.endswith(".")]
     assert [] == [each.name for each in found.values() if not each.kind]
 
@@ -166,7 +160,7 @@ def test_every_variable_is_described() -> None:
 def test_every_setting_and_variable_is_documented() -> None:
     """docs/settings.md has a row for each, or for the setting that it is; and no other."""
     text = (ROOT / "docs" / "settings.md").read_text()
-    names = {f.metadata["env"] for f in fields(Settings)} | set(deployment.variables())
+    names = {each.env for each in settings()} | set(deployment.variables())
 
     # The first cell, or the last, which may tell another default behind the name.
     rows = re.findall(r"^\| `(\w+)` \|.*?\| (?:`(\w+)`)?[^|]* \|$", text, re.MULTILINE)
@@ -229,46 +223,3 @@ def test_decisions_have_numbers_of_their_own() -> None:
 
     assert [] == [n for n, count in Counter(p.name[:4] for p in pages).items() if count > 1]
     assert [] == [page.name for page in pages if not page.read_text().startswith("# ")]
-
-
-# -- the picture -----------------------------------------------------------------------------------
-
-
-def test_the_picture_shows_what_is_deployed() -> None:
-    """Each part that is ours is a resource of that name in terraform/."""
-    text = "".join(path.read_text() for path in deployment.FOLDER.glob("*.tf"))
-    ours = [box.resource for box in architecture.BOXES.values() if box.resource]
-
-    assert ours
-    for resource in ours:
-        kind, _, name = resource.partition(".")
-        assert f'resource "{kind}" "{name}"' in text
-
-
-def test_the_picture_is_whole() -> None:
-    """It is XML, has every box and every arrow, and says in words what it shows."""
-    drawn = ET.fromstring(architecture.drawn())
-    svg = "{http://www.w3.org/2000/svg}"
-    said = " ".join("".join(each.itertext()) for each in drawn.iter(f"{svg}text"))
-
-    assert len(architecture.BOXES) == len(list(drawn.iter(f"{svg}rect")))
-    assert all(box.title in said for box in architecture.BOXES.values())
-    assert all(line in said for a in architecture.ARROWS for line in a.label.split("\n"))
-    assert "Lambda to Bedrock" in str(drawn.findtext(f"{svg}title"))
-
-
-def test_the_badges_say_what_is_so() -> None:
-    """What pip, Terraform, coverage and the licence themselves say, in the picture and in words."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    drawn = ET.fromstring(badges.drawn())
-    svg = "{http://www.w3.org/2000/svg}"
-    said = [each.text for each in drawn.iter(f"{svg}text")]
-    facts = badges.facts()
-
-    assert [text for fact in facts.items() for text in fact] == said
-    assert f">={facts['Python'].split()[0]}" == project["project"]["requires-python"]
-    assert f'"{facts["Lambda"]}"' in (deployment.FOLDER / "function.tf").read_text()
-    assert "boto3, botocore, no framework" == facts["runs on"]
-    assert str(project["tool"]["coverage"]["report"]["fail_under"]) in facts["tests cover"]
-    assert (ROOT / "LICENSE").read_text().startswith(f"{facts['licence']} License")
-    assert badges.told() == drawn.findtext(f"{svg}title")
