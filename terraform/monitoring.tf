@@ -1,33 +1,33 @@
-# Whether it works: logs, queries of them, alarms, one dashboard, and what it may cost. How to answer
-# an alarm: docs/operations.md.
+# Log groups, saved queries, alarms, the dashboard, and the cost budget. How to respond to an alarm:
+# docs/operations.md.
 
 # -- logs ------------------------------------------------------------------------------------------
 
 resource "aws_cloudwatch_log_group" "function" {
-  #checkov:skip=CKV_AWS_158: CloudWatch Logs encrypts them; they hold no words, and a key of one's own costs by the month
-  #checkov:skip=CKV_AWS_338: log_retention_days decides; a year of chat logs is nobody's default
+  #checkov:skip=CKV_AWS_158: CloudWatch Logs encrypts them; they contain no messages, and a customer managed key costs per month
+  #checkov:skip=CKV_AWS_338: log_retention_days sets it; a year would be too long a default
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
 }
 
 resource "aws_cloudwatch_log_group" "access" {
-  #checkov:skip=CKV_AWS_158: as the function's
-  #checkov:skip=CKV_AWS_338: as the function's
+  #checkov:skip=CKV_AWS_158: as for the function's
+  #checkov:skip=CKV_AWS_338: as for the function's
   name              = "/aws/apigateway/${var.name}"
   retention_in_days = var.log_retention_days
 }
 
 resource "aws_cloudwatch_log_group" "authorizer" {
-  #checkov:skip=CKV_AWS_158: as the function's
-  #checkov:skip=CKV_AWS_338: as the function's
-  count = local.authorizers
+  #checkov:skip=CKV_AWS_158: as for the function's
+  #checkov:skip=CKV_AWS_338: as for the function's
+  count = local.authorizer_count
 
   name              = "/aws/lambda/${local.authorizer_name}"
   retention_in_days = var.log_retention_days
 }
 
-# Saved in Logs Insights, in a folder of the deployment's name.
-resource "aws_cloudwatch_query_definition" "each" {
+# Saved queries of Logs Insights, in a folder with the name of the deployment.
+resource "aws_cloudwatch_query_definition" "this" {
   for_each = fileset("${path.module}/queries", "*.txt")
 
   name            = "${var.name}/${trimsuffix(each.key, ".txt")}"
@@ -35,135 +35,137 @@ resource "aws_cloudwatch_query_definition" "each" {
   query_string    = trimspace(file("${path.module}/queries/${each.key}"))
 }
 
-# -- what is counted -------------------------------------------------------------------------------
+# -- metrics ---------------------------------------------------------------------------------------
 
 locals {
-  # Metrics of our own: the function writes them into its log (src/metrics.py has their names), and
-  # CloudWatch reads them there. The namespace is the function's name.
-  ours     = var.name
-  of_model = { Model = basename(var.model_id) } # an ARN's last part, as clients are told it
+  # The namespace of the function's own metrics, which CloudWatch extracts from its log. src/metrics.py
+  # defines them.
+  namespace = var.name
 
-  of_function = { FunctionName = aws_lambda_function.chat.function_name }
-  of_logs     = { LogGroupName = aws_cloudwatch_log_group.function.name }
-  of_api      = { ApiId = aws_apigatewayv2_api.chat.id, Stage = var.stage }
-  of_table    = { TableName = aws_dynamodb_table.conversations.name }
-  of_queue    = { QueueName = local.dead_letters }
+  dimensions = {
+    model    = { Model = basename(var.model_id) } # for an ARN its last part, as in src/settings.py
+    function = { FunctionName = aws_lambda_function.chat.function_name }
+    logs     = { LogGroupName = aws_cloudwatch_log_group.function.name }
+    api      = { ApiId = aws_apigatewayv2_api.chat.id, Stage = var.stage }
+    table    = { TableName = aws_dynamodb_table.conversations.name }
+    queue    = { QueueName = local.dead_letters }
+  }
 
-  # A stream is ended deadline_seconds before Lambda's timeout. Past half of that, saving was slow.
-  late_ms = floor(1000 * (var.timeout_seconds - var.deadline_seconds / 2))
+  # A stream is ended deadline_seconds before the timeout. If half of that has passed, saving is slow.
+  duration_threshold_ms = floor(1000 * (var.timeout_seconds - var.deadline_seconds / 2))
 }
 
 # -- alarms ----------------------------------------------------------------------------------------
 
 locals {
-  # Each looks at five minutes; `periods` of them have to be above `above`.
+  # Periods are of five minutes; `periods` is how many in a row have to exceed the threshold.
   alarms = merge(
     {
       function-errors = {
-        why       = "An invocation ended in an exception, or Lambda stopped it. The function itself lets none out: look at the first ERROR lines."
-        namespace = "AWS/Lambda", metric = "Errors", of = local.of_function, statistic = "Sum", above = 0, periods = 1
+        description = "An invocation raised an exception, timed out or ran out of memory. The function handles its own errors: see the first ERROR lines in its log."
+        namespace   = "AWS/Lambda", metric = "Errors", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
       }
       function-throttles = {
-        why       = "Lambda had no room for an invocation: the account's concurrency, or reserved_concurrency, is used up."
-        namespace = "AWS/Lambda", metric = "Throttles", of = local.of_function, statistic = "Sum", above = 0, periods = 1
+        description = "Lambda throttled invocations: the account's concurrency, or reserved_concurrency, is exhausted."
+        namespace   = "AWS/Lambda", metric = "Throttles", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
       }
       function-duration = {
-        why       = "An answer came close to Lambda's timeout after its stream was ended: saving or posting is slow."
-        namespace = "AWS/Lambda", metric = "Duration", of = local.of_function, statistic = "Maximum", above = local.late_ms, periods = 1
+        description = "An invocation came close to its timeout after the stream was ended: saving or posting is slow."
+        namespace   = "AWS/Lambda", metric = "Duration", dimensions = local.dimensions.function, statistic = "Maximum", threshold = local.duration_threshold_ms, periods = 1
       }
       events-late = {
-        why       = "Frames wait for half of the 60 s after which Lambda drops them."
-        namespace = "AWS/Lambda", metric = "AsyncEventAge", of = local.of_function, statistic = "Maximum", above = 30000, periods = 1
+        description = "Messages have waited in Lambda's queue for more than 30 s; after 60 s they are dropped."
+        namespace   = "AWS/Lambda", metric = "AsyncEventAge", dimensions = local.dimensions.function, statistic = "Maximum", threshold = 30000, periods = 1
       }
       events-dropped = {
-        why       = "Frames were never handled: they are in the dead-letter queue."
-        namespace = "AWS/Lambda", metric = "AsyncEventsDropped", of = local.of_function, statistic = "Sum", above = 0, periods = 1
+        description = "Lambda dropped messages without handling them. They are in the dead-letter queue."
+        namespace   = "AWS/Lambda", metric = "AsyncEventsDropped", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
       }
       dead-letters-lost = {
-        why       = "A frame that was never handled could not be put into the dead-letter queue either."
-        namespace = "AWS/Lambda", metric = "DestinationDeliveryFailures", of = local.of_function, statistic = "Sum", above = 0, periods = 1
+        description = "Lambda dropped messages and could not send them to the dead-letter queue."
+        namespace   = "AWS/Lambda", metric = "DestinationDeliveryFailures", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
       }
       dead-letters = {
-        why       = "There are frames that were never handled."
-        namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", of = local.of_queue, statistic = "Maximum", above = 0, periods = 1
+        description = "The dead-letter queue contains messages that were not handled."
+        namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = local.dimensions.queue, statistic = "Maximum", threshold = 0, periods = 1
       }
       api-integration-errors = {
-        why       = "The function refused or failed more than a few requests of API Gateway's. Refused connections count too."
-        namespace = "AWS/ApiGateway", metric = "IntegrationError", of = local.of_api, statistic = "Sum", above = 5, periods = 1
+        description = "More than five requests from API Gateway to the function failed within five minutes. Rejected connections count, too."
+        namespace   = "AWS/ApiGateway", metric = "IntegrationError", dimensions = local.dimensions.api, statistic = "Sum", threshold = 5, periods = 1
       }
       api-execution-errors = {
-        why       = "API Gateway could not call the function: permissions, throttles, or an integration that it does not understand."
-        namespace = "AWS/ApiGateway", metric = "ExecutionError", of = local.of_api, statistic = "Sum", above = 0, periods = 1
+        description = "API Gateway could not invoke the function: missing permissions, throttling, or an invalid integration."
+        namespace   = "AWS/ApiGateway", metric = "ExecutionError", dimensions = local.dimensions.api, statistic = "Sum", threshold = 0, periods = 1
       }
       first-token-slow = {
-        why       = "One in ten answers takes more than ten seconds to begin."
-        namespace = local.ours, metric = "FirstTokenLatency", of = local.of_model, statistic = "p90", above = 10000, periods = 3
+        description = "The first token took more than 10 s in at least one of ten answers."
+        namespace   = local.namespace, metric = "FirstTokenLatency", dimensions = local.dimensions.model, statistic = "p90", threshold = 10000, periods = 3
       }
       failures-internal = {
-        why       = "A fault on our side, told to the client as internal."
-        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "internal" }), statistic = "Sum", above = 0, periods = 1
+        description = "A request failed with the code internal: an error in the function or the table."
+        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "internal" }), statistic = "Sum", threshold = 0, periods = 1
       }
       failures-model-unavailable = {
-        why       = "Bedrock cannot be reached or may not be used: model access, permissions, an outage."
-        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "model_unavailable" }), statistic = "Sum", above = 0, periods = 1
+        description = "Bedrock is unavailable or access is denied: model access, permissions, or an outage."
+        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "model_unavailable" }), statistic = "Sum", threshold = 0, periods = 1
       }
       failures-model-error = {
-        why       = "The model fails more than now and then, or its streams break."
-        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "model_error" }), statistic = "Sum", above = 5, periods = 2
+        description = "The model returned errors, or its streams broke, more than five times in each of two five-minute periods."
+        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "model_error" }), statistic = "Sum", threshold = 5, periods = 2
       }
       failures-throttled = {
-        why       = "Bedrock or DynamoDB turns requests away, and trying again did not help."
-        namespace = local.ours, metric = "Failures", of = merge(local.of_model, { Code = "throttled" }), statistic = "Sum", above = 5, periods = 2
+        description = "Bedrock or DynamoDB throttled requests, and retries failed, more than five times in each of two five-minute periods."
+        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "throttled" }), statistic = "Sum", threshold = 5, periods = 2
       }
       metrics-unreadable = {
-        why       = "CloudWatch could not read metrics out of a log line: the alarms on our own metrics may be blind."
-        namespace = "AWS/Logs", metric = "EMFParsingErrors", of = local.of_logs, statistic = "Sum", above = 0, periods = 1
+        description = "CloudWatch could not parse the metrics in a log line: alarms on the function's own metrics may not work."
+        namespace   = "AWS/Logs", metric = "EMFParsingErrors", dimensions = local.dimensions.logs, statistic = "Sum", threshold = 0, periods = 1
       }
       metrics-invalid = {
-        why       = "CloudWatch read metrics in a log line and refused them: the alarms on our own metrics may be blind."
-        namespace = "AWS/Logs", metric = "EMFValidationErrors", of = local.of_logs, statistic = "Sum", above = 0, periods = 1
+        description = "CloudWatch rejected the metrics in a log line as invalid: alarms on the function's own metrics may not work."
+        namespace   = "AWS/Logs", metric = "EMFValidationErrors", dimensions = local.dimensions.logs, statistic = "Sum", threshold = 0, periods = 1
       }
       table-reads-throttled = {
-        why       = "DynamoDB turned reads away."
-        namespace = "AWS/DynamoDB", metric = "ReadThrottleEvents", of = local.of_table, statistic = "Sum", above = 0, periods = 1
+        description = "DynamoDB throttled read requests."
+        namespace   = "AWS/DynamoDB", metric = "ReadThrottleEvents", dimensions = local.dimensions.table, statistic = "Sum", threshold = 0, periods = 1
       }
       table-writes-throttled = {
-        why       = "DynamoDB turned writes away."
-        namespace = "AWS/DynamoDB", metric = "WriteThrottleEvents", of = local.of_table, statistic = "Sum", above = 0, periods = 1
+        description = "DynamoDB throttled write requests."
+        namespace   = "AWS/DynamoDB", metric = "WriteThrottleEvents", dimensions = local.dimensions.table, statistic = "Sum", threshold = 0, periods = 1
       }
     },
     var.auth != "jwt" ? {} : {
       authorizer-errors = {
-        why       = "The authorizer failed, so nobody can connect: perhaps the issuer's keys cannot be fetched."
-        namespace = "AWS/Lambda", metric = "Errors", of = { FunctionName = local.authorizer_name }, statistic = "Sum", above = 0, periods = 1
+        description = "The authorizer failed, so clients cannot connect. The issuer's keys may be unavailable."
+        namespace   = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = local.authorizer_name }, statistic = "Sum", threshold = 0, periods = 1
       }
     },
   )
 }
 
-resource "aws_cloudwatch_metric_alarm" "each" {
+resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
   alarm_name        = "${var.name}-${each.key}"
-  alarm_description = each.value.why
+  alarm_description = each.value.description
 
   namespace           = each.value.namespace
   metric_name         = each.value.metric
-  dimensions          = each.value.of
+  dimensions          = each.value.dimensions
   statistic           = startswith(each.value.statistic, "p") ? null : each.value.statistic
   extended_statistic  = startswith(each.value.statistic, "p") ? each.value.statistic : null
   period              = 300
   evaluation_periods  = each.value.periods
   comparison_operator = "GreaterThanThreshold"
-  threshold           = each.value.above
-  treat_missing_data  = "notBreaching" # nobody is chatting
+  threshold           = each.value.threshold
+  treat_missing_data  = "notBreaching" # there is no traffic
 
   alarm_actions = aws_sns_topic.alarms[*].arn
   ok_actions    = aws_sns_topic.alarms[*].arn
 }
 
 resource "aws_sns_topic" "alarms" {
-  #checkov:skip=CKV_AWS_26: CloudWatch cannot publish under AWS's key for SNS, and alarms hold numbers, no words
+  #checkov:skip=CKV_AWS_26: CloudWatch cannot publish to a topic encrypted with AWS's key for SNS; alarms contain no messages
   count = var.alarm_email == null ? 0 : 1
 
   name = "${var.name}-alarms"
@@ -180,62 +182,62 @@ resource "aws_sns_topic_subscription" "email" {
 # -- the dashboard ---------------------------------------------------------------------------------
 
 locals {
-  # Each row is one graph: its metrics as [namespace, metric, dimensions, statistic].
+  # Each entry is a graph: its metrics as [namespace, metric, dimensions, statistic].
   graphs = {
-    "Answers: until the first words, and Bedrock's part of it (ms)" = concat(
-      [for statistic in ["p50", "p90", "p99"] : [local.ours, "FirstTokenLatency", local.of_model, statistic]],
-      [for statistic in ["p50", "p90"] : [local.ours, "BedrockWait", local.of_model, statistic]],
+    "Answers: time to the first token, and Bedrock's part of it (ms)" = concat(
+      [for statistic in ["p50", "p90", "p99"] : [local.namespace, "FirstTokenLatency", local.dimensions.model, statistic]],
+      [for statistic in ["p50", "p90"] : [local.namespace, "BedrockWait", local.dimensions.model, statistic]],
     )
-    "Answers: until the end (ms)" = [
-      for statistic in ["p50", "p90", "p99"] : [local.ours, "TurnLatency", local.of_model, statistic]
+    "Answers: total time (ms)" = [
+      for statistic in ["p50", "p90", "p99"] : [local.namespace, "TurnLatency", local.dimensions.model, statistic]
     ]
     "Answers: tokens" = [
-      for metric in ["InputTokens", "OutputTokens", "CacheReadTokens", "CacheWriteTokens"] : [local.ours, metric, local.of_model, "Sum"]
+      for metric in ["InputTokens", "OutputTokens", "CacheReadTokens", "CacheWriteTokens"] : [local.namespace, metric, local.dimensions.model, "Sum"]
     ]
-    "Answers: posts, and deltas in each" = [
-      [local.ours, "Posts", local.of_model, "Sum"],
-      [local.ours, "DeltasPerPost", local.of_model, "Average"],
+    "Answers: posts, and deltas per post" = [
+      [local.namespace, "Posts", local.dimensions.model, "Sum"],
+      [local.namespace, "DeltasPerPost", local.dimensions.model, "Average"],
     ]
-    "Answers: asked for, called again, over budget" = [
-      [local.ours, "Turns", local.of_model, "Sum"],
-      [local.ours, "Retries", local.of_model, "Sum"],
-      [local.ours, "Failures", merge(local.of_model, { Code = "over_budget" }), "Sum"],
+    "Answers: requests, retries, over budget" = [
+      [local.namespace, "Turns", local.dimensions.model, "Sum"],
+      [local.namespace, "Retries", local.dimensions.model, "Sum"],
+      [local.namespace, "Failures", merge(local.dimensions.model, { Code = "over_budget" }), "Sum"],
     ]
     "Function: invocations, errors, throttles" = [
-      for metric in ["Invocations", "Errors", "Throttles"] : ["AWS/Lambda", metric, local.of_function, "Sum"]
+      for metric in ["Invocations", "Errors", "Throttles"] : ["AWS/Lambda", metric, local.dimensions.function, "Sum"]
     ]
     "Function: duration (ms)" = [
-      for statistic in ["p50", "p90", "Maximum"] : ["AWS/Lambda", "Duration", local.of_function, statistic]
+      for statistic in ["p50", "p90", "Maximum"] : ["AWS/Lambda", "Duration", local.dimensions.function, statistic]
     ]
-    "Function: running at once" = [["AWS/Lambda", "ConcurrentExecutions", local.of_function, "Maximum"]]
-    "Frames: age (ms), dropped, dead letters" = [
-      ["AWS/Lambda", "AsyncEventAge", local.of_function, "Maximum"],
-      ["AWS/Lambda", "AsyncEventsDropped", local.of_function, "Sum"],
-      ["AWS/SQS", "ApproximateNumberOfMessagesVisible", local.of_queue, "Maximum"],
+    "Function: concurrent executions" = [["AWS/Lambda", "ConcurrentExecutions", local.dimensions.function, "Maximum"]]
+    "Messages: age (ms), dropped, dead letters" = [
+      ["AWS/Lambda", "AsyncEventAge", local.dimensions.function, "Maximum"],
+      ["AWS/Lambda", "AsyncEventsDropped", local.dimensions.function, "Sum"],
+      ["AWS/SQS", "ApproximateNumberOfMessagesVisible", local.dimensions.queue, "Maximum"],
     ]
     "API: connections and messages" = [
-      for metric in ["ConnectCount", "MessageCount"] : ["AWS/ApiGateway", metric, local.of_api, "Sum"]
+      for metric in ["ConnectCount", "MessageCount"] : ["AWS/ApiGateway", metric, local.dimensions.api, "Sum"]
     ]
     "API: errors" = [
-      for metric in ["ClientError", "IntegrationError", "ExecutionError"] : ["AWS/ApiGateway", metric, local.of_api, "Sum"]
+      for metric in ["ClientError", "IntegrationError", "ExecutionError"] : ["AWS/ApiGateway", metric, local.dimensions.api, "Sum"]
     ]
-    "Table: units used, throttled" = [
+    "Table: consumed capacity, throttled requests" = [
       for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits", "ReadThrottleEvents", "WriteThrottleEvents"] :
-      ["AWS/DynamoDB", metric, local.of_table, "Sum"]
+      ["AWS/DynamoDB", metric, local.dimensions.table, "Sum"]
     ]
   }
 
-  # What occurs is found by itself, of every model. Quotes: CloudWatch User Guide, "CloudWatch search
-  # expression syntax", asks for them where a name has more than letters and digits.
-  searched = {
-    "Answers: how they ended"    = ["Turns", "StopReason"]
-    "Answers: failures, by code" = ["Failures", "Code"]
+  # Graphs of all values of a dimension that occur, for every model. CloudWatch User Guide, "CloudWatch
+  # search expression syntax": names with more than letters and digits need quotes.
+  searches = {
+    "Answers: by stop reason"   = ["Turns", "StopReason"]
+    "Answers: failures by code" = ["Failures", "Code"]
   }
 
-  drawn = merge(
+  widget_metrics = merge(
     {
-      for title, row in local.searched : title => [[{
-        expression = "SEARCH('{\"${local.ours}\",Model,${row[1]}} MetricName=\"${row[0]}\"', 'Sum', 300)"
+      for title, row in local.searches : title => [[{
+        expression = "SEARCH('{\"${local.namespace}\",Model,${row[1]}} MetricName=\"${row[0]}\"', 'Sum', 300)"
         label      = "", id = "found"
       }]]
     },
@@ -251,10 +253,10 @@ resource "aws_cloudwatch_dashboard" "chat" {
   dashboard_name = var.name
   dashboard_body = jsonencode({
     widgets = [
-      for index, title in keys(local.drawn) : {
+      for index, title in keys(local.widget_metrics) : {
         type = "metric", width = 8, height = 6, x = 8 * (index % 3), y = 6 * floor(index / 3)
         properties = {
-          title = title, region = local.region, period = 300, view = "timeSeries", metrics = local.drawn[title]
+          title = title, region = local.region, period = 300, view = "timeSeries", metrics = local.widget_metrics[title]
         }
       }
     ]
@@ -263,7 +265,7 @@ resource "aws_cloudwatch_dashboard" "chat" {
 
 # -- the budget ------------------------------------------------------------------------------------
 
-# The whole account's, for Bedrock's models are billed under many names, some of them the marketplace's.
+# For the whole account: models are billed under several names, some through AWS Marketplace.
 resource "aws_budgets_budget" "monthly" {
   count = var.monthly_budget_usd == null ? 0 : 1
 
