@@ -1,6 +1,7 @@
 """One deployment for many tests: applied once to a local control plane, then changed in place."""
 
 import asyncio
+import json
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ from local.aws.permissions import Permission, Place, Request, needed
 from local.deployment.deployed import Deployed, client, read
 from local.deployment.stack import DeployedStack
 from local.deployment.terraform import Deployment
+from local.gateway.api import TERRAFORM
 from local.page import FOLDER
 from local.stack import Child
 
@@ -73,8 +75,18 @@ OPTIONAL = {
     "web_page": True,
     "web_folder": str(FOLDER),
 }
-# With all that gives the function something to do.
-FIRST = Version("first", {"guardrail_id": "gr0123456789"})
+# What the deployed template adds to each event: the repository's does not.
+MARK = {"template": "of the first version"}
+# With every option that makes the function call a service.
+FIRST = Version(
+    "first",
+    {"guardrail_id": "gr0123456789"},
+    {
+        "event.json.vtl": (TERRAFORM / "event.json.vtl")
+        .read_text()
+        .replace('"isBase64Encoded": true', f'"isBase64Encoded": true, {json.dumps(MARK)[1:-1]}')
+    },
+)
 
 
 class Site:
