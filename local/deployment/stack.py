@@ -7,20 +7,22 @@ Rules
   the address of its issuer.
 - All calls of the function to AWS pass through one recorder.
 
-What it does not know: the Python version and architecture that were deployed (functions run with
-this Python; packages in an authorizer's zip that contain machine code are replaced by this Python's
-own), memory limits, and permissions: the caller evaluates the recorded requests.
+What it does not know: another Python version or architecture than this one's (functions run with
+this Python; where a zip was built for another, its packages with compiled code are replaced by the
+installed ones), memory limits, and permissions: the caller evaluates the recorded requests.
 """
 
 import base64
 import contextlib
 import hashlib
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from deploy.wheels import this_architecture
 from local.auth.authorizers import iam_authorizer, lambda_authorizer
 from local.auth.sigv4 import User
 from local.aws.permissions import Request
@@ -33,8 +35,8 @@ from local.loopback import HOST
 from local.recordings import discard
 from local.stack import MODEL, Child, Say
 
-# Packages in an authorizer's zip with machine code, which is built for Lambda.
-MACHINE_CODE = ("cryptography", "cffi", "_cffi_backend")
+# Packages with compiled code: in a zip they are for its Python version and architecture.
+COMPILED = ("cryptography", "cffi", "_cffi_backend", "msgspec")
 
 
 @dataclass(eq=False)
@@ -118,7 +120,7 @@ class DeployedStack:
                 "The deployment has an authorizer, but no authorizer_zip was given."
             )
         folder = self.folder / "authorizer"
-        code = unpack(self.authorizer_zip, authorizer, folder, without=MACHINE_CODE)
+        code = unpack(self.authorizer_zip, authorizer, folder)
         function = self._function(authorizer, code, {"JWT_ISSUER": self.issuer})
         parts.push_async_callback(function.close)
         await function.start()
@@ -138,17 +140,17 @@ class DeployedStack:
         )
 
 
-def unpack(
-    path: Path, deployed: DeployedFunction, folder: Path, without: tuple[str, ...] = ()
-) -> Path:
-    """Unpacks a zip into `folder`, except names that start with one of `without`.
+def unpack(path: Path, deployed: DeployedFunction, folder: Path) -> Path:
+    """Unpacks a zip into `folder`, without compiled packages that cannot run here.
 
     Raises NotServableError if the zip is not the code that was deployed.
     """
     digest = base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
     if digest != deployed.code_sha256:
         raise NotServableError(f"{path} is not the code that {deployed.name} was deployed with.")
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    runs_here = (deployed.runtime, deployed.architecture) == (python, this_architecture())
     with zipfile.ZipFile(path) as packed:
-        names = [name for name in packed.namelist() if not name.startswith(without or "//")]
-        packed.extractall(folder, names)
+        names = packed.namelist()
+        packed.extractall(folder, [n for n in names if runs_here or not n.startswith(COMPILED)])
     return folder

@@ -1,6 +1,7 @@
 """One deployment for many tests: applied once to a local control plane, then changed in place."""
 
 import asyncio
+import json
 import tempfile
 import threading
 import time
@@ -16,6 +17,7 @@ from websockets.sync.client import connect
 
 from deploy import package
 from deploy.url import presigned
+from deploy.wheels import this_architecture
 from local.auth.issuer import run_issuer
 from local.auth.sigv4 import User
 from local.aws.account import ACCOUNT, REGION
@@ -23,6 +25,7 @@ from local.aws.permissions import AccountContext, Permission, Request, required_
 from local.deployment.deployed import Deployed, client, read
 from local.deployment.stack import DeployedStack
 from local.deployment.terraform import Deployment
+from local.gateway.api import TERRAFORM
 from local.page import FOLDER
 from local.stack import Child
 
@@ -34,8 +37,7 @@ USER = User(
 # Bedrock User Guide, "Global cross-Region inference": where the call is made, and nowhere.
 REGIONS_OF = {"global": (REGION, "")}
 PATIENCE = 60.0
-# The architecture does not matter to the function's zip, and an authorizer's zip is not run whole.
-ARCHITECTURE = "arm64"
+ARCHITECTURE = this_architecture()  # the zips run here
 
 
 class Loop:
@@ -72,8 +74,18 @@ OPTIONAL = {
     "web_page": True,
     "web_folder": str(FOLDER),
 }
-# With all that gives the function something to do.
-FIRST = Version("first", {"guardrail_id": "gr0123456789"})
+# What the deployed template adds to each event: the repository's does not.
+MARK = {"template": "of the first version"}
+# With every option that makes the function call a service.
+FIRST = Version(
+    "first",
+    {"guardrail_id": "gr0123456789"},
+    {
+        "event.json.vtl": (TERRAFORM / "event.json.vtl")
+        .read_text()
+        .replace('"isBase64Encoded": true', f'"isBase64Encoded": true, {json.dumps(MARK)[1:-1]}')
+    },
+)
 
 
 class Site:
@@ -109,8 +121,9 @@ class Site:
 
     @property
     def place(self) -> AccountContext:
-        api_id = self.outputs["api_id"]
-        return AccountContext(account_id=ACCOUNT, api_id=api_id, profile_regions=REGIONS_OF)
+        return AccountContext(
+            account_id=ACCOUNT, api_id=self.outputs["api_id"], profile_regions=REGIONS_OF
+        )
 
     @property
     def permissions(self) -> list[Permission]:
@@ -154,7 +167,10 @@ class Site:
     def _apply(self, version: Version) -> None:
         for name, text in version.files.items():
             (self.deployment.folder / name).write_text(text)
-        code = {"lambda_zip": str(version.lambda_zip or self.zip)}
+        code = {
+            "lambda_zip": str(version.lambda_zip or self.zip),
+            "architecture": ARCHITECTURE,
+        }
         with self.timed(f"apply {version.name}"):
             self.outputs = self.deployment.apply({**OPTIONAL, **code, **version.variables})
         self._version = version
