@@ -21,7 +21,7 @@ if importlib.util.find_spec("langchain_aws") is None and not os.environ.get("CI"
         "langchain-aws is not installed: make test ARGS=tests/oracle", allow_module_level=True
     )
 
-from langchain_aws.llms.bedrock import LLMInputOutputAdapter  # noqa: E402 - see above
+from langchain_aws.llms.bedrock import LLMInputOutputAdapter
 
 PROVIDERS = {
     "claude": "anthropic",
