@@ -104,6 +104,12 @@ def test_the_port_is_reserved_until_the_gateway_listens() -> None:
         other.bind(reserved.getsockname())
 
 
+def test_an_invalid_port_is_reported() -> None:
+    """In one sentence, too."""
+    with pytest.raises(StackError, match=r"^99999 is not a port number\.$"):
+        stack_module._reserve(99999)
+
+
 def test_a_handler_that_cannot_be_imported_ends_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
