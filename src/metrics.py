@@ -20,7 +20,7 @@ from msgspec import Struct
 
 import log
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta
+from families.types import ReasoningDelta, TextDelta
 from memory import Turn
 from relay import Answer
 from wire.events import Failed
@@ -121,7 +121,9 @@ def _write(level: str, event: str, **fields: Any) -> None:
             by = tuple(each for each in metric.by if all(fields[name] for name in each))
             definition = {"Name": metric.name, "Unit": metric.unit}
             definitions.setdefault(by, []).append(definition)
-    namespace = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "local")  # as terraform/monitoring.tf has it
+    namespace = os.environ.get(
+        "AWS_LAMBDA_FUNCTION_NAME", "local"
+    )  # as terraform/monitoring.tf has it
     directives = [
         {"Namespace": namespace, "Dimensions": by, "Metrics": each}
         for by, each in definitions.items()

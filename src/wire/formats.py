@@ -12,10 +12,10 @@ Does not know how a frame travels, or whether a client is connected.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, assert_never
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from families.types import ReasoningDelta, TextDelta
 from settings import MAX_FRAME_BYTES
@@ -149,30 +149,26 @@ class EventsEncoder:
 
 def to_frame(item: Item, request_id: str, seq: int) -> EventFrame:
     """Returns the frame of one item."""
+    frame: EventFrame
     match item:
         case TextDelta():
-            return DeltaFrame(request_id, seq, item.text)
+            frame = DeltaFrame(request_id, seq, item.text)
         case ReasoningDelta():
-            return ReasoningFrame(request_id, seq, item.text)
+            frame = ReasoningFrame(request_id, seq, item.text)
         case Start():
-            return StartFrame(request_id, seq, item.session_id, item.model)
+            frame = StartFrame(request_id, seq, item.session_id, item.model)
         case HistoryPage():
-            return HistoryFrame(request_id, seq, item.turns)
+            frame = HistoryFrame(request_id, seq, item.turns)
         case Done():
-            return DoneFrame(
-                request_id,
-                seq,
-                stop_reason=item.stop_reason,
-                usage=item.usage,
-                latency_ms=item.latency_ms,
-                model=item.model,
-                cleared=item.cleared,
-                running=item.running,
-            )
-        case Failed(error):
-            return ErrorFrame(
+            frame = DoneFrame(request_id, seq, **asdict(item))
+        case Failed():
+            error = item.error
+            frame = ErrorFrame(
                 request_id, seq, error.code, error.message, error.retryable, error.retry_at
             )
+        case _:
+            assert_never(item)
+    return frame
 
 
 class TextEncoder:
