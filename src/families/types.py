@@ -9,8 +9,11 @@ Does not know families (`families.registry`) or how a conversation is stored (`m
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Message(Struct, frozen=True):
@@ -44,13 +47,19 @@ class ReasoningDelta(Struct, frozen=True):
     text: str
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Token counts as reported; None means not reported. `input_tokens` excludes cached tokens."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    input_tokens: Annotated[Count | None, Meta(description="Input tokens that are not cached.")] = (
+        None
+    )
+    output_tokens: Annotated[Count | None, Meta(description="Output tokens.")] = None
+    cache_read_tokens: Annotated[
+        Count | None, Meta(description="Input tokens read from the prompt cache.")
+    ] = None
+    cache_write_tokens: Annotated[
+        Count | None, Meta(description="Input tokens written to the prompt cache.")
+    ] = None
 
     def updated(self, later: "Usage") -> "Usage":
         """Returns these counts, replaced by those that `later` reports."""
