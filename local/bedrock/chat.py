@@ -3,7 +3,7 @@
 OpenAI's own (gpt-oss, Qwen3, DeepSeek V3, Kimi, GLM, MiniMax, Gemma, Nemotron), Mistral's chat
 models, Jamba, Writer Palmyra.
 
-Rules: pure; a request that the service refuses is refused. Differences between the families are
+Rules: no I/O; a request that the service refuses is refused. Differences between the families are
 fields of `Request` and `Style`; no code depends on a family's name.
 
 Sources: Bedrock user guide, "OpenAI models", "Mistral AI chat completion", "AI21 Labs Jamba
