@@ -32,7 +32,8 @@ from families.registry import Prompt
 from memory import Turn, estimate_tokens, messages, turn_tokens, used_tokens, window
 from relay import StreamOptions, TurnSession, relay
 from services import Services
-from store.connections import Connection, RedeliveredError
+from store.connections import RedeliveredError
+from store.items import Connection
 from store.leases import LEASE_SECONDS, Claim, Listener
 from store.transcript import reasoning_in
 from wire.events import Done, Failed, PastTurn, Start
