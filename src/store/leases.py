@@ -8,8 +8,8 @@ Rules
 - A running answer finds its signals (stop, a new listener) in the session's head, within
   POLL_SECONDS.
 
-    acquire ── poll ── poll ── renew ── poll ── … ── save    the lease ends with `save` or `release`,
-      └────────────── lease_expires_at ───────────────┘      or LEASE_SECONDS after a crash
+    acquire ── poll ── poll ── renew ── poll ── … ── save   the lease ends with `save`, `release`
+      └────────────── lease_expires_at ───────────────┘     or, after a crash, by itself
 
 Does not know Bedrock, connections, or the requests that send signals to an answer (`sessions`).
 """

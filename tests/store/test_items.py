@@ -5,6 +5,7 @@ changed: an attribute that is added later goes into the files of a new version.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from errors import ChatError
 from families.registry import ReasoningDelta, TextDelta, Usage
 from memory import Turn
 from store import leases as leases_module
-from store import uploads as uploads_module
 from store.budget import Budget, reconcile
 from store.connections import Connections
 from store.conversations import Conversations, session_key
@@ -303,7 +303,7 @@ def test_operations_read_version_1(
         unfinished.reasoning,
     )
 
-    monkeypatch.setattr(uploads_module.time, "time", lambda: 1_795_305_600)
+    monkeypatch.setattr(time, "time", lambda: 1_795_305_600)
     part = Part(request_id="incomplete", body=", ", number=2, count=3)
     assert "Hello, " == Uploads(table, 1000).add("idle", "me", "e2", part)
 

@@ -26,7 +26,7 @@ from store.transcript import dump
 from wire.events import Done, Failed, Item, Start
 
 ITEMS: tuple[Item, ...] = (Start("s", "m"), TextDelta("ab"), Done("end_turn"))
-POLL_SECONDS = sessions_module.POLL_SECONDS
+POLL_SECONDS = leases_module.POLL_SECONDS
 ARRIVAL_PAUSE_SECONDS = 0.25  # in binary exact, so that pauses add up to a deadline
 ARRIVAL_PAUSES = int(sessions_module.ARRIVAL_SECONDS / ARRIVAL_PAUSE_SECONDS)
 

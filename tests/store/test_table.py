@@ -1,3 +1,4 @@
+import random
 import time
 from typing import Any
 
@@ -190,7 +191,7 @@ def test_a_conflict_that_does_not_end_is_throttling(
     conflict = client_error("TransactionCanceledException", "TransactionConflict")
     calls = failing(table, monkeypatch, *[conflict] * 20)
     pauses: list[float] = []
-    monkeypatch.setattr(table_module.random, "uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
     monkeypatch.setattr(time, "sleep", pauses.append)
 
     with pytest.raises(ChatError) as failed:
