@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from support.endpoints import ConnectionsEndpoint
 
 import handler
+import turn as turn_module
 from bedrock_stream import Model, client_config
 from errors import ChatError
 from families.registry import UnknownModelError, family_of
 from log import digest
 from memory import Turn
-from posting import Poster
+from posting import Poster, SigningPoster
 from services import Services, build_services
 from settings import SettingsError, load
 from store import leases, sessions
@@ -651,7 +652,7 @@ def test_a_fault_of_our_own(
     chatting: Chatting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A bug is told as `internal`, logged by kind and line, and gives nothing away."""
-    monkeypatch.setattr(handler, "window", lambda *_: 1 / 0)
+    monkeypatch.setattr(turn_module, "window", lambda *_: 1 / 0)
     frames = chatting.say("Zanzibar")
     logged = capsys.readouterr().out
 
@@ -819,7 +820,7 @@ def test_every_line_tells_what_it_is_about(
     *about, nothing = lines(capsys)
     again, again_too, turn, duplicate = about
 
-    assert ["stream.again", "turn", "request.failed"] == [
+    assert ["stream.retry", "turn", "request.failed"] == [
         line["event"] for line in (again, turn, duplicate)
     ]
     assert again_too["event"] == again["event"]
@@ -872,7 +873,10 @@ def test_clients_for_connections_are_kept() -> None:
     app = build_services({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/prod"})
 
     assert app.poster_for("https://a.example/prod") is app.poster_for("https://a.example/prod")
-    assert "https://b.example/prod/@connections/" == app.poster_for("https://b.example/prod").url
+    assert (
+        "https://b.example/prod/@connections/"
+        == cast("SigningPoster", app.poster_for("https://b.example/prod")).url
+    )
 
 
 def test_lambda_handler() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.store_fixtures import turn
 
-from families.registry import Message, Prompt, Usage
+from families.types import Message, Prompt, Usage
 from memory import Turn, messages, turn_tokens, used_tokens, window
 
 

@@ -132,12 +132,19 @@ class StoredUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache_write_tokens: int | None = None
 
 
+class StoredLatency(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`wire.events.Latency`, as stored, in milliseconds."""
+
+    first_token: int | None = None
+    total: int = 0
+
+
 class StoredDone(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`wire.events.Done`, as stored."""
 
     stop_reason: str | None = None
     usage: StoredUsage | None = None
-    latency_ms: dict[str, int] | None = None
+    latency_ms: StoredLatency | None = None
     model: str | None = None
     cleared: int | None = None
 

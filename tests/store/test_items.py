@@ -16,7 +16,7 @@ from msgspec import Struct
 from support.store_fixtures import acquire_without_release, claim, code_of, in_seconds, turn
 
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta, Usage
 from memory import Turn
 from store import leases as leases_module
 from store.budget import Budget, reconcile
@@ -40,7 +40,7 @@ from store.sessions import Sessions
 from store.table import Table
 from store.transcript import load as load_transcript
 from store.uploads import Uploads
-from wire.events import Done, Failed, Item, Start
+from wire.events import Done, Failed, Item, Latency, Start
 from wire.requests import Part
 
 FOLDER = Path(__file__).parent / "items"
@@ -74,8 +74,9 @@ def with_unknown(item: Mapping[str, Any]) -> dict[str, Any]:
         end = json.loads(text)
         for fields in end.values():
             fields["later"] = {"any": ["thing", None]}
-            if "usage" in fields:
-                fields["usage"]["later_tokens"] = 3
+            for nested in (fields.get("usage"), fields.get("latency_ms")):
+                if nested is not None:
+                    nested["later"] = 3
         later["terminal_event"] = json.dumps({**end, "later": 1})
     return later
 
@@ -159,15 +160,15 @@ ENDS: Mapping[str, object] = {
     "v1/request-complete": Done(
         "end_turn",
         Usage(input_tokens=12, output_tokens=4, cache_read_tokens=0, cache_write_tokens=7),
-        {"first_token": 350, "total": 900},
+        Latency(first_token=350, total=900),
         "claude-sonnet-4-6",
     ),
-    "v1/request-stopped": Done("stopped", Usage(), {"total": 900}, "claude-sonnet-4-6"),
+    "v1/request-stopped": Done("stopped", Usage(), Latency(total=900), "claude-sonnet-4-6"),
     "v1/request-deadline": Done(
-        "deadline", Usage(input_tokens=12), {"first_token": 350, "total": 900}, "claude-sonnet-4-6"
+        "deadline", Usage(input_tokens=12), Latency(first_token=350, total=900), "claude-sonnet-4-6"
     ),
     "v1/request-disconnected": Done(
-        "disconnected", Usage(), {"first_token": 350, "total": 900}, "claude-sonnet-4-6"
+        "disconnected", Usage(), Latency(first_token=350, total=900), "claude-sonnet-4-6"
     ),
     "v1/request-cleared": Done(cleared=3),
     "v1/request-error": ("model_error", "The model failed.", False, None),
@@ -202,7 +203,7 @@ def test_each_ending_is_replayed_as_it_was_sent(name: str) -> None:
             ("of_a_later_version", False),
         ),
         ('{"done":{}}', Done()),
-        ('{"done":{"usage":{}}}', Done(usage=Usage())),
+        ('{"done":{"usage":{},"latency_ms":{}}}', Done(usage=Usage(), latency_ms=Latency(total=0))),
     ],
 )
 def test_a_terminal_event_with_nothing_in_it_is_still_one(text: str, expected: object) -> None:

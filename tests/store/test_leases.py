@@ -6,7 +6,7 @@ import pytest
 from support.store_fixtures import Clock, acquire_without_release, claim, code_of, in_seconds, turn
 
 from errors import ChatError
-from families.registry import TextDelta
+from families.types import TextDelta
 from memory import Turn, estimate_tokens
 from store import leases as leases_module
 from store.budget import DAY_SECONDS, RETENTION_DAYS, Budget

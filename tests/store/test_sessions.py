@@ -14,7 +14,7 @@ from support.store_fixtures import (
 )
 
 from errors import ChatError
-from families.registry import TextDelta
+from families.types import TextDelta
 from store import leases as leases_module
 from store import sessions as sessions_module
 from store.budget import Budget
