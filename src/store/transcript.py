@@ -79,8 +79,9 @@ def _from_terminal_event(text: str) -> Done | Failed:
     if event.error is None or not event.error.code:
         return Failed(answer_interrupted())
     error = event.error
-    # A code of a later version has no entry in CODES.
-    retryable = CODES.get(error.code, True) if error.retryable is None else error.retryable
+    retryable = error.retryable
+    if retryable is None and error.code not in CODES:  # a code of a later version
+        retryable = True
     return Failed(
         ChatError(error.code, error.message, retryable=retryable, retry_at=error.retry_at)
     )
