@@ -37,13 +37,13 @@ turns = st.lists(
 @given(turns, st.integers(0, 200))
 def test_window_keeps_its_budget(newest_first: list[Turn], budget: int) -> None:
     """Within the budget, in order, and no newer turn is left out for an older one."""
-    kept = window(newest_first, budget)
+    fitting = window(newest_first, budget)
     answered = [t for t in newest_first if t.assistant.strip()]
 
-    assert list(kept) == answered[: len(kept)][::-1]
-    assert sum(t.tokens for t in kept) <= budget
-    if len(kept) < len(answered):
-        assert sum(t.tokens for t in answered[: len(kept) + 1]) > budget
+    assert list(fitting) == answered[: len(fitting)][::-1]
+    assert sum(t.tokens for t in fitting) <= budget
+    if len(fitting) < len(answered):
+        assert sum(t.tokens for t in answered[: len(fitting) + 1]) > budget
 
 
 @given(turns)

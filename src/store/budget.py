@@ -5,7 +5,7 @@ Rules
   actual cost afterwards: however many requests run at once, the quota is not exceeded, except by
   the error of the estimate of the prompt's tokens. A quota below one reservation admits one request
   at a time.
-- A request whose Lambda crashed is charged its whole reservation: its actual cost is unknown.
+- A request whose Lambda crashed is charged its full reservation: its actual cost is unknown.
 - A day is a UTC day, by the clock of the Lambda that reserves.
 
 Builds the writes; the transactions that contain them are those of `leases`.

@@ -78,8 +78,8 @@ class Request(StoredTranscript, frozen=True, kw_only=True):
     """A request that was accepted or refused: no other may use its id.
 
     While it runs: `question`, and the partial answer as of the last renewal of the lease. Once it
-    has ended: the whole transcript, `turn_number` (0 where there is no turn), and `listener_acked`
-    as it was in the head.
+    has ended: the complete transcript, `turn_number` (0 where there is no turn), and
+    `listener_acked` as it was in the head.
     """
 
     event_id: str = ""

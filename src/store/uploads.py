@@ -2,11 +2,11 @@
 
 Rules
 - The parts of one message are in one item, so exactly one write completes it, and the caller of
-  that write receives the whole message.
+  that write receives the complete message.
 - A part is stored once, however often it is sent. An upload lives for `UPLOAD_SECONDS`.
 
 The key has a digest of the principal, as the session's owner is not checked here but by the lease
-that the whole message acquires. Does not know what the message is used for.
+that the complete message acquires. Does not know what the message is used for.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""Items of every version of the table, kept as files, are read by this one; so are later ones.
+"""Stored items of every version, in files, are read by this version; so are items of later ones.
 
 tests/store/items/v<n>/<kind>-<variation>.json are items as that version writes them. They are never
 changed: an attribute that is added later goes into the files of a new version.
@@ -98,7 +98,7 @@ def ended(name: str) -> bool:
 
 @pytest.mark.parametrize("name", FILES)
 def test_items_of_every_version_are_read_attribute_by_attribute(name: str) -> None:
-    """Every attribute of a kept item is the field of that name."""
+    """Every attribute of an item in the files is the field of that name."""
     item = load(kind_of(name), FILES[name])
     known = set(FILES[name]) - LAYOUT
     if kind_of(name) is Upload:
@@ -134,11 +134,11 @@ def test_unknown_attributes_are_ignored(name: str) -> None:
 def test_a_missing_attribute_has_its_default(name: str, missing: str) -> None:
     """The others are read as before."""
     item = {attribute: FILES[name][attribute] for attribute in FILES[name] if attribute != missing}
-    whole, part = load(kind_of(name), FILES[name]), load(kind_of(name), item)
+    full, partial = load(kind_of(name), FILES[name]), load(kind_of(name), item)
 
     for field in kind_of(name).__struct_fields__:
         if field != missing:
-            assert getattr(whole, field) == getattr(part, field)
+            assert getattr(full, field) == getattr(partial, field)
     if ended(name):
         assert isinstance(frames_of(item)[-1], Done | tuple)
 
@@ -147,7 +147,7 @@ ENDED = sorted(name for name in FILES if ended(name))
 
 
 def test_there_are_files_of_every_kind_and_ending() -> None:
-    """Each kind of item is kept, each state of a turn, and each kind of end of a request."""
+    """Each kind of item, each state of a turn, and each kind of end of a request."""
     v1 = {name for name in FILES if name.startswith("v1/")}
     states = {FILES[name]["state"] for name in v1 if kind_of(name) is Turn}
 
@@ -216,7 +216,7 @@ def test_a_terminal_event_with_nothing_in_it_is_still_one(text: str, expected: o
 
 @pytest.mark.parametrize("kind", [SessionHead, Request, Upload, BudgetDay])
 def test_attributes_in_expressions_are_not_reserved(kind: type[Struct]) -> None:
-    """DynamoDB refuses an expression with a reserved word in it; moto has the list."""
+    """DynamoDB rejects an expression with a reserved word in it; moto has the list."""
     reserved = {word.lower() for word in ReservedKeywords.get_reserved_keywords()}
 
     assert "state" in reserved
@@ -313,7 +313,7 @@ def without_layout(item: Mapping[str, Any]) -> dict[str, type]:
     return {name: type(item[name]) for name in item if name not in LAYOUT}
 
 
-def test_this_version_writes_what_is_kept_as_files(
+def test_this_version_writes_the_attributes_that_are_in_the_files(
     table: Table, leases: Leases, sessions: Sessions
 ) -> None:
     """Each kind of item has exactly the attributes of its file; a new one needs new files."""

@@ -182,7 +182,7 @@ def test_a_crash_frees_the_session_after_the_lease_and_the_clocks_difference(
 def test_a_crash_keeps_the_partial_answer_of_the_last_renewal(
     leases: Leases, conversations: Conversations, table: Table, later: Callable[[float], None]
 ) -> None:
-    """The unfinished turn has it whole, with its size for later prompts; its frames are stored."""
+    """The unfinished turn has all of it, with its size for later prompts; its frames are stored."""
     lease = acquire_without_release(leases, question="What is it?")
     created_at = request_of(table).created_at
     partial = StoredTranscript(model="m", delta_lengths="2 4 r6")
@@ -273,14 +273,14 @@ def test_a_renewed_lease_lasts_as_long_again(
 def test_a_partial_answer_that_cannot_be_stored_does_not_fail_the_renewal(
     leases: Leases, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lease has been extended; the answer goes on."""
+    """The lease has been extended, and the answer can continue."""
     lease = acquire_without_release(leases)
     update = table.update
 
-    def fail_for_requests(asked: Update) -> UpdateResult:
-        if asked.key["sk"] != "head":
+    def fail_for_requests(write: Update) -> UpdateResult:
+        if write.key["sk"] != "head":
             raise UNREACHABLE
-        return update(asked)
+        return update(write)
 
     monkeypatch.setattr(table, "update", fail_for_requests)
 
@@ -310,9 +310,9 @@ def test_a_renewal_stores_nothing_while_there_is_no_delta_or_no_lease(
     keys: list[str] = []
     update = table.update
 
-    def count(asked: Update) -> UpdateResult:
-        keys.append(asked.key["sk"])
-        return update(asked)
+    def count(write: Update) -> UpdateResult:
+        keys.append(write.key["sk"])
+        return update(write)
 
     monkeypatch.setattr(table, "update", count)
     leases.renew(lease, "e7", "", "", dump([Start("s", "m")]))
@@ -331,9 +331,9 @@ def test_a_late_renewal_does_not_change_a_request_that_has_ended(
     lease = acquire_without_release(leases)
     update = table.update
 
-    def recover_in_between(asked: Update) -> UpdateResult:
-        result = update(asked)
-        if asked.key["sk"] == "head":
+    def recover_in_between(write: Update) -> UpdateResult:
+        result = update(write)
+        if write.key["sk"] == "head":
             leases.recover_abandoned("s", head_of(table))
         return result
 
@@ -409,12 +409,12 @@ def test_a_lease_is_released_once(
     leases: Leases, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Leaving the body after `save` or `release` writes nothing more, also with an exception."""
-    writes: list[int] = []
+    sizes: list[int] = []
     transact = table.transact
 
-    def count(*asked: Any) -> Any:
-        writes.append(len(asked))
-        return transact(*asked)
+    def count(*writes: Any) -> Any:
+        sizes.append(len(writes))
+        return transact(*writes)
 
     monkeypatch.setattr(table, "transact", count)
     answer(leases, 1)
@@ -427,7 +427,7 @@ def test_a_lease_is_released_once(
             raise ChatError("internal", "Sorry.")
 
     assert "internal" == code_of(release_and_fail)
-    assert [2, 3, 2, 2, 2, 2] == writes
+    assert [2, 3, 2, 2, 2, 2] == sizes
 
 
 def test_a_release_that_fails_is_tried_again_on_leaving(
@@ -595,7 +595,7 @@ def test_a_save_that_failed_and_was_caught_is_not_released_either(
 def test_poll_and_renew_return_the_stop_and_the_newest_listener(
     leases: Leases, table: Table
 ) -> None:
-    """A stop is for one request; a listener has all that it asked for."""
+    """A stop is for one request; a listener has all its fields."""
     with leases.acquire(claim()) as lease:
         assert LeaseStatus() == leases.poll(lease)
         stop = Update(session_key("s", "head"), "SET stop_requested = :r", {":r": "r9"})
@@ -694,7 +694,7 @@ def test_a_request_without_a_question_needs_no_quota(
 def test_the_quota_is_not_exceeded_whatever_the_session(
     table: Table, conversations: Conversations, requests: int, tokens: int
 ) -> None:
-    """The refusal says when the next day begins, and is final for its event."""
+    """The refusal states when the next day begins, and is final for its event."""
     leases = Leases(table, conversations, Budget(requests, tokens))
     for number in (1, 2):
         with leases.acquire(claim(number, session_id=f"s{number}")) as lease:

@@ -142,7 +142,7 @@ def test_a_stop_waits_no_longer_than_a_request_may_take_to_arrive(
 def test_a_stop_does_not_wait_for_a_request_that_has_ended(
     sessions: Sessions, leases: Leases, clock: Clock
 ) -> None:
-    """There is nothing to stop, and it is said at once."""
+    """There is nothing to stop, and the refusal is immediate."""
     with leases.acquire(claim()) as lease:
         save(leases, lease)
 
@@ -297,8 +297,8 @@ def test_a_request_that_starts_between_two_reads_is_running(
     held: list[Lease] = []
     update = table.update
 
-    def start_after(asked: Any) -> Any:
-        result = update(asked)
+    def start_after(write: Any) -> Any:
+        result = update(write)
         if not held:
             held.append(Lease("s", "r1", "token"))
             assert leases._try_acquire(claim(), held[0]) is None

@@ -78,7 +78,7 @@ def test_delete_all_deletes_every_item_with_the_prefix(table: Table) -> None:
 def test_unprocessed_deletes_are_sent_again_a_few_times(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the last pause it is an error, which says so."""
+    """After the last pause the call fails as throttled."""
     table.put({"pk": "a", "sk": "turn#1"})
     batches: list[Any] = []
 
@@ -151,7 +151,7 @@ def test_an_update_that_conflicts_with_a_transaction_is_tried_again(
 def test_a_transaction_that_conflicts_with_another_is_tried_again(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A conflict says nothing of the conditions."""
+    """A conflict does not mean that a condition has failed."""
     conflict = client_error("TransactionCanceledException", "TransactionConflict", "None")
     calls = failing(table, monkeypatch, conflict, conflict)
 

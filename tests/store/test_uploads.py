@@ -82,9 +82,9 @@ def test_a_write_repeated_by_botocore_counts_once(
     add(uploads, 2)
     update = Table.update
 
-    def twice(table: Table, asked: Update) -> UpdateResult:
-        update(table, asked)
-        return update(table, asked)
+    def twice(table: Table, write: Update) -> UpdateResult:
+        update(table, write)
+        return update(table, write)
 
     monkeypatch.setattr(Table, "update", twice)
     assert "one three" == add(uploads, 3)
@@ -151,10 +151,10 @@ def test_of_two_refusals_at_once_one_is_sent(
     add(uploads, 1)
     update = Table.update
 
-    def refuse_first(table: Table, asked: Update) -> UpdateResult:
-        if asked.expression.startswith("SET refused_event_id"):
-            update(table, replace(asked, values={":event_id": "e of the other part"}))
-        return update(table, asked)
+    def refuse_first(table: Table, write: Update) -> UpdateResult:
+        if write.expression.startswith("SET refused_event_id"):
+            update(table, replace(write, values={":event_id": "e of the other part"}))
+        return update(table, write)
 
     monkeypatch.setattr(Table, "update", refuse_first)
     with pytest.raises(RedeliveredError):
