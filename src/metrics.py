@@ -20,7 +20,7 @@ from msgspec import Struct
 
 import log
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta
+from families.types import ReasoningDelta, TextDelta
 from memory import Turn
 from relay import Answer
 from wire.events import Failed
@@ -75,30 +75,30 @@ METRICS = (
 )
 
 
-def turned(model: str, turn: Turn, answer: Answer, reply: Sender) -> None:
+def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
     """Tells of a question that the model was asked, however that ended."""
     failure = answer.end.error if isinstance(answer.end, Failed) else None
-    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in reply.sent)
+    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in sender.log)
     _write(
         "INFO" if failure is None else _level(failure, "WARN"),
         "turn",
         turn=turn.number,
         state=turn.state,
         cause=failure and failure.cause,
-        delivery=reply.delivery,
+        delivery=sender.outcome,
         Model=model,
         StopReason=answer.stop_reason or None,
         Code=failure and failure.code,
         Turns=1,
         Failures=int(failure is not None),
-        FirstTokenLatency=answer.latency_ms.get("first_token"),
+        FirstTokenLatency=answer.latency_ms.first_token,
         BedrockWait=answer.wait_ms,
-        TurnLatency=answer.latency_ms["total"],
+        TurnLatency=answer.latency_ms.total,
         InputTokens=answer.usage.prompt_tokens,
         OutputTokens=answer.usage.output_tokens,
         CacheReadTokens=answer.usage.cache_read_tokens,
         CacheWriteTokens=answer.usage.cache_write_tokens,
-        Posts=reply.posts,
+        Posts=sender.posts,
         DeltasPerPost=round(answer.deltas / frames, 2) if frames else None,
         Retries=answer.retries,
     )

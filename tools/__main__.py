@@ -7,8 +7,8 @@ date and prints its name. A test fails while a document is out of date.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tools import decisions, limits, protocol, settings_tables
-from tools.markdown import Section, filled
+from tools import decisions, limits, protocol, protocol_schema, settings_tables
+from tools.markdown import Section, fill_sections
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,7 +31,8 @@ SECTIONS: Mapping[str, Section] = {
 def documents() -> Iterator[tuple[Path, str]]:
     """Yields each document and the text that it should have."""
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
-        yield path, filled(path.read_text(), SECTIONS)
+        yield path, fill_sections(path.read_text(), SECTIONS)
+    yield protocol_schema.FILE, protocol_schema.text()
 
 
 def main() -> None:

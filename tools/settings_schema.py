@@ -12,12 +12,12 @@ from msgspec import Struct, inspect
 from settings import Settings
 
 _TYPE_NAMES: dict[type[inspect.Type], str] = {
-    inspect.StrType: "text",
-    inspect.LiteralType: "text",
-    inspect.IntType: "whole number",
+    inspect.StrType: "string",
+    inspect.LiteralType: "string",
+    inspect.IntType: "integer",
     inspect.FloatType: "number",
-    inspect.BoolType: "true or false",
-    inspect.VarTupleType: "JSON list of texts",
+    inspect.BoolType: "boolean",
+    inspect.VarTupleType: "JSON array of strings",
 }
 
 

@@ -81,7 +81,7 @@ def name_of(operation: str, request: Any) -> str:
 def _transaction(first: Any) -> str:
     if "Put" in first:
         return "mark"
-    if "SET live" in first["Update"]["UpdateExpression"]:
+    if "SET active_request_id" in first["Update"]["UpdateExpression"]:
         return "claim"
     return "save" if ":heard" in first["Update"]["ExpressionAttributeValues"] else "end"
 

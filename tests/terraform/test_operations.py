@@ -68,7 +68,7 @@ def test_the_runtime_does_not_change_a_line(written: list[dict[str, Any]]) -> No
     metric_lines = [line for line in written if "_aws" in line]
     found = [[each.name for each in data(json.dumps(line))] for line in metric_lines]
 
-    assert ["turn", "stream.again", "turn", "turn", "request.failed"] == [
+    assert ["turn", "stream.retry", "turn", "turn", "request.failed"] == [
         line["event"] for line in written
     ]
     assert ["Retries" in names for names in found] == [False, True, False, False]

@@ -1,19 +1,19 @@
-// An answer's Markdown as a part of the page, while it grows.
+// Renders an answer's Markdown while it grows.
 //
-// Rules: what an answer says is never markup of ours. HTML in it is shown as the text that it is, but
-// for a few tags without attributes; what the Markdown library makes is cleaned once more before it
-// becomes nodes. Links go to the web and to mail alone, in a tab of their own. An image is its
-// alternative text: its address would tell somebody else that, and when, this was read.
+// Rules: an answer's text is never trusted markup. HTML in it is shown as text, except a few tags
+// without attributes; the Markdown library's output is sanitized once more before it becomes nodes.
+// Links lead to http, https and mailto only, in a new tab. An image is replaced by its alternative
+// text: loading it would disclose to its host that, and when, the answer was read.
 //
-// Text is appended; only the last block, which may still change, is read and drawn again.
+// Text is appended; only the last block, which may still change, is parsed and rendered again.
 
 import { Marked } from "./vendor/marked.esm.js";
 import DOMPurify from "./vendor/purify.es.js";
 
-const PLAIN_TAG = /^<\/?(?:b|br|em|i|kbd|mark|s|strong|sub|sup|u)\s*\/?>$/i;
+const ALLOWED_TAG = /^<\/?(?:b|br|em|i|kbd|mark|s|strong|sub|sup|u)\s*\/?>$/i;
 const LINK = /^(?:https?|mailto):/i;
 const LANGUAGE = /^language-[\w+#.-]+$/;
-const CLEAN = {
+const SANITIZE_OPTIONS = {
   ALLOWED_TAGS: (
     "a b blockquote br code del em h3 h4 h5 h6 hr i kbd li mark ol p pre s strong sub sup " +
     "table tbody td th thead tr u ul"
@@ -26,7 +26,7 @@ const CLEAN = {
   RETURN_DOM_FRAGMENT: true,
 };
 
-function escaped(text) {
+function escapeHtml(text) {
   return text.replace(/[&<>"]/g, (each) => `&#${each.charCodeAt(0)};`);
 }
 
@@ -34,16 +34,16 @@ const marked = new Marked({
   gfm: true,
   renderer: {
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
-    // Below the page's own headings; models begin with the second level more often than not.
+    // Below the page's own headings; models usually start at the second level.
     heading({ tokens, depth }) {
       const level = Math.min(Math.max(depth + 1, 3), 6);
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
     },
     html: ({ text, block }) => {
-      if (PLAIN_TAG.test(text.trim())) return text;
-      return block ? `<p>${escaped(text)}</p>` : escaped(text);
+      if (ALLOWED_TAG.test(text.trim())) return text;
+      return block ? `<p>${escapeHtml(text)}</p>` : escapeHtml(text);
     },
-    image: ({ text }) => escaped(text),
+    image: ({ text }) => escapeHtml(text),
   },
 });
 
@@ -63,7 +63,7 @@ function element(name, properties, ...children) {
   return made;
 }
 
-/** A button that copies what `text` gives, and says that it did. */
+/** A button that copies what `text()` returns, and confirms it. */
 export function copyButton(label, text) {
   const button = element("button", { type: "button", className: "quiet", textContent: "Copy" });
   button.setAttribute("aria-label", label);
@@ -72,15 +72,15 @@ export function copyButton(label, text) {
       await navigator.clipboard.writeText(text());
       button.textContent = "Copied";
     } catch {
-      button.textContent = "Not allowed";
+      button.textContent = "Copy failed";
     }
     setTimeout(() => (button.textContent = "Copy"), 1500);
   });
   return button;
 }
 
-/** Gives code its language and a button, and lets what is too wide scroll by itself. */
-function furnish(fragment) {
+/** Adds a language label and a copy button to code, and scrolling to wide code and tables. */
+function decorate(fragment) {
   for (const pre of fragment.querySelectorAll("pre")) {
     const code = pre.querySelector("code") ?? pre;
     const language = code.className.replace("language-", "");
@@ -99,48 +99,48 @@ function furnish(fragment) {
   return fragment;
 }
 
-/** An answer. `element` shows it; `source` is its Markdown. */
+/** An answer: `element` is its node, `source` its Markdown. */
 export class Answer {
   element = element("div", { className: "answer" });
   source = "";
   #blocks = [];
-  #open = 0; // the block that may still change,
-  #from = 0; // and where in the source it begins
-  #frame = 0;
-  #rested = 0;
+  #tail = 0; // index of the block that may still change,
+  #tailStart = 0; // and its offset in the source
+  #animationFrame = 0;
+  #notBefore = 0; // time of the next render, in ms
 
-  /** Adds text, and draws before the next frame of the screen, or a later one. */
+  /** Adds text; it is rendered with the next animation frame, or a later one. */
   append(text) {
     this.source += text.replaceAll("\r", "");
-    this.#frame ||= requestAnimationFrame(() => this.#drawInTime());
+    this.#animationFrame ||= requestAnimationFrame(() => this.#renderThrottled());
   }
 
-  /** Nothing more comes: links that were explained at the end are known to all that came before. */
+  /** Renders all of it again: link definitions at the end apply to everything before them. */
   finish() {
-    cancelAnimationFrame(this.#frame);
-    this.#open = this.#from = 0;
-    this.#draw();
+    cancelAnimationFrame(this.#animationFrame);
+    this.#tail = this.#tailStart = 0;
+    this.#render();
   }
 
-  /** Draws, and rests three times as long: the page stays quick, however long a list becomes. */
-  #drawInTime() {
+  /** Renders, then pauses three times as long, so that a very long block cannot block the page. */
+  #renderThrottled() {
     const began = performance.now();
-    if (began < this.#rested) {
-      this.#frame = requestAnimationFrame(() => this.#drawInTime());
+    if (began < this.#notBefore) {
+      this.#animationFrame = requestAnimationFrame(() => this.#renderThrottled());
       return;
     }
-    this.#frame = 0;
-    this.#draw();
-    this.#rested = began + 4 * (performance.now() - began);
+    this.#animationFrame = 0;
+    this.#render();
+    this.#notBefore = began + 4 * (performance.now() - began);
   }
 
-  #draw() {
-    let at = this.#from;
-    let index = this.#open;
+  #render() {
+    let at = this.#tailStart;
+    let index = this.#tail;
     for (const token of marked.lexer(this.source.slice(at))) {
       if (token.type !== "space" && token.type !== "def") {
-        this.#put(index, token);
-        [this.#open, this.#from] = [index, at];
+        this.#renderBlock(index, token);
+        [this.#tail, this.#tailStart] = [index, at];
         index += 1;
       }
       at += token.raw.length;
@@ -148,22 +148,22 @@ export class Answer {
     for (const block of this.#blocks.splice(index)) block.element.remove();
   }
 
-  #put(index, token) {
+  #renderBlock(index, token) {
     const html = marked.parser([token]);
-    const block = (this.#blocks[index] ??= this.#block());
+    const block = (this.#blocks[index] ??= this.#addBlock());
     if (html === block.html) return;
     const code = token.type === "code" ? token : null;
     if (code && block.code && code.lang === block.code.lang && code.text.startsWith(block.code.text)) {
-      // Long code grows without being drawn again.
+      // Long code grows without being rendered again.
       block.element.querySelector("code").append(code.text.slice(block.code.text.length));
     } else {
-      block.element.replaceChildren(furnish(DOMPurify.sanitize(html, CLEAN)));
+      block.element.replaceChildren(decorate(DOMPurify.sanitize(html, SANITIZE_OPTIONS)));
       if (code) block.element.querySelector("code").textContent = code.text;
     }
     Object.assign(block, { html, code });
   }
 
-  #block() {
+  #addBlock() {
     const made = { element: element("div", { className: "block" }), html: null, code: null };
     this.element.append(made.element);
     return made;

@@ -1,4 +1,4 @@
-"""Covers bedrock_chat/disarm.py, and what comes of a hostile answer on its way to a terminal."""
+"""Covers bedrock_chat/sanitize.py, and the path of a hostile answer to a terminal."""
 
 import io
 import json
@@ -7,13 +7,13 @@ import re
 import pytest
 from rich.console import Console
 
-from bedrock_chat import pipe, rendering
-from bedrock_chat.disarm import disarm, escaped
-from bedrock_chat.protocol import written
-from bedrock_chat.view import Answer, Plain
+from bedrock_chat import one_shot, rendering
+from bedrock_chat.answer_view import AnswerView, PlainView
+from bedrock_chat.protocol import encode
+from bedrock_chat.sanitize import escape_json, sanitize
 
-# What a terminal would obey, and what is shown of it.
-TRICKS = {
+# What a terminal would interpret, and what is shown instead.
+ATTACKS = {
     "title": ("\x1b]0;you are hacked\x07", "␛]0;you are hacked␇"),
     "link": (
         "\x1b]8;;http://evil.example\x1b\\bank\x1b]8;;\x1b\\",
@@ -39,30 +39,30 @@ TRICKS = {
 }
 ENTITIES = "&#27;[2J &#x9b;2J &#7; &#8; &#13; &#x202e; &#0; &#127;"
 AROUND = ("{}", "`{}`", "```{0}\n{0}\n```", "- {}", "[a]({})", "# {}", "|{0}|\n|---|\n|{0}|")
-# Colours and the like, so many rows up and to the first column, the rest of the row, the cursor.
-OURS = re.compile(r"\x1b\[(?:[0-9;]*m|\d+A\r?|K|\?25[lh])")
-OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# The client's own: styles, rows up to the first column, erasing to the right, the cursor.
+OWN_SEQUENCES = re.compile(r"\x1b\[(?:[0-9;]*m|\d+A\r?|K|\?25[lh])")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-@pytest.mark.parametrize(("text", "shown"), TRICKS.values(), ids=TRICKS)
-def test_tricks(text: str, shown: str) -> None:
-    """Each is shown, and none is left."""
-    assert shown == disarm(text)
+@pytest.mark.parametrize(("text", "shown"), ATTACKS.values(), ids=ATTACKS)
+def test_control_sequences_are_made_visible(text: str, shown: str) -> None:
+    """Each character of them is shown, and no control character is left."""
+    assert shown == sanitize(text)
 
 
 def test_every_control_character() -> None:
-    """None of them is left but tab and line feed, wherever it stands."""
+    """Only tab and line feed are left."""
     every = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
-    assert "\t\n" == "".join(each for each in disarm(every) if ord(each) < 0x20)
-    assert not re.search("[\x7f-\x9f]", disarm(every))
+    assert "\t\n" == "".join(each for each in sanitize(every) if ord(each) < 0x20)
+    assert not re.search("[\x7f-\x9f]", sanitize(every))
 
 
-def test_json_stays_json() -> None:
-    """A line of it says the same, and holds nothing that a terminal obeys."""
+def test_escaped_json_is_equivalent() -> None:
+    """It decodes to the same value, and contains no control characters."""
     frame = {"text": "".join(map(chr, range(0x20, 0x2100))) + "\x1b\r\n"}
-    line = escaped(written(frame))
+    line = escape_json(encode(frame))
     assert frame == json.loads(line)
-    assert disarm(line) == line
+    assert sanitize(line) == line
 
 
 @pytest.mark.parametrize(
@@ -72,42 +72,44 @@ def test_json_stays_json() -> None:
 def test_one_answer_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, *, as_json: bool, shown: str
 ) -> None:
-    """Without a prompt, too, nothing of an answer is obeyed."""
+    """Without a prompt, too, no control character reaches the terminal."""
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdout", terminal)
-    output = pipe._Output(as_json=as_json)
-    output.hear({"type": "delta", "text": "\x9b2J語"})
-    output.close()
+    output = one_shot._Output(as_json=as_json)
+    output.write_frame({"type": "delta", "text": "\x9b2J語"})
+    output.end_line()
     assert shown == terminal.getvalue()
 
 
-def shown(pieces: list[str], view: type[Answer | Plain]) -> str:
-    """What is written to the terminal for an answer in these pieces."""
+def shown(pieces: list[str], view: type[AnswerView | PlainView]) -> str:
+    """Return what is written to the terminal for an answer in these chunks."""
     out = io.StringIO()
     console = Console(
         file=out, theme=rendering.THEME, force_terminal=True, width=80, height=24, highlight=False
     )
     answer = view(console)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Answer, "_show_soon", Answer._show)
+        patched.setattr(AnswerView, "_draw_soon", AnswerView._draw)
         with answer:
             for piece in pieces:
-                answer.hear({"type": "delta", "text": piece})
-            answer.hear({"type": "done", "stop_reason": "end_turn"})
+                answer.show_frame({"type": "delta", "text": piece})
+            answer.show_frame({"type": "done", "stop_reason": "end_turn"})
     return out.getvalue()
 
 
-@pytest.mark.parametrize("view", [Answer, Plain])
+@pytest.mark.parametrize("view", [AnswerView, PlainView])
 @pytest.mark.parametrize(
-    "text", [*(trick for trick, _ in TRICKS.values()), ENTITIES], ids=[*TRICKS, "entities"]
+    "text", [*(text for text, _ in ATTACKS.values()), ENTITIES], ids=[*ATTACKS, "entities"]
 )
-def test_nothing_reaches_the_terminal(view: type[Answer | Plain], text: str) -> None:
-    """In whatever markup, and also in pieces: the sequences there are ours, and no others."""
+def test_no_control_sequence_reaches_the_terminal(
+    view: type[AnswerView | PlainView], text: str
+) -> None:
+    """Whatever the markup and the chunks, only the client's own sequences are written."""
     for around in AROUND:
         answer = around.format(text)
         for pieces in ([answer], re.findall(r"(?s).{1,3}", answer)):
-            assert not OBEYED.search(OURS.sub("", shown(pieces, view)))
+            assert not CONTROL.search(OWN_SEQUENCES.sub("", shown(pieces, view)))
 
 
 @pytest.mark.parametrize(
@@ -122,9 +124,9 @@ def test_nothing_reaches_the_terminal(view: type[Answer | Plain], text: str) -> 
         "a & b &amp; c",
     ],
 )
-def test_nothing_is_hidden(text: str) -> None:
-    """What would be markup elsewhere, HTML and addresses, is there to be read."""
+def test_no_text_is_hidden(text: str) -> None:
+    """HTML and addresses, which are markup elsewhere, are shown as text."""
     words = re.findall(r"[a-z]{2,}|\d", text.replace("&amp;", "&"))
     assert words == re.findall(
-        r"[a-z]{2,}|\d", OURS.sub("", shown([text], Answer)).split("\n\n")[0]
+        r"[a-z]{2,}|\d", OWN_SEQUENCES.sub("", shown([text], AnswerView)).split("\n\n")[0]
     )
