@@ -230,7 +230,7 @@ def test_the_handshake_is_retried_after_a_deployment() -> None:
     requests: list[Request] = []
     lines: list[str] = []
     with gateway(statuses=[503, 403], requests=requests) as url:
-        smoke.smoke(Target(url=url), 5, lines.append, settle=60)
+        smoke.smoke(Target(url=url), 5, lines.append, retry_seconds=60)
 
     assert 3 == len(requests)
     assert "it works" == lines[-1]
