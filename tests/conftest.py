@@ -15,10 +15,12 @@ from xdist.scheduler import LoadScopeScheduling
 from local.aws.moto_server import create_table
 from store.table import Table, client_config
 
-# No wall-time assertions: a slow machine is no defect. CI tries the same examples every time, so
-# that it judges the change and not its luck; elsewhere they are new ones.
-hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
-hypothesis.settings.load_profile("here")
+# No deadlines: a slow machine is not a defect. By default every run tries the same examples, so
+# that it tests the change; `--hypothesis-profile explore` tries new ones. A failure prints the code
+# that repeats it.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 # The handler reads its settings when it is imported, as it does in Lambda.
 AWS = {
