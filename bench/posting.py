@@ -19,7 +19,7 @@ import boto3  # noqa: E402 - after the line above, as the next ones
 
 from bench import report  # noqa: E402
 from bench.row import Row, against, alone  # noqa: E402
-from posting import Poster, client_config  # noqa: E402
+from posting import SigningPoster, client_config  # noqa: E402
 
 POSTS, RUNS, QUICK_RUNS = 200, 25, 5
 CONNECTION = "L0SM9cOFvHcCIhw="
@@ -60,7 +60,7 @@ def measure(quick: bool) -> list[Row]:
     os.environ.update(CREDENTIALS)
     with taking() as url:
         client = boto3.client("apigatewaymanagementapi", endpoint_url=url, config=client_config())
-        poster = Poster(client)
+        poster = SigningPoster(client)
         ways: dict[str, Callable[[], object]] = {
             "ours": lambda: poster.post(CONNECTION, FRAME),
             "boto3": lambda: client.post_to_connection(ConnectionId=CONNECTION, Data=FRAME),

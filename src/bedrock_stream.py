@@ -1,15 +1,17 @@
-"""The one place that calls Bedrock, and where its failures are translated, here and nowhere else.
+"""The one place that calls Bedrock; its failures are translated here and nowhere else.
 
 Rules
-- A thread of its own reads from Bedrock, so that reading never waits for a post. Whoever iterates
-  gets, each time, everything that has arrived since the last time, in order.
-- An answer has an end of its own (`Stopped`), or it failed: a stream that just ceases was cut.
-- A call that was turned away, or broke before its first delta, is made again for a while
-  (`_Told.again`). Once there was a delta, never: it was billed, and told.
-- Hanging up ends the reading at once, so that Bedrock stops and bills no further.
-- Every failure leaves as one `ChatError`, in words that name no ARN and repeat no prompt.
+- A thread of its own reads from Bedrock, so that reading never waits for a post. Each iteration
+  returns all events that have arrived since the one before, in order.
+- An answer has an end of its own (`Stopped`), or it failed: a stream that ends without one was cut.
+- A call that was rejected, or that failed before its first delta, is retried for a while
+  (`_ErrorSpec.retry_safe`). After a delta, never: it was billed, and sent.
+- Leaving the context cancels the call, so that Bedrock stops generating and billing. A reader that
+  waits for a chunk stops at once; one that waits for the call's response stops when it comes, or at
+  the read timeout.
+- Every failure leaves as one `ChatError`, without an ARN or any part of the prompt.
 
-Does not know who asked, what was said before, or what becomes of the text.
+Does not know the principal, the session, or where the text goes.
 """
 
 import json
@@ -23,6 +25,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from botocore.config import Config
 from botocore.eventstream import ParserError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ReadTimeoutError
@@ -33,31 +36,24 @@ from urllib3.exceptions import ReadTimeoutError as StreamTimeoutError
 
 import log
 from errors import ChatError
-from families.registry import (
-    Decoder,
-    Event,
-    Family,
-    Prompt,
-    ReasoningDelta,
-    Stopped,
-    TextDelta,
-    body,
-)
+from families.registry import Decoder, Family, body
+from families.types import Event, Prompt, ReasoningDelta, Stopped, TextDelta
 from settings import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
     from types_boto3_bedrock_runtime import BedrockRuntimeClient
 
-# A connection inside AWS stands within milliseconds; three seconds forgive a lost SYN (1 s), twice.
+# A connection inside AWS is established within milliseconds; three seconds allow for a lost SYN
+# (1 s), twice.
 CONNECT_SECONDS = 3.0
 
 
 def client_config(stall_seconds: float) -> Config:
-    """How the Bedrock client is to be made.
+    """The Bedrock client's configuration.
 
-    One attempt: botocore would repeat a call whose answer is merely slow, and each is billed; what
-    may be repeated is decided here (`_Told.again`). The read timeout is the longest silence
-    allowed, before the first byte and between any two.
+    One attempt: botocore would repeat a call whose response is merely slow, and each is billed;
+    retries are decided here (`_ErrorSpec.retry_safe`). The read timeout is the longest time without
+    data, before the first byte and between any two.
     """
     return Config(
         connect_timeout=CONNECT_SECONDS,
@@ -67,18 +63,18 @@ def client_config(stall_seconds: float) -> Config:
     )
 
 
-# The pause before the nth attempt is anything up to FIRST * 2**n, and at most LONGEST: full jitter,
-# so that those who were turned away together do not come back together (AWS Builders' Library,
-# "Timeouts, retries, and backoff with jitter").
+# The pause before the nth attempt is random between 0 and FIRST * 2**n, and at most LONGEST: full
+# jitter, so that calls that were throttled together are not retried together (AWS Builders'
+# Library, "Timeouts, retries, and backoff with jitter").
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 4.0
 
 
 class Model(Struct, frozen=True):
-    """What is called: `model_id` as Bedrock is told it, and the family whose shape it speaks.
+    """What is called: `model_id` as Bedrock takes it, and the family whose shape it speaks.
 
     `options` are further arguments of the call, such as `guardrailIdentifier`. `retry_seconds` is
-    how long a call may be tried again.
+    how long a call may be retried.
     """
 
     client: "BedrockRuntimeClient"
@@ -89,44 +85,44 @@ class Model(Struct, frozen=True):
 
 
 class RetryNotice(Struct, frozen=True):
-    """The call came to nothing, and is made again."""
+    """The call failed and is retried."""
 
 
 StreamItem = Event | RetryNotice
 
 
 @contextmanager
-def answering(
-    model: Model, prompt: Prompt, until: float, tick: float
+def open_stream(
+    model: Model, prompt: Prompt, deadline: float, tick: float
 ) -> Iterator[Iterator[list[StreamItem]]]:
-    """Calls Bedrock at once, and gives the answer while it arrives; leaving the context hangs up.
+    """Calls Bedrock at once and iterates over the answer as it arrives.
 
-    The answer comes as lists of events, the very last of which is `Stopped`; a call that is made
-    again is among them. A list is empty where nothing came for `tick` seconds. At `until` (of
-    `time.monotonic`) the answer is ended with `Stopped("deadline")`.
+    The answer comes as lists of items, the very last of which is `Stopped`; retries of the call are
+    among them. A list is empty where nothing arrived for `tick` seconds. At `deadline` (of
+    `time.monotonic`) the answer is ended with `Stopped("deadline")`. Leaving the context cancels.
 
     Raises:
-        ChatError: Bedrock refused or the stream broke; what had arrived was given out before.
+        ChatError: Bedrock refused or the stream broke; all that had arrived was returned before.
     """
-    arrived: _StreamQueue = SimpleQueue()
-    line = _Line()
+    queue: _StreamQueue = SimpleQueue()
+    cancellation = _Cancellation()
     reader = threading.Thread(
-        target=copy_context().run,  # what its log lines are about
-        args=(_read, model, prompt, until, arrived, line),
+        target=copy_context().run,  # the ids of its log lines
+        args=(_read, model, prompt, deadline, queue, cancellation),
         name="bedrock",
         daemon=True,
     )
     reader.start()
     try:
-        yield _batches(arrived, until, tick)
+        yield _batches(queue, deadline, tick)
     finally:
-        line.hang_up()
+        cancellation.cancel()
 
 
-def _batches(arrived: "_StreamQueue", until: float, tick: float) -> Iterator[list[StreamItem]]:
+def _batches(queue: "_StreamQueue", deadline: float, tick: float) -> Iterator[list[StreamItem]]:
     while True:
-        batch = _gather(arrived, until, tick)
-        yield [event for event in batch if not isinstance(event, ChatError)]
+        batch = _next_batch(queue, deadline, tick)
+        yield [item for item in batch if not isinstance(item, ChatError)]
         match batch[-1:]:
             case [ChatError() as failure]:
                 raise failure
@@ -134,19 +130,21 @@ def _batches(arrived: "_StreamQueue", until: float, tick: float) -> Iterator[lis
                 return
 
 
-def _gather(arrived: "_StreamQueue", until: float, tick: float) -> list[StreamItem | ChatError]:
-    """Waits for one event, then takes all that there are. An end of either kind is the last.
+def _next_batch(
+    queue: "_StreamQueue", deadline: float, tick: float
+) -> list[StreamItem | ChatError]:
+    """Waits for one item, then takes all that there are. An end of either kind is the last.
 
-    What has arrived counts, also when the time is over by now: it was paid for.
+    What has arrived by the deadline counts: it was paid for.
     """
-    left = until - time.monotonic()
+    remaining = deadline - time.monotonic()
     batch: list[StreamItem | ChatError] = []
     with suppress(Empty):
-        batch.append(arrived.get(timeout=max(0.0, min(left, tick))))
+        batch.append(queue.get(timeout=max(0.0, min(remaining, tick))))
         while True:
-            batch.append(arrived.get_nowait())
-    over = time.monotonic() >= until
-    if over and not (batch and isinstance(batch[-1], Stopped | ChatError)):
+            batch.append(queue.get_nowait())
+    is_over = time.monotonic() >= deadline
+    if is_over and not (batch and isinstance(batch[-1], Stopped | ChatError)):
         batch.append(Stopped("deadline"))
     return batch
 
@@ -156,106 +154,112 @@ def _gather(arrived: "_StreamQueue", until: float, tick: float) -> list[StreamIt
 _StreamQueue = SimpleQueue[StreamItem | ChatError]
 
 
-class _Line:
-    """The call under way, as both threads see it: whoever asks may hang up, wherever it waits."""
+class _Cancellation:
+    """Cancels the call in flight from the other thread, wherever the reader waits."""
 
     def __init__(self) -> None:
-        self._hung_up = threading.Event()
+        self._cancelled = threading.Event()
         self._stream: Any = None
 
-    def hang_up(self) -> None:
-        """Wakes the reader. Best effort: else it notices at the next chunk, or at its timeout."""
-        self._hung_up.set()
+    def cancel(self) -> None:
+        """Wakes the reader. Best effort: else it notices at the next chunk or at its timeout."""
+        self._cancelled.set()
         # urllib3's way to end a read in another thread (2.3 and newer); botocore has none. Closing
         # the socket alone would leave the other thread in `recv`.
         with suppress(AttributeError, ValueError, RuntimeError, OSError):
             self._stream._raw_stream.shutdown()  # noqa: SLF001 - see above
 
-    def open(self, stream: Any) -> None:
-        """Takes the stream that is being read from now on."""
+    def watch(self, stream: Any) -> None:
+        """Sets the stream that is read from now on."""
         self._stream = stream
 
-    def hung_up(self) -> bool:
-        """Whether nobody wants the answer any more."""
-        return self._hung_up.is_set()
+    def is_cancelled(self) -> bool:
+        """Whether the answer is no longer wanted."""
+        return self._cancelled.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Waits, and says whether it was for nothing: somebody hung up."""
-        return self._hung_up.wait(seconds)
+        """Waits for `seconds`, or until cancelled: then True."""
+        return self._cancelled.wait(seconds)
 
 
-def _read(model: Model, prompt: Prompt, until: float, arrived: "_StreamQueue", line: _Line) -> None:
+def _read(
+    model: Model,
+    prompt: Prompt,
+    deadline: float,
+    queue: "_StreamQueue",
+    cancellation: _Cancellation,
+) -> None:
     """Puts every event of the answer, then `Stopped` or the failure, and nothing after it."""
-    retry_until = min(until, time.monotonic() + model.retry_seconds)
+    retry_deadline = min(deadline, time.monotonic() + model.retry_seconds)
     pause = FIRST_PAUSE_SECONDS
-    while (failure := _read_once(model, prompt, arrived, line)) is not None:
+    while (failure := _read_once(model, prompt, queue, cancellation)) is not None:
         wait = random.uniform(0, pause)  # noqa: S311 - jitter, no secret
-        if time.monotonic() + wait > retry_until:
-            arrived.put(failure)
+        if time.monotonic() + wait > retry_deadline:
+            queue.put(failure)
             return
-        if line.hung_up():
+        if cancellation.is_cancelled():
             return
-        log.write("WARN", "stream.again", code=failure.code, cause=failure.cause)
-        arrived.put(RetryNotice())
-        if line.wait(wait):
+        log.write("WARN", "stream.retry", code=failure.code, cause=failure.cause)
+        queue.put(RetryNotice())
+        if cancellation.wait(wait):
             return
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def _read_once(
-    model: Model, prompt: Prompt, arrived: "_StreamQueue", line: _Line
+    model: Model, prompt: Prompt, queue: "_StreamQueue", cancellation: _Cancellation
 ) -> ChatError | None:
-    """One attempt: a failure that may be tried again, or None where all was said.
+    """One attempt: a failure that may be retried, or None where the queue has everything.
 
     The stop reason is held back until the stream is over: usage may follow it.
     """
     stopped: Stopped | None = None
-    told = False
+    has_delta = False
     try:
-        for event in _whole_characters(_events(model, prompt, line)):
-            if line.hung_up():
+        for event in _join_surrogates(_events(model, prompt, cancellation)):
+            if cancellation.is_cancelled():
                 return None
             if isinstance(event, Stopped):
                 stopped = event
             else:
-                arrived.put(event)
-                told = told or isinstance(event, TextDelta | ReasoningDelta)
-    except Exception as error:  # noqa: BLE001 - a thread's exception would be nobody's
-        failure, again = _translate(error)
+                queue.put(event)
+                has_delta = has_delta or isinstance(event, TextDelta | ReasoningDelta)
+    except Exception as error:  # noqa: BLE001 - no exception may end the thread in silence
+        failure, retry_safe = _translate(error)
         if stopped is None:
-            if again and not told:
+            if retry_safe and not has_delta:
                 return failure
-            arrived.put(failure)
+            queue.put(failure)
             return None
-        # The answer was whole; what broke was the way to its usage.
-        log.write("WARN", "stream.broke_after_stop", code=failure.code, cause=failure.cause)
-    arrived.put(stopped or ChatError("model_error", _CUT, cause="no terminal chunk"))
+        # The answer is complete; only its usage may be missing.
+        log.write("WARN", "stream.failed_after_stop", code=failure.code, cause=failure.cause)
+    queue.put(stopped or ChatError("model_error", _CUT, cause="no terminal chunk"))
     return None
 
 
-def _events(model: Model, prompt: Prompt, line: _Line) -> Iterator[Event]:
-    """Calls Bedrock and reads the stream to its end, or until the answer is as long as is kept."""
-    if line.hung_up():
+def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterator[Event]:
+    """Calls Bedrock and reads the stream to its end, or to the longest answer that is stored."""
+    if cancellation.is_cancelled():
         return
     response = model.client.invoke_model_with_response_stream(
         modelId=model.model_id,
-        body=json.dumps(body(model.family, model.model_id, prompt)),
+        body=msgspec.json.encode(body(model.family, model.model_id, prompt)),
         contentType="application/json",
         accept="application/json",
         **model.options,  # type: ignore[arg-type]
     )
     stream = response["body"]
-    line.open(stream)
+    cancellation.watch(stream)
     decoder = Decoder(model.family)
-    said = 0
+    size = 0
     try:
-        if line.hung_up():  # while the call was under way: there was nothing to wake yet
+        if cancellation.is_cancelled():  # while the call was in flight: nothing to wake yet
             return
         for message in stream:
             for event in decoder.events(_chunk(message)):
-                if isinstance(event, TextDelta | ReasoningDelta):  # both may be kept
-                    said += len(event.text.encode(errors="surrogatepass"))
-                    if said > MAX_ANSWER_BYTES:
+                if isinstance(event, TextDelta | ReasoningDelta):  # both may be stored
+                    size += len(event.text.encode(errors="surrogatepass"))
+                    if size > MAX_ANSWER_BYTES:
                         yield Stopped("max_tokens")
                         return
                 yield event
@@ -270,7 +274,7 @@ def _chunk(message: Mapping[str, Any]) -> Mapping[str, Any]:
     as an event message arrives here as a dict.
     """
     if "chunk" in message:
-        chunk = json.loads(message["chunk"]["bytes"])
+        chunk = _decoded(message["chunk"]["bytes"])
         return chunk if isinstance(chunk, dict) else {}
     for name, detail in message.items():
         if _plain_name(name) in _FAULTS or _plain_name(name) == "validation":
@@ -278,10 +282,18 @@ def _chunk(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _whole_characters(events: Iterator[Event]) -> Iterator[Event]:
-    """Joins surrogate halves that a model's JSON spread over two chunks, and mends lone ones.
+def _decoded(data: bytes) -> Any:
+    """The JSON value; `json` accepts what msgspec does not, such as half a surrogate pair."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return json.loads(data)
 
-    UTF-8 cannot carry half a pair: unmended, one broken emoji would cost the whole answer.
+
+def _join_surrogates(events: Iterator[Event]) -> Iterator[Event]:
+    """Joins surrogate halves that a model's JSON spread over two chunks, and replaces lone ones.
+
+    UTF-8 cannot carry half a pair: left alone, one broken emoji would cost the whole answer.
     """
     halves = {TextDelta: "", ReasoningDelta: ""}
     for event in events:
@@ -300,59 +312,66 @@ def _whole_characters(events: Iterator[Event]) -> Iterator[Event]:
 
 # -- failures --------------------------------------------------------------------------------------
 
-_CUT = "The model's answer broke off."
-_SILENT = "The model fell silent."
+_CUT = "The model's answer was cut off."
+_SILENT = "The model stopped sending data."
 _UNREACHABLE = "The model cannot be reached."
-_REFUSED = "The credentials of this deployment were refused."
+_CREDENTIALS = "This deployment's credentials were refused."
 
 
 class _FaultError(Exception):
-    """A fault that Bedrock names, with what it said of it."""
+    """A fault that Bedrock names, with its message."""
 
-    def __init__(self, name: str, said: str) -> None:
+    def __init__(self, name: str, message: str) -> None:
         super().__init__(name)
         self.name = name
-        self.said = said
+        self.message = message
 
 
 class _ErrorSpec(Struct, frozen=True):
-    """What a client is told of a failure; `again`: an attempt before the first delta may follow.
+    """The `ChatError` of a failure; `retry_safe`: before the first delta, the call may be retried.
 
-    `again` is for what turned the call away, or cut it off: nothing of it was an answer. Where an
-    answer may be on its way (a silence, a timeout) a second call could be billed beside it.
+    That is so where the call was rejected or cut off: no answer was generated. Where one may be on
+    its way (no data, a timeout), a second call could be billed beside it.
     """
 
     code: str
     message: str
     retryable: bool
-    again: bool = False
+    retry_safe: bool = False
 
 
-_BAD_CREDENTIALS = _ErrorSpec("model_unavailable", _REFUSED, retryable=False)
+_BAD_CREDENTIALS = _ErrorSpec("model_unavailable", _CREDENTIALS, retryable=False)
 
 # Bedrock's fault, without "Exception" and with a small first letter (outside a stream its names
 # begin with a capital, inside with none).
 _FAULTS: Mapping[str, _ErrorSpec] = {
     "throttling": _ErrorSpec(
-        "throttled", "The model is asked too often; try again in a moment.", True, again=True
+        "throttled", "Rate limit reached; try again shortly.", True, retry_safe=True
     ),
     "serviceQuotaExceeded": _ErrorSpec(
-        "throttled", "A quota of this AWS account is used up.", False
+        "throttled", "A quota of this AWS account is exhausted.", False
     ),
     "accessDenied": _ErrorSpec(
-        "model_unavailable", "This deployment may not use the model.", False
+        "model_unavailable", "This deployment has no permission to use the model.", False
     ),
-    "resourceNotFound": _ErrorSpec("model_unavailable", "The model does not exist here.", False),
+    "resourceNotFound": _ErrorSpec(
+        "model_unavailable", "The model does not exist in this Region.", False
+    ),
     "modelNotReady": _ErrorSpec(
-        "model_unavailable", "The model is being made ready.", True, again=True
+        "model_unavailable",
+        "The model is being prepared; try again shortly.",
+        True,
+        retry_safe=True,
     ),
     "serviceUnavailable": _ErrorSpec(
-        "model_unavailable", "The model is not to be had right now.", True, again=True
+        "model_unavailable", "The model is temporarily unavailable.", True, retry_safe=True
     ),
-    "modelTimeout": _ErrorSpec("model_error", "The model took too long.", True),
+    "modelTimeout": _ErrorSpec("model_error", "The model timed out.", True),
     "modelStreamError": _ErrorSpec("model_error", _CUT, True),
     "modelError": _ErrorSpec("model_error", "The model failed.", True),
-    "internalServer": _ErrorSpec("model_error", "The model's service failed.", True, again=True),
+    "internalServer": _ErrorSpec(
+        "model_error", "The model's service had an internal error.", True, retry_safe=True
+    ),
     "expiredToken": _BAD_CREDENTIALS,
     "unrecognizedClient": _BAD_CREDENTIALS,
     "invalidSignature": _BAD_CREDENTIALS,
@@ -361,30 +380,32 @@ _FAULTS: Mapping[str, _ErrorSpec] = {
 }
 _UNNAMED = _ErrorSpec("model_error", "The model failed.", True)
 
-# ValidationException covers what the client, the operator or we have done; only its words tell.
+# ValidationException covers faults of the client, the operator and ours; only its message tells.
 _VALIDATION: tuple[tuple[re.Pattern[str], _ErrorSpec], ...] = (
     (
         re.compile(
             r"(?i)too long|too many (input )?tokens|context (length|window)|exceeds? the max"
         ),
         _ErrorSpec(
-            "context_too_long", "The conversation is too long for the model; clear it.", False
+            "context_too_long",
+            "The conversation is too long for the model; clear it or start a new one.",
+            False,
         ),
     ),
     (
         re.compile(r"(?i)on-demand throughput"),
         _ErrorSpec(
-            "model_unavailable", "This model answers only through an inference profile.", False
+            "model_unavailable", "This model can be used only through an inference profile.", False
         ),
     ),
     (
         re.compile(r"(?i)model identifier"),
-        _ErrorSpec("model_unavailable", "The model does not exist here.", False),
+        _ErrorSpec("model_unavailable", "The model does not exist in this Region.", False),
     ),
     (re.compile(r""), _ErrorSpec("model_error", "The model refused the request.", False)),
 )
 
-# Everything that is not Bedrock's own word, most particular first.
+# Every exception that is not an error response of Bedrock's, most specific first.
 _BREAKS: tuple[tuple[type[Exception], _ErrorSpec], ...] = (
     (
         NoCredentialsError,
@@ -392,36 +413,36 @@ _BREAKS: tuple[tuple[type[Exception], _ErrorSpec], ...] = (
     ),
     (ReadTimeoutError, _ErrorSpec("model_error", _SILENT, True)),
     (StreamTimeoutError, _ErrorSpec("model_error", _SILENT, True)),
-    (BotoConnectionError, _ErrorSpec("model_unavailable", _UNREACHABLE, True, again=True)),
+    (BotoConnectionError, _ErrorSpec("model_unavailable", _UNREACHABLE, True, retry_safe=True)),
     # urllib3's, raw inside a stream
-    (HTTPError, _ErrorSpec("model_error", _CUT, True, again=True)),
-    (ParserError, _ErrorSpec("model_error", "The model's answer arrived damaged.", True)),
-    (ValueError, _ErrorSpec("model_error", "The model's answer is not readable.", True)),
-    (BotoCoreError, _ErrorSpec("internal", "The model could not be asked.", True)),
-    (Exception, _ErrorSpec("internal", "The model could not be asked.", True)),
+    (HTTPError, _ErrorSpec("model_error", _CUT, True, retry_safe=True)),
+    (ParserError, _ErrorSpec("model_error", "The model's answer arrived corrupted.", True)),
+    (ValueError, _ErrorSpec("model_error", "The model's answer could not be decoded.", True)),
+    (BotoCoreError, _ErrorSpec("internal", "The model could not be called.", True)),
+    (Exception, _ErrorSpec("internal", "The model could not be called.", True)),
 )
 
 
 def _translate(error: Exception) -> tuple[ChatError, bool]:
-    """What the client is told, and whether the call may be made again."""
+    """The error for the client, and whether the call may be retried."""
     match error:
         case _FaultError():
-            told, cause = _fault(error.name, error.said), f"bedrock {error.name}"
+            spec, cause = _fault(error.name, error.message), f"bedrock {error.name}"
         case ClientError():  # EventStreamError is one
-            known = error.response.get("Error", {})
-            name = known.get("Code", "")
-            told, cause = _fault(name, known.get("Message", "")), f"bedrock {name}"
+            details = error.response.get("Error", {})
+            name = details.get("Code", "")
+            spec, cause = _fault(name, details.get("Message", "")), f"bedrock {name}"
         case _:
-            told = next(told for kind, told in _BREAKS if isinstance(error, kind))
+            spec = next(spec for kind, spec in _BREAKS if isinstance(error, kind))
             cause = type(error).__name__
-    failure = ChatError(told.code, told.message, retryable=told.retryable, cause=cause)
-    return failure, told.again
+    failure = ChatError(spec.code, spec.message, retryable=spec.retryable, cause=cause)
+    return failure, spec.retry_safe
 
 
-def _fault(name: str, said: str) -> _ErrorSpec:
+def _fault(name: str, message: str) -> _ErrorSpec:
     plain = _plain_name(name)
     if plain == "validation":
-        return next(told for pattern, told in _VALIDATION if pattern.search(said))
+        return next(spec for pattern, spec in _VALIDATION if pattern.search(message))
     return _FAULTS.get(plain, _UNNAMED)
 
 

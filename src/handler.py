@@ -1,12 +1,12 @@
-"""The story of one event, top down: route, claim, history, stream, relay, save.
+"""Lambda's entry point: an event becomes a request, and a request finds its action.
 
 Rules
-- A request ends in exactly one terminal frame or, where nobody listens, in a saved turn.
-- An event that is delivered again changes nothing and says nothing.
+- A request ends in exactly one terminal frame or, where no client listens, in a saved turn.
+- An event that is delivered again changes nothing and sends nothing.
 - No exception leaves `lambda_handler`: Lambda would log its traceback, API Gateway would add an
   error frame of its own, and an asynchronous event would count as failed after it was answered.
 
-Serves API Gateway's proxy events, and the same events invoked asynchronously, alike.
+Handles API Gateway's proxy events, and the same events invoked asynchronously, alike.
 """
 
 import gc_startup  # before all others
@@ -16,26 +16,20 @@ import gc_startup  # before all others
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from msgspec import Struct
-from msgspec.structs import replace
+from typing import Any, assert_never
 
 import log
 import metrics
 import services
 from errors import ChatError
-from families.registry import Prompt
-from memory import Turn, estimate_tokens, messages, turn_tokens, used_tokens, window
-from relay import StreamOptions, TurnSession, relay
+from memory import Turn
 from services import Services
 from store.connections import Connection, RedeliveredError
-from store.leases import LEASE_SECONDS, Claim, Listener
-from store.transcript import reasoning_in
-from wire.events import Done, Failed, PastTurn, Start
+from store.leases import LEASE_SECONDS, Listener
+from turn import CONTINUE, Deadlines, RequestContext, run_turn
+from wire.events import Done, Failed, PastTurn
 from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
 from wire.requests import (
     Chat,
@@ -44,6 +38,7 @@ from wire.requests import (
     History,
     Part,
     Ping,
+    Request,
     Resume,
     Stop,
     parse,
@@ -51,22 +46,11 @@ from wire.requests import (
     valid_id,
 )
 from wire.websocket_event import SUBPROTOCOL, Context, WebSocketEvent
-from ws_sender import Sender
+from ws_sender import EventLog, Sender
 
-SESSION_ID_BYTES = 24  # 192 bits: nobody guesses it
+SESSION_ID_BYTES = 24  # 192 random bits: cannot be guessed
 
-# Of the seconds before Lambda's timeout, what is kept for the save and the terminal frame. Before
-# that, what had arrived when the stream was ended may still be posted.
-SAVING_SHARE = 0.6
-
-# Of Lambda's time, what a save leaves for the terminal frame.
-TERMINAL_FRAME_SECONDS = 1.0
-
-ANONYMOUS = "anonymous"  # everybody, where nobody is asked who they are (AUTH=none)
-
-# What the model is told where the person only wants more. Newer models take no half an answer to go
-# on from, so it is asked for in words.
-CONTINUE = "Continue exactly where your last answer ended. Repeat nothing and add no introduction."
+ANONYMOUS = "anonymous"  # the principal of every client where AUTH is none
 
 Response = dict[str, Any]
 OK: Response = {"statusCode": 200}
@@ -76,24 +60,31 @@ gc_startup.done()
 
 
 def lambda_handler(event: Any, context: Context) -> Response:
-    """Lambda's entry point. What it returns matters to API Gateway only for `$connect`."""
+    """Lambda's entry point. The response matters to API Gateway only for `$connect`."""
     return handle(SERVICES, event, context)
 
 
-def handle(app: Services, event: Any, context: Context) -> Response:
-    """Routes one event by its type; one that is none of API Gateway's is logged and refused."""
+def handle(app: Services, raw: Any, context: Context) -> Response:
+    """Handles one event by its type; anything that is not a WebSocket event is refused."""
     try:
-        incoming = WebSocketEvent.of(event, context)
-        route = ROUTES[incoming.event_type]
+        event = WebSocketEvent.of(raw, context)
     except (KeyError, TypeError, AttributeError) as error:
         log.write("ERROR", "event.not_understood", cause=type(error).__name__)
-        return _status(400, "This is no event of a WebSocket API.")
-    log.about(**incoming.ids)
+        return _status(400, "This is not an event of a WebSocket API.")
+    log.about(**event.ids)
     try:
-        return route(app, incoming)
+        match event.event_type:
+            case "CONNECT":
+                return connect(app, event)
+            case "MESSAGE":
+                return message(app, event)
+            case "DISCONNECT":
+                return disconnect(app, event)
+            case _:
+                assert_never(event.event_type)
     except Exception as error:  # noqa: BLE001 - see the rules
-        metrics.failed("event.failed", app.settings.model_name, _told_as(error))
-        return _status(500, "Something failed on this side.")
+        metrics.failed("event.failed", app.settings.model_name, to_chat_error(error))
+        return _status(500, "Internal error.")
     finally:
         log.about()  # nothing: this event is over
 
@@ -101,284 +92,227 @@ def handle(app: Services, event: Any, context: Context) -> Response:
 # -- $connect and $disconnect ----------------------------------------------------------------------
 
 
-def connect(app: Services, incoming: WebSocketEvent) -> Response:
-    """Settles what holds for the whole connection: session, format, and whose it is."""
-    wire_format = incoming.query.get("format") or DEFAULT_FORMAT
-    session_id = incoming.query.get("session_id") or secrets.token_urlsafe(SESSION_ID_BYTES)
-    principal = PRINCIPALS[app.settings.auth](incoming)
-    origin = incoming.headers.get("origin")  # of browsers alone; other clients write what they like
+def connect(app: Services, event: WebSocketEvent) -> Response:
+    """Stores what holds for the whole connection: its principal, session and format."""
+    wire_format = event.query.get("format") or DEFAULT_FORMAT
+    session_id = event.query.get("session_id") or secrets.token_urlsafe(SESSION_ID_BYTES)
+    principal = _principal(app, event)
+    origin = event.headers.get("origin")  # reliable in browsers only; other clients can set any
     if not principal:
-        return _status(403, "Nobody has let you in.")
+        return _status(403, "Not authenticated.")
     if origin and app.settings.allowed_origins and origin not in app.settings.allowed_origins:
-        return _status(403, "This origin may not connect.")
+        return _status(403, "This origin is not allowed.")
     if wire_format not in FORMATS:
         return _status(400, f"format must be one of {', '.join(FORMATS)}")
     if not valid_id(session_id):
         return _status(400, "session_id must be 1 to 128 letters, digits or . _ : = @ + -")
     app.connections.put(
         Connection(
-            connection_id=incoming.connection_id,
+            connection_id=event.connection_id,
             session_id=session_id,
             principal=principal,
-            # Strangers share a name, but not an allowance. A digest: addresses are personal data.
-            quota_subject=principal
-            if principal != ANONYMOUS
-            else f"ip#{log.digest(incoming.source_ip)}",
+            # Anonymous clients share a principal, but not an allowance: theirs is by address.
+            # Stored as a digest, for addresses are personal data.
+            quota_subject=(
+                principal if principal != ANONYMOUS else f"ip#{log.digest(event.source_ip)}"
+            ),
             format=wire_format,
         )
     )
-    if SUBPROTOCOL in incoming.subprotocols:
+    if SUBPROTOCOL in event.subprotocols:
         return {**OK, "headers": {"Sec-WebSocket-Protocol": SUBPROTOCOL}}
     return OK
 
 
-# Who connects, by the one word that counts under each AUTH; "" is nobody.
-PRINCIPALS: Mapping[str, Callable[[WebSocketEvent], str]] = {
-    "iam": lambda incoming: incoming.user_arn,
-    "jwt": lambda incoming: incoming.authorizer_principal,
-    "none": lambda _: ANONYMOUS,
-}
+def _principal(app: Services, event: WebSocketEvent) -> str:
+    """The caller's identity, from the one source that this AUTH accepts; "" if there is none."""
+    match app.settings.auth:
+        case "iam":
+            return event.user_arn
+        case "jwt":
+            return event.authorizer_principal
+        case "none":
+            return ANONYMOUS
+        case _:
+            assert_never(app.settings.auth)
 
 
-def disconnect(app: Services, incoming: WebSocketEvent) -> Response:
-    """Has the connection forgotten, soon: what it sent may come after this."""
-    app.connections.expire(incoming.connection_id)
+def disconnect(app: Services, event: WebSocketEvent) -> Response:
+    """Lets the connection's item expire soon, not now: its last messages may come after this."""
+    app.connections.expire(event.connection_id)
     return OK
 
 
 # -- messages --------------------------------------------------------------------------------------
 
 
-class RequestContext(Struct, frozen=True):
-    """One client's message on its way: where it came from, and where its frames go."""
-
-    incoming: WebSocketEvent
-    connection: Connection
-    session_id: str
-    request_id: str
-    reply: Sender
-
-
-def message(app: Services, incoming: WebSocketEvent) -> Response:
-    """Reads one frame and lets its action answer; whatever fails is told once, in one frame."""
-    # API Gateway's id of the event stands in where the client gives none.
-    request_id = request_id_in(incoming.body) or incoming.event_id
-    log.about(**incoming.ids, request_id=request_id)
-    reply = _reply(app, incoming, request_id, DEFAULT_FORMAT)  # until the connection's is known
+def message(app: Services, event: WebSocketEvent) -> Response:
+    """Parses one frame and runs its action; any failure is sent once, as one error frame."""
+    # API Gateway's id of the event stands in where the client sends no request id.
+    request_id = request_id_in(event.body) or event.event_id
+    log.about(**event.ids, request_id=request_id)
+    sender = _sender(app, event, request_id, DEFAULT_FORMAT)  # until the connection's is known
     try:
-        connection = app.connections.get(incoming.connection_id)
-        reply = _reply(app, incoming, request_id, connection.format)
-        if incoming.body == SEED_PING and connection.format == "seed":
-            reply.post(SEED_PONG)
+        connection = app.connections.get(event.connection_id)
+        sender = _sender(app, event, request_id, connection.format)
+        if event.body == SEED_PING and connection.format == "seed":
+            sender.post(SEED_PONG)
             return OK
-        request = parse(incoming.body)
+        request = parse(event.body)
         session_id = request.session_id or connection.session_id
-        log.about(**incoming.ids, request_id=request_id, session=log.digest(session_id))
-        asked = RequestContext(incoming, connection, session_id, request_id, reply)
-        ACTIONS[type(request)](app, asked, request)
+        log.about(**event.ids, request_id=request_id, session=log.digest(session_id))
+        deadlines = Deadlines.of(event, app.settings)
+        context = RequestContext(event, connection, session_id, request_id, sender, deadlines)
+        dispatch(app, context, request)
     except RedeliveredError:
         log.write("INFO", "event.redelivered")
     except Exception as error:  # noqa: BLE001 - see the rules
-        _fail(app, incoming, reply, _told_as(error))
+        _send_failure(app, event, sender, to_chat_error(error))
     return OK
 
 
-def chat(app: Services, asked: RequestContext, request: Chat) -> None:
-    """Asks the model."""
-    _turn(app, asked, request.body)
+def dispatch(app: Services, context: RequestContext, request: Request) -> None:
+    """Runs the request's action. mypy refuses a missing or an exchanged one."""
+    match request:
+        case Chat():
+            chat(app, context, request)
+        case Part():
+            part(app, context, request)
+        case Continue():
+            continue_answer(app, context, request)
+        case Stop():
+            stop(app, context, request)
+        case Resume():
+            resume(app, context, request)
+        case History():
+            history(app, context, request)
+        case Clear():
+            clear(app, context, request)
+        case Ping():
+            ping(app, context, request)
+        case _:
+            assert_never(request)
 
 
-def part(app: Services, asked: RequestContext, request: Part) -> None:
-    """Asks the model, once the question is whole."""
-    principal = asked.connection.principal
-    question = app.uploads.add(asked.session_id, principal, asked.incoming.event_id, request)
+def chat(app: Services, context: RequestContext, request: Chat) -> None:
+    """Sends the question to the model."""
+    run_turn(app, context, request.body)
+
+
+def part(app: Services, context: RequestContext, request: Part) -> None:
+    """Stores one part of a question; the part that completes it starts the turn."""
+    principal = context.connection.principal
+    question = app.uploads.add(context.session_id, principal, context.event.event_id, request)
     if question is not None and not question.strip():
         raise ChatError("invalid_request", "the parts are empty together")
     if question is not None:
-        _turn(app, asked, question)
+        run_turn(app, context, question)
 
 
-def continue_answer(app: Services, asked: RequestContext, request: Continue) -> None:
+def continue_answer(app: Services, context: RequestContext, _request: Continue) -> None:
     """Asks the model for the rest of its last answer."""
-    del request
-    _turn(app, asked, CONTINUE, is_continuation=True)
+    run_turn(app, context, CONTINUE, is_continuation=True)
 
 
-def _turn(
-    app: Services, asked: RequestContext, question: str, *, is_continuation: bool = False
-) -> None:
-    """One turn: claim, history, stream and relay, save, and the terminal frame."""
-    settings = app.settings
-    if len(question.encode()) > settings.max_input_bytes:
-        raise ChatError("too_large", f"A message may have {settings.max_input_bytes} bytes.")
-
-    with app.leases.acquire(_claim(app, asked, question)) as lease:
-        recent = app.conversations.recent(asked.session_id, settings.history_turns)
-        past = window(recent.newest_first, settings.history_tokens)
-        if is_continuation and not (past and past[-1].is_incomplete):
-            raise ChatError("invalid_request", "There is no answer to continue.")
-        if _until(app, asked.incoming) <= time.monotonic():
-            raise ChatError("deadline", "There is no time left to answer.")
-        prompt = Prompt(
-            system=settings.system_prompt,
-            messages=messages(past, question),
-            max_tokens=settings.max_output_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            stop_sequences=settings.stop_sequences,
-            cache=settings.prompt_cache,
-        )
-        course = StreamOptions(
-            until=_until(app, asked.incoming),
-            show_reasoning=settings.show_reasoning,
-            cancel_on_disconnect=settings.on_disconnect == "cancel",
-        )
-        channel = TurnSession(asked.reply, app.leases, lease, asked.incoming.began_at)
-        start = Start(asked.session_id, settings.model_name)
-        answer = relay(app.model, prompt, start, channel, course)
-        if not answer.was_rejected:
-            lease.used = used_tokens(answer.usage, prompt, answer.reasoning + answer.text)
-        asked.reply.assign_sequence()
-        turn = Turn(
-            number=recent.next_number,
-            request_id=asked.request_id,
-            user=question,
-            assistant=answer.text,
-            state=answer.state,
-            tokens=turn_tokens(answer.usage, past, question, answer.text),
-            created_at=int(time.time()),
-            stop_reason=answer.stop_reason,
-            reasoning=reasoning_in(asked.reply.sent),
-        )
-        try:
-            channel.save(turn, answer.end, asked.incoming.ends_at - TERMINAL_FRAME_SECONDS)
-        except ChatError as error:  # what was written down so far becomes an unfinished turn
-            answer, turn = replace(answer, end=Failed(error)), replace(turn, state="unfinished")
-    asked.reply.send([answer.end])
-    metrics.turned(settings.model_name, turn, answer, asked.reply)
-
-
-def stop(app: Services, asked: RequestContext, request: Stop) -> None:
-    """Asks a running answer to end; its own terminal frame tells that it did."""
-    _once(app, asked)
+def stop(app: Services, context: RequestContext, request: Stop) -> None:
+    """Requests that a running answer ends; the answer's own terminal frame confirms it."""
+    _require_first_delivery(app, context)
     app.sessions.stop(
-        asked.session_id,
-        asked.connection.principal,
+        context.session_id,
+        context.connection.principal,
         request.request_id,
-        asked.incoming.sent_at,
-        _until(app, asked.incoming),
+        context.event.sent_at,
+        context.deadlines.stream,
     )
 
 
-def resume(app: Services, asked: RequestContext, request: Resume) -> None:
-    """Tells a request's frames from `from_seq` on: where it runs, its Lambda does, and goes on.
+def resume(app: Services, context: RequestContext, request: Resume) -> None:
+    """Sends a request's frames from `from_seq` on, to this connection.
 
-    A failure that may pass is no end of that request, which may be running well: like a stop's, it
-    is told under the event's own id.
+    While the answer runs, the Lambda that runs it sends them and goes on. A retryable failure does
+    not end that request, which may be running well: like a stop's, it is sent under the event's id.
     """
-    _once(app, asked)
-    connection, wanted = asked.connection, str(request.request_id)
-    reply = _reply(app, asked.incoming, wanted, connection.format)
+    _require_first_delivery(app, context)
+    connection, wanted = context.connection, str(request.request_id)
+    sender = _sender(app, context.event, wanted, connection.format)
     listener = Listener(
-        asked.incoming.event_id,
-        asked.incoming.sent_at,
+        context.event.event_id,
+        context.event.sent_at,
         connection.connection_id,
         connection.format,
         request.from_seq,
     )
-    until = min(_until(app, asked.incoming), time.monotonic() + 2 * LEASE_SECONDS)
+    deadline = min(context.deadlines.stream, time.monotonic() + 2 * LEASE_SECONDS)
     try:
         if app.sessions.attach_listener(
-            asked.session_id, connection.principal, wanted, listener, until
+            context.session_id, connection.principal, wanted, listener, deadline
         ):
             return
-        reply.sent = list(app.sessions.replay(asked.session_id, wanted))
+        sender.log = EventLog(app.sessions.replay(context.session_id, wanted))
     except ChatError as error:
         if error.retryable:
             raise
-        _fail(app, asked.incoming, reply, error)
+        _send_failure(app, context.event, sender, error)
         return
-    reply.attach(connection.connection_id, FORMATS[connection.format](wanted), request.from_seq)
-    reply.send([])
+    encoder = FORMATS[connection.format](wanted)
+    sender.attach(connection.connection_id, encoder, request.from_seq)
+    sender.send([])
 
 
-def history(app: Services, asked: RequestContext, request: History) -> None:
-    """Tells the session's newest turns, oldest first."""
-    _once(app, asked)
-    principal = asked.connection.principal
-    turns, running = app.sessions.history(asked.session_id, principal, request.limit)
-    asked.reply.send([tuple(_told(turn) for turn in turns), Done(running=running)])
+def history(app: Services, context: RequestContext, request: History) -> None:
+    """Sends the session's newest turns, oldest first."""
+    _require_first_delivery(app, context)
+    principal = context.connection.principal
+    turns, running = app.sessions.history(context.session_id, principal, request.limit)
+    context.sender.send([tuple(to_past_turn(turn) for turn in turns), Done(running=running)])
 
 
-def clear(app: Services, asked: RequestContext, request: Clear) -> None:
-    """Forgets the session's turns. The lease keeps a running answer from being saved behind it."""
-    del request
-    with app.leases.acquire(_claim(app, asked)) as lease:
+def clear(app: Services, context: RequestContext, _request: Clear) -> None:
+    """Deletes the session's turns. The lease keeps a running answer from being saved after it."""
+    with app.leases.acquire(context.claim()) as lease:
         count = app.sessions.clear(lease)
-    asked.reply.send([Done(cleared=count)])
+    context.sender.send([Done(cleared=count)])
 
 
-def ping(app: Services, asked: RequestContext, request: Ping) -> None:
+def ping(_app: Services, context: RequestContext, _request: Ping) -> None:
     """Answers where the API has no `ping` route of its own."""
-    del app, request
-    asked.reply.post(PONG)
+    context.sender.post(PONG)
 
 
-ROUTES: Mapping[str, Callable[[Services, WebSocketEvent], Response]] = {
-    "CONNECT": connect,
-    "MESSAGE": message,
-    "DISCONNECT": disconnect,
-}
-ACTIONS: Mapping[type, Callable[[Services, RequestContext, Any], None]] = {
-    Chat: chat,
-    Part: part,
-    Continue: continue_answer,
-    Stop: stop,
-    Resume: resume,
-    History: history,
-    Clear: clear,
-    Ping: ping,
-}
+# -- helpers ---------------------------------------------------------------------------------------
 
 
-# -- small things ----------------------------------------------------------------------------------
-
-
-def _reply(app: Services, incoming: WebSocketEvent, request_id: str, wire_format: str) -> Sender:
-    poster = app.poster_for(app.settings.callback_url or incoming.endpoint)
+def _sender(app: Services, event: WebSocketEvent, request_id: str, wire_format: str) -> Sender:
+    poster = app.poster_for(app.settings.callback_url or event.endpoint)
     encoder = FORMATS[wire_format](request_id)
-    posting_deadline = incoming.ends_at - SAVING_SHARE * app.settings.deadline_seconds
-    last = max(posting_deadline, incoming.ends_at - TERMINAL_FRAME_SECONDS)
-    return Sender(poster, incoming.connection_id, encoder, posting_deadline, last)
-
-
-def _claim(app: Services, asked: RequestContext, question: str = "") -> Claim:
-    settings = app.settings
-    most = settings.history_tokens + settings.max_output_tokens
-    return Claim(
-        session_id=asked.session_id,
-        principal=asked.connection.principal,
-        quota_subject=asked.connection.quota_subject,
-        request_id=asked.request_id,
-        event_id=asked.incoming.event_id,
-        requested_at=asked.incoming.sent_at,
-        question=question,
-        tokens=estimate_tokens(settings.system_prompt) + estimate_tokens(question) + most,
+    deadlines = Deadlines.of(event, app.settings)
+    return Sender(
+        poster, event.connection_id, encoder, deadlines.posts, max(deadlines.posts, deadlines.save)
     )
 
 
-def _once(app: Services, asked: RequestContext) -> None:
-    """Lets an event pass that no claim covers, the first time."""
-    if not app.connections.is_first_delivery(asked.incoming.event_id):
+def _require_first_delivery(app: Services, context: RequestContext) -> None:
+    """For actions that acquire no lease, which would refuse a redelivery itself."""
+    if not app.connections.is_first_delivery(context.event.event_id):
         raise RedeliveredError
 
 
-def _until(app: Services, incoming: WebSocketEvent) -> float:
-    """When a stream has to end, to be saved and told before Lambda stops the invocation."""
-    return incoming.ends_at - app.settings.deadline_seconds
+def _send_failure(app: Services, event: WebSocketEvent, sender: Sender, error: ChatError) -> None:
+    """Sends the error frame, unless this event's end was sent already, here or in a redelivery."""
+    ended = sender.log.ended
+    with suppress(ChatError):  # rather one error frame twice than none
+        ended = ended or not app.connections.is_first_delivery(f"{event.event_id}#failed")
+    if not ended:
+        sender.send([Failed(error)])
+    metrics.failed("request.failed", app.settings.model_name, error)
 
 
-def _told(turn: Turn) -> PastTurn:
+def _status(status: int, text: str) -> Response:
+    return {"statusCode": status, "body": text}
+
+
+def to_past_turn(turn: Turn) -> PastTurn:
+    """The turn as `history` sends it."""
     return PastTurn(
         turn=turn.number,
         request_id=turn.request_id,
@@ -389,29 +323,15 @@ def _told(turn: Turn) -> PastTurn:
     )
 
 
-def _fail(app: Services, incoming: WebSocketEvent, reply: Sender, error: ChatError) -> None:
-    """Tells the client, unless this event's end was told already, here or in another delivery."""
-    told = reply.ended
-    with suppress(ChatError):  # a client is rather told twice than never
-        told = told or not app.connections.is_first_delivery(f"{incoming.event_id}#failed")
-    if not told:
-        reply.send([Failed(error)])
-    metrics.failed("request.failed", app.settings.model_name, error)
-
-
-def _status(status: int, message: str) -> Response:
-    return {"statusCode": status, "body": message}
-
-
-def _told_as(error: Exception) -> ChatError:
-    """The failure as a client may hear of it."""
+def to_chat_error(error: Exception) -> ChatError:
+    """The failure as a client may see it."""
     if isinstance(error, ChatError):
         return error
-    return ChatError("internal", "Something failed on this side.", cause=_where(error))
+    return ChatError("internal", "Internal error.", cause=_origin(error))
 
 
-def _where(error: Exception) -> str:
-    """The kind of exception and the line it came from: what a log may know of it."""
+def _origin(error: Exception) -> str:
+    """The exception's type and the line that raised it: what may go into a log."""
     frame = error.__traceback__
     while frame and frame.tb_next:
         frame = frame.tb_next

@@ -1,11 +1,17 @@
-"""Posts to connections: the request that boto3 would send, without a client's work around each.
+"""Posts to connections through `@connections`: the request that boto3 would send, made cheaply.
+
+A boto3 call costs about three times the CPU of a post made here (`bench/posting.py`), and an answer
+has some fifteen posts a second.
 
 Rules
-- What a request is made of is botocore's. A client rehearses one call, once, and its endpoint,
-  headers and signing scope are taken from that; its signer signs every post, with the credentials
-  that its session refreshes.
-- One connection is kept open, and one post is under way at a time.
-- A status is given as it is. Where there is none, what is raised is what the client would raise.
+- The request is botocore's own. One call of a client is captured, once, before it is sent: its
+  endpoint, headers and signing scope serve every post, and its signer signs each, with the
+  credentials that its session refreshes.
+- One HTTP connection is kept open, and one post is in flight at a time.
+- The HTTP status is returned as it is. Where there is none, the exception is the one that the
+  client would raise.
+- Some of this reads private attributes of botocore. Where a version lacks one, boto3's own call
+  posts instead (`ClientPoster`).
 
 Left out are `amz-sdk-invocation-id` and `amz-sdk-request`, which are not signed and count a
 client's own retries: it has none here.
@@ -19,12 +25,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import (
+    ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
@@ -36,6 +43,8 @@ from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.utils import percent_encode
 from urllib3.util.wait import wait_for_read
 
+import log
+
 if TYPE_CHECKING:
     from botocore.signers import RequestSigner
     from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -46,7 +55,7 @@ READ_SECONDS = 3.0
 
 
 def client_config() -> Config:
-    """How the client is to be made. One attempt: whoever posts knows how long there is to wait."""
+    """The client's configuration. One attempt: the caller decides about retries."""
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -55,40 +64,76 @@ def client_config() -> Config:
     )
 
 
-class Poster:
-    """Posts to the connections of one API. `url` is where they are: what all requests begin with.
+class Poster(Protocol):
+    """Posts to the connections of one API."""
+
+    def post(self, connection_id: str, body: bytes) -> int:
+        """Posts, and returns the response's status.
+
+        Raises:
+            BotoCoreError: there are no credentials, or no response came.
+        """
+        ...
+
+
+def poster(client: "ApiGatewayManagementApiClient") -> Poster:
+    """The fast poster, or boto3's own call where this botocore has not what that needs."""
+    try:
+        return SigningPoster(client)
+    except (AttributeError, KeyError, TypeError) as error:
+        log.write("WARN", "posting.slow", cause=f"{type(error).__name__}: {error}")
+        return ClientPoster(client)
+
+
+class ClientPoster:
+    """Posts by boto3's own call."""
+
+    def __init__(self, client: "ApiGatewayManagementApiClient") -> None:
+        self._client = client
+
+    def post(self, connection_id: str, body: bytes) -> int:
+        """See `Poster`."""
+        try:
+            posted = self._client.post_to_connection(ConnectionId=connection_id, Data=body)
+        except ClientError as error:
+            return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+        return int(posted["ResponseMetadata"]["HTTPStatusCode"])
+
+
+class SigningPoster:
+    """Signs and sends each post itself. `url` is the API's endpoint, with which all requests begin.
 
     Behind a proxy the client's own HTTP session sends: proxies are configured in many ways.
     """
 
     def __init__(self, client: "ApiGatewayManagementApiClient") -> None:
-        rehearsed = _rehearse(client)
-        self.url: str = rehearsed["url"].removesuffix(_ANY)
-        self._headers: dict[str, str] = dict(rehearsed["headers"])
-        self._context: dict[str, Any] = rehearsed["context"]
-        self._signer: RequestSigner = rehearsed["signer"]
+        captured = _capture_request(client)
+        self.url: str = captured["url"].removesuffix(_ANY)
+        self._headers: dict[str, str] = dict(captured["headers"])
+        self._context: dict[str, Any] = captured["context"]
+        self._signer: RequestSigner = captured["signer"]
         signing = self._context.get("signing", {})
         self._scope = (
             signing.get("signing_name", self._signer.signing_name),
             signing.get("region", self._signer.region_name),
             self._context.get("auth_type") or self._signer.signature_version,
         )
-        # botocore tells its session to nobody; what it found out of proxies and CA bundles is here.
+        # botocore has no public way to what it found out about proxies and CA bundles.
         self._session: Any = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001
         self._proxied = self._session._proxy_config.proxy_url_for(self.url) is not None  # noqa: SLF001
-        self._line = _Line(self.url, self._session, client.meta.config)
-        weakref.finalize(self, self._line.close)
+        self._http = _HttpConnection(self.url, self._session, client.meta.config)
+        weakref.finalize(self, self._http.close)
 
     def post(self, connection_id: str, body: bytes) -> int:
-        """Posts, and gives the status of the answer.
+        """Posts, and returns the response's status.
 
         Raises:
-            BotoCoreError: there are no credentials, or no answer came.
+            BotoCoreError: there are no credentials, or no response came.
         """
         request = self._signed(connection_id, body)
         if self._proxied:
             return int(self._session.send(request).status_code)
-        return self._line.send(request.url, body, request.headers)
+        return self._http.send(request.url, body, request.headers)
 
     def _signed(self, connection_id: str, body: bytes) -> Any:
         # Prepared before it is signed: an AWSRequest is prepared by reading its body, and again.
@@ -104,10 +149,10 @@ class Poster:
         return request
 
 
-class _Line:
-    """One connection, kept open: what urllib3's pool and botocore's session do, for one at a time.
+class _HttpConnection:
+    """One HTTP connection, kept open: what urllib3's pool and botocore's session do for many.
 
-    They translate a failure twice; here it is told by where it happened.
+    Its failures are translated here, once, by the step in which they happened.
     """
 
     def __init__(self, url: str, session: Any, config: Any) -> None:
@@ -115,27 +160,29 @@ class _Line:
         self._url = url
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port
-        self._session = session
+        # Read now: where this botocore has not got them, `poster` falls back to boto3's own call.
+        self._socket_options: Any = session._socket_options  # noqa: SLF001
+        self._verify: Any = session._verify  # noqa: SLF001
         self._seconds: tuple[float, float] = config.connect_timeout, config.read_timeout
         self._connection: HTTPConnection | None = None
 
     def close(self) -> None:
-        """Closes; the next `send` opens again."""
+        """Closes the connection; the next `send` opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """One exchange, over the same connection where it still stands."""
+        """One request and its response, over the open connection if there is one."""
         connection = self._open()
         try:
-            with suppress(BrokenPipeError):  # whoever refuses a body may have said why
+            with suppress(BrokenPipeError):  # a server that refuses a body may have sent a response
                 connection.request("POST", urlsplit(url).path, body, headers)
             response = connection.getresponse()
             try:
-                response.read()  # or the connection could not be used again
+                response.read()  # else the connection could not be used again
             except IncompleteRead:
-                self.close()  # what is missing are only words about the status
+                self.close()  # the status is there; only the text about it is cut
         except TimeoutError as error:
             self.close()
             raise ReadTimeoutError(endpoint_url=url, error=error) from error
@@ -145,10 +192,10 @@ class _Line:
         return response.status
 
     def _open(self) -> HTTPConnection:
-        standing = self._connection
-        # Readable before anything was asked: it was closed from the other side.
-        if standing and standing.sock and not wait_for_read(standing.sock, timeout=0.0):
-            return standing
+        connection = self._connection
+        # Readable before anything was sent: the server has closed it.
+        if connection and connection.sock and not wait_for_read(connection.sock, timeout=0.0):
+            return connection
         self.close()
         try:
             self._connection = self._connected()
@@ -173,44 +220,45 @@ class _Line:
         except BaseException:
             connection.close()  # the handshake may have failed on an open socket
             raise
-        for option in self._session._socket_options:  # noqa: SLF001 - see Poster
+        for option in self._socket_options:
             connection.sock.setsockopt(*option)
         connection.sock.settimeout(read_seconds)
         return connection
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """As botocore sets it up; made late, for reading the CA bundle costs milliseconds."""
+        """As botocore sets it up; made late, for reading the CA bundle takes milliseconds."""
         context: ssl.SSLContext = create_urllib3_context()
-        verify = self._session._verify  # noqa: SLF001 - see Poster
-        context.check_hostname = bool(verify)
-        context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
-        if verify:
-            context.load_verify_locations(get_cert_path(verify))
+        context.check_hostname = bool(self._verify)
+        context.verify_mode = ssl.CERT_REQUIRED if self._verify else ssl.CERT_NONE
+        if self._verify:
+            context.load_verify_locations(get_cert_path(self._verify))
         return context
 
 
-# -- the rehearsal ---------------------------------------------------------------------------------
+# -- capturing a request ---------------------------------------------------------------------------
 
-_ANY = "ANY-CONNECTION"  # no encoding changes it
+_ANY = "ANY-CONNECTION"  # URL encoding leaves it as it is
 
 
-def _rehearse(client: "ApiGatewayManagementApiClient") -> dict[str, Any]:
-    """What a client makes of a call, as its `before-call` event tells; nothing is sent.
+def _capture_request(client: "ApiGatewayManagementApiClient") -> dict[str, Any]:
+    """The request that a client makes of a call, from its `before-call` event; nothing is sent.
 
     https://docs.aws.amazon.com/boto3/latest/guide/events.html
     """
     event = "before-call.apigatewaymanagementapi.PostToConnection"
     seen: dict[str, Any] = {}
 
-    def instead(
+    def capture(
         params: dict[str, Any], request_signer: "RequestSigner", context: dict[str, Any], **_: Any
     ) -> tuple[AWSResponse, dict[str, Any]]:
         seen.update(params, signer=request_signer, context=dict(context))
         return AWSResponse(params["url"], 200, {}, None), {}  # type: ignore[arg-type]
 
     events: Any = client.meta.events
-    events.register_last(event, instead)
-    client.post_to_connection(ConnectionId=_ANY, Data=b"")
-    events.unregister(event, instead)
+    events.register_last(event, capture)
+    try:
+        client.post_to_connection(ConnectionId=_ANY, Data=b"")
+    finally:
+        events.unregister(event, capture)
     return seen

@@ -1,16 +1,16 @@
-"""One answer on its way: from Bedrock to whoever listens, while it arrives.
+"""One answer on its way: from Bedrock to the connection that listens, while it arrives.
 
 Rules
-- The first delta leaves at once. While one post is under way the next deltas gather, and leave
+- The first delta is posted at once. While one post is in flight the next deltas gather, and leave
   together; reading from Bedrock never waits for a post.
-- Once a second the session is looked at: somebody may have asked to stop, or listens elsewhere.
-- However it ends, an `Answer` comes of it: what was said is kept.
+- Once a second the session's head is read: a stop may be requested, or another connection listens.
+- However the stream ends, the result is an `Answer`: everything received is kept.
 
 Does not know what was asked before, or how a turn is saved.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -18,7 +18,7 @@ import bedrock_stream
 import log
 from bedrock_stream import RetryNotice, StreamItem
 from errors import ChatError
-from families.registry import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
+from families.types import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 from memory import Turn
 from store import transcript
 from store.leases import (
@@ -34,24 +34,24 @@ from wire.events import Done, Failed, Start
 from wire.formats import FORMATS
 from ws_sender import Sender
 
-# How a turn is marked by what ended it; every other reason is the model's own.
+# The turn's state for each stop reason that is not the model's own.
 STATES: Mapping[str, str] = {
     "deadline": "deadline",
     "disconnected": "disconnected",
     "stopped": "stopped",
 }
 
-
-# How many listeners may come between an answer's end and its save; more than one is no accident.
+# How many listeners may attach between an answer's end and its save; more can only be a client that
+# reconnects in a loop, and must not hold up the save.
 MAX_LATE_LISTENERS = 5
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What came of a call to the model. `end` is the frame that says so.
+    """The result of one call to the model. `end` is the terminal frame.
 
-    `reasoning` is what the model thought, shown or not. `latency_ms` has `total` and, where
-    anything was said, `first_token`, since the event arrived; `wait_ms` is the part of the latter
-    that was Bedrock's. `deltas` counts what there was to tell, `retries` the calls made again.
+    `reasoning` is the model's reasoning, shown or not. `latency_ms` has `total` and, where any text
+    came, `first_token`, counted from the event's arrival; `wait_ms` is the part of the latter that
+    was spent waiting for Bedrock. `deltas` counts the deltas to send, `retries` the repeated calls.
     """
 
     text: str
@@ -66,121 +66,131 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     @property
     def was_rejected(self) -> bool:
-        """Whether the call failed before anything came of it: nothing was paid for."""
-        said = self.text or self.reasoning or self.usage != Usage()
-        return self.state == "error" and not said
+        """Whether the call failed before any output or usage: nothing is charged."""
+        has_output = self.text or self.reasoning or self.usage != Usage()
+        return self.state == "error" and not has_output
 
     @property
     def stop_reason(self) -> str:
-        """Why it ended, where it ended well."""
+        """The stop reason of an answer that succeeded, else ""."""
         return (isinstance(self.end, Done) and self.end.stop_reason) or ""
 
 
-class TurnSession(Struct):
-    """Where an answer is told, and the session that it is told in.
-
-    `began_at` (of `time.monotonic`) is when the event arrived, `heard` the last listener's event.
-    """
-
-    reply: Sender
-    leases: Leases
-    lease: Lease
-    began_at: float
-    heard: str = ""
-    _look_at: float = field(default_factory=lambda: time.monotonic() + POLL_SECONDS)
-    _renew_at: float = field(default_factory=lambda: time.monotonic() + RENEW_SECONDS)
-
-    def stopped(self, said: list[str]) -> bool:
-        """Looks at the session, at most once a second: whether the answer is to end.
-
-        Raises:
-            ChatError: the lease is another's; nothing more of this can be saved.
-        """
-        now = time.monotonic()
-        if now < self._look_at:
-            return False
-        self._look_at = now + POLL_SECONDS
-        try:
-            news = self._renew(said) if now >= self._renew_at else self.leases.poll(self.lease)
-            if news.listener and news.listener.event_id != self.heard:
-                # Whoever asked waits to hear that somebody is here.
-                self._renew(said, news.listener.event_id)
-                self.switch_listener(news.listener)
-        except ChatError as error:  # an answer does not break off for a look that failed
-            log.write("WARN", "session.not_seen", code=error.code, cause=error.cause)
-            return False
-        if news.lost:
-            raise ChatError("internal", "The answer cannot be saved.", cause="lease lost")
-        return news.stop
-
-    def switch_listener(self, listener: Listener) -> None:
-        """Goes on telling it at another connection, from the next `send` on."""
-        self.heard = listener.event_id
-        encoder = FORMATS[listener.format](self.lease.request_id)
-        self.reply.attach(listener.connection_id, encoder, listener.from_seq)
-
-    def save(self, turn: Turn, end: Done | Failed, until: float) -> None:
-        """Saves the turn, with what was told and what is told next. No newcomer is passed over.
-
-        Whoever comes quicker than turns are saved is, in the end: `resume` has it all from then on.
-        """
-        kept = self.told(end)
-        for _ in range(MAX_LATE_LISTENERS):
-            late_listener = self.leases.save(self.lease, turn, kept, self.heard, until)
-            if late_listener is None:
-                return
-            self.switch_listener(late_listener)
-        self.leases.save(self.lease, turn, kept, None, until)
-
-    def told(self, *end: Done | Failed) -> StoredTranscript:
-        """What was told so far, and what is told next, as it is kept."""
-        return transcript.dump([*self.reply.sent, *end])
-
-    def _renew(self, said: list[str], heard: str = "") -> LeaseStatus:
-        self._renew_at = time.monotonic() + RENEW_SECONDS
-        self.reply.assign_sequence()  # what is written down has its place, also where nobody listens
-        reasoning = transcript.reasoning_in(self.reply.sent)
-        return self.leases.renew(
-            self.lease, heard or self.heard, "".join(said), reasoning, self.told()
-        )
-
-    def ms(self) -> int:
-        """Milliseconds since the event arrived."""
-        return round((time.monotonic() - self.began_at) * 1000)
-
-
 class StreamOptions(Struct, frozen=True):
-    """How an answer is to go: until when (of `time.monotonic`), and what is shown and when not."""
+    """How to stream: the `deadline` (of `time.monotonic`), what is shown, and when to cancel."""
 
-    until: float
+    deadline: float
     show_reasoning: bool
     cancel_on_disconnect: bool
 
 
+class TurnSession(Struct):
+    """The session of a running turn: its lease, and the connection that listens.
+
+    `began_at` (of `time.monotonic`) is when the event arrived, `acked_event_id` the event of the
+    last listener that was switched to, "" while it is the connection that asked.
+    """
+
+    sender: Sender
+    leases: Leases
+    lease: Lease
+    began_at: float
+    acked_event_id: str = ""
+    _poll_at: float = field(default_factory=lambda: time.monotonic() + POLL_SECONDS)
+    _renew_at: float = field(default_factory=lambda: time.monotonic() + RENEW_SECONDS)
+
+    def stop_requested(self, text: Sequence[str]) -> bool:
+        """Reads the session's head, at most once in `POLL_SECONDS`: whether a stop is requested.
+
+        `text` is the answer so far; a renewal stores it.
+
+        Raises:
+            ChatError: the lease was lost to another request; nothing of this turn can be saved.
+        """
+        now = time.monotonic()
+        if now < self._poll_at:
+            return False
+        self._poll_at = now + POLL_SECONDS
+        try:
+            is_due = now >= self._renew_at
+            status = self._renew(text) if is_due else self.leases.poll(self.lease)
+            if status.listener and status.listener.event_id != self.acked_event_id:
+                # The resuming request waits for this acknowledgement.
+                self._renew(text, status.listener.event_id)
+                self.switch_listener(status.listener)
+        except ChatError as error:  # a failed read does not end the answer
+            log.write("WARN", "session.poll_failed", code=error.code, cause=error.cause)
+            return False
+        if status.lost:
+            raise ChatError("internal", "The answer cannot be saved.", cause="lease lost")
+        return status.stop
+
+    def switch_listener(self, listener: Listener) -> None:
+        """Sends to another connection from the next `send` on, from the frame that it asked for."""
+        self.acked_event_id = listener.event_id
+        encoder = FORMATS[listener.format](self.lease.request_id)
+        self.sender.attach(listener.connection_id, encoder, listener.from_seq)
+
+    def save(self, turn: Turn, end: Done | Failed, deadline: float) -> None:
+        """Saves the turn with its transcript, and releases the lease.
+
+        A listener that attached meanwhile is switched to first, so that it gets the end. After
+        `MAX_LATE_LISTENERS` of them the turn is saved all the same: then `resume` can replay it.
+        """
+        stored = self._transcript(end)
+        for _ in range(MAX_LATE_LISTENERS):
+            late_listener = self.leases.save(
+                self.lease, turn, stored, self.acked_event_id, deadline
+            )
+            if late_listener is None:
+                return
+            self.switch_listener(late_listener)
+        self.leases.save(self.lease, turn, stored, None, deadline)
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the event arrived."""
+        return round((time.monotonic() - self.began_at) * 1000)
+
+    def _transcript(self, *end: Done | Failed) -> StoredTranscript:
+        """The events so far, and the end that is sent next, as they are stored."""
+        return transcript.dump([*self.sender.log, *end])
+
+    def _renew(self, text: Sequence[str], acked_event_id: str = "") -> LeaseStatus:
+        self._renew_at = time.monotonic() + RENEW_SECONDS
+        self.sender.assign_sequence()  # what is stored has its place, also where no client listens
+        return self.leases.renew(
+            self.lease,
+            acked_event_id or self.acked_event_id,
+            "".join(text),
+            transcript.reasoning_in(self.sender.log),
+            self._transcript(),
+        )
+
+
 class _Accumulator(Struct):
-    """What the model has said so far. `called_ms` is when it was asked."""
+    """What has been received of the answer. `called_ms` is when the model was called."""
 
     called_ms: int
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     stop_reason: str = ""
     first_token_ms: int | None = None
     deltas: int = 0
     retries: int = 0
 
-    def take(self, event: StreamItem, ms: int) -> None:
-        match event:
+    def add(self, item: StreamItem, elapsed_ms: int) -> None:
+        match item:
             case TextDelta():
-                self.text.append(event.text)
+                self.text.append(item.text)
                 if self.first_token_ms is None:
-                    self.first_token_ms = ms
+                    self.first_token_ms = elapsed_ms
             case ReasoningDelta():
-                self.reasoning.append(event.text)
+                self.reasoning.append(item.text)
             case Usage():
-                self.usage = self.usage.updated(event)
+                self.usage = self.usage.updated(item)
             case Stopped():
-                self.stop_reason = event.reason
+                self.stop_reason = item.reason
             case RetryNotice():
                 self.retries += 1
 
@@ -189,54 +199,59 @@ def relay(
     model: bedrock_stream.Model,
     prompt: Prompt,
     start: Start,
-    channel: TurnSession,
-    course: StreamOptions,
+    session: TurnSession,
+    options: StreamOptions,
 ) -> Answer:
-    """Streams the model's answer while it arrives.
+    """Streams the model's answer to the listener while it arrives.
 
     `start` is posted while Bedrock is already being called.
     """
-    shown = (TextDelta, ReasoningDelta) if course.show_reasoning else (TextDelta,)
-    reply, heard, failure = channel.reply, _Accumulator(channel.ms()), None
+    shown = (TextDelta, ReasoningDelta) if options.show_reasoning else (TextDelta,)
+    sender, received, failure = session.sender, _Accumulator(session.elapsed_ms()), None
     try:
-        with bedrock_stream.answering(model, prompt, course.until, POLL_SECONDS) as batches:
-            reply.send([start])
+        with bedrock_stream.open_stream(model, prompt, options.deadline, POLL_SECONDS) as batches:
+            sender.send([start])
             for batch in batches:
-                for event in batch:
-                    heard.take(event, channel.ms())
-                deltas = [event for event in batch if isinstance(event, shown)]
-                heard.deltas += len(deltas)
-                reply.send(deltas)
-                heard.stop_reason = heard.stop_reason or _broken_off(channel, heard, course)
-                if heard.stop_reason:
+                for item in batch:
+                    received.add(item, session.elapsed_ms())
+                deltas = [item for item in batch if isinstance(item, shown)]
+                received.deltas += len(deltas)
+                sender.send(deltas)
+                received.stop_reason = received.stop_reason or _early_stop(
+                    session, received, options
+                )
+                if received.stop_reason:
                     break
     except ChatError as error:
         failure = error
-    if reply.late and not failure:
-        heard.stop_reason = "deadline"  # the answer may be whole, but it was not all told
-    if heard.stop_reason == "deadline" and not heard.text:
+    if sender.truncated and not failure:
+        received.stop_reason = "deadline"  # the answer may be complete, but not all was sent
+    if received.stop_reason == "deadline" and not received.text:
         failure = ChatError("deadline", "The model did not answer in time.")
-    return _answer(heard, failure, channel.ms(), start.model)
+    return _answer(received, failure, session.elapsed_ms(), start.model)
 
 
-def _broken_off(channel: TurnSession, heard: _Accumulator, course: StreamOptions) -> str:
-    """Why the answer is to end here, if it is."""
-    if channel.stopped(heard.text):
+def _early_stop(session: TurnSession, received: _Accumulator, options: StreamOptions) -> str:
+    """Why the stream is to be ended here, or "" if it is not."""
+    if session.stop_requested(received.text):
         return "stopped"
-    return "disconnected" if channel.reply.gone and course.cancel_on_disconnect else ""
+    if options.cancel_on_disconnect and session.sender.is_undeliverable:
+        return "disconnected"
+    return ""
 
 
-def _answer(heard: _Accumulator, failure: ChatError | None, total_ms: int, model: str) -> Answer:
-    first = heard.first_token_ms
+def _answer(received: _Accumulator, failure: ChatError | None, total_ms: int, model: str) -> Answer:
+    first = received.first_token_ms
     latency = {**({} if first is None else {"first_token": first}), "total": total_ms}
+    done = Done(received.stop_reason, received.usage, latency, model)
     return Answer(
-        text="".join(heard.text),
-        reasoning="".join(heard.reasoning),
-        state=STATES.get(heard.stop_reason, "error" if failure else "complete"),
-        usage=heard.usage,
-        end=Failed(failure) if failure else Done(heard.stop_reason, heard.usage, latency, model),
+        text="".join(received.text),
+        reasoning="".join(received.reasoning),
+        state=STATES.get(received.stop_reason, "error" if failure else "complete"),
+        usage=received.usage,
+        end=Failed(failure) if failure else done,
         latency_ms=latency,
-        wait_ms=None if first is None else first - heard.called_ms,
-        deltas=heard.deltas,
-        retries=heard.retries,
+        wait_ms=None if first is None else first - received.called_ms,
+        deltas=received.deltas,
+        retries=received.retries,
     )

@@ -1,6 +1,7 @@
-"""What one Lambda environment keeps from event to event: settings and clients, nobody's words.
+"""What one Lambda environment keeps from event to event: settings and clients, never user data.
 
-Made once, at init, where Lambda gives CPU for free and the first person does not wait for it.
+Built once, at init: what is built there does not delay a question, unless it is the first one of
+its environment. AWS bills init time like any other since 2025-08-01.
 """
 
 import functools
@@ -23,7 +24,7 @@ from store.uploads import Uploads
 
 
 class Services(Struct, frozen=True):
-    """`poster_for` gives what posts to an `@connections` endpoint, made once for each URL."""
+    """`poster_for` returns the poster of an `@connections` endpoint, one for each URL."""
 
     settings: Settings
     model: bedrock_stream.Model
@@ -40,7 +41,7 @@ def build_services(environment: Mapping[str, str]) -> Services:
 
     Raises:
         SettingsError: a setting is missing or unusable.
-        UnknownModelError: the model id tells no family.
+        UnknownModelError: the model id belongs to no known family.
     """
     settings = load(environment)
     family = family_of(settings.model_id, settings.model_family)
@@ -52,7 +53,7 @@ def build_services(environment: Mapping[str, str]) -> Services:
 
     @functools.cache
     def poster_for(url: str) -> posting.Poster:
-        return posting.Poster(
+        return posting.poster(
             session.client(
                 "apigatewaymanagementapi", endpoint_url=url, config=posting.client_config()
             )
@@ -60,30 +61,31 @@ def build_services(environment: Mapping[str, str]) -> Services:
 
     if settings.callback_url:
         poster_for(settings.callback_url)
-    kept = table.Table(dynamodb, settings.table_name)
-    conversations = Conversations(kept, settings.session_days)
-    leases = Leases(kept, conversations, Budget(settings.requests_per_day, settings.tokens_per_day))
+    items = table.Table(dynamodb, settings.table_name)
+    conversations = Conversations(items, settings.session_days)
+    budget = Budget(settings.requests_per_day, settings.tokens_per_day)
+    leases = Leases(items, conversations, budget)
     return Services(
         settings=settings,
         model=bedrock_stream.Model(
-            bedrock, settings.model_id, family, options(settings), settings.retry_seconds
+            bedrock, settings.model_id, family, call_options(settings), settings.retry_seconds
         ),
-        connections=Connections(kept),
+        connections=Connections(items),
         conversations=conversations,
         leases=leases,
-        sessions=Sessions(kept, conversations, leases),
-        uploads=Uploads(kept, settings.max_input_bytes),
+        sessions=Sessions(items, conversations, leases),
+        uploads=Uploads(items, settings.max_input_bytes),
         poster_for=poster_for,
     )
 
 
-def options(settings: Settings) -> dict[str, str]:
-    """What Bedrock is told beside the prompt; what is not set is left out."""
-    guarded = bool(settings.guardrail_id)
-    chosen = {
+def call_options(settings: Settings) -> dict[str, str]:
+    """The arguments of the Bedrock call beside the prompt; those that are not set are left out."""
+    has_guardrail = bool(settings.guardrail_id)
+    options = {
         "guardrailIdentifier": settings.guardrail_id,
-        "guardrailVersion": settings.guardrail_version if guarded else "",
+        "guardrailVersion": settings.guardrail_version if has_guardrail else "",
         "serviceTier": settings.service_tier,
         "performanceConfigLatency": settings.performance_latency,
     }
-    return {name: value for name, value in chosen.items() if value}
+    return {name: value for name, value in options.items() if value}

@@ -64,7 +64,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     allowed_origins: Annotated[
         Texts,
         Meta(
-            description="web origins from which browsers may connect, as a JSON list; all when empty"
+            description="web origins from which browsers may connect, as a JSON list; all "
+            "when empty"
         ),
     ] = ()
     requests_per_day: Annotated[
@@ -80,7 +81,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     callback_url: Annotated[
         str,
         Meta(
-            description="where to post to connections; derived from each event's domain and stage when empty"
+            description="where to post to connections; derived from each event's domain and "
+            "stage when empty"
         ),
     ] = ""
     system_prompt: Annotated[
@@ -121,7 +123,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     on_disconnect: Annotated[
         Literal["finish", "cancel"],
         Meta(
-            description="when the client has disconnected: finish the answer and save it, or cancel it"
+            description="when the client has disconnected: finish the answer and save it, or "
+            "cancel it"
         ),
     ] = "finish"
     show_reasoning: Annotated[
@@ -149,7 +152,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(
             ge=0.0,
             le=300.0,
-            description="how long a call that Bedrock rejected is retried, before the first delta, in seconds",
+            description="how long a call that Bedrock rejected is retried, before the first "
+            "delta, in seconds",
         ),
     ] = 15.0
     stall_seconds: Annotated[
@@ -157,7 +161,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(
             ge=0.1,
             le=900.0,
-            description="how long Bedrock may send nothing, before its first chunk and between two, in seconds",
+            description="how long Bedrock may send nothing, before its first chunk and "
+            "between two, in seconds",
         ),
     ] = 60.0
     deadline_seconds: Annotated[
@@ -165,7 +170,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(
             ge=0.1,
             le=300.0,
-            description="how long before Lambda's timeout a stream is ended, to save it and to send its end, in seconds",
+            description="how long before Lambda's timeout a stream is ended, to save it and "
+            "to send its end, in seconds",
         ),
     ] = 10.0
 

@@ -26,7 +26,7 @@ _NAMES = {
 
 
 def explain(error: ValidationError, struct: type[Struct]) -> str:
-    """The refusal of a `struct` as a sentence, such as "limit must be a whole number from 1 to 100".
+    """The refusal as a sentence, such as "limit must be a whole number from 1 to 100".
 
     Never holds the value itself: it may be private.
     """

@@ -1,22 +1,24 @@
-"""Tells a connection a request's items; the posts themselves are made by `posting`.
+"""Sends a request's events to a connection, in order; `posting` makes the HTTP requests.
 
 Rules
-- One post at a time, in order: API Gateway promises no order between two.
-- What is sent in one call leaves in as few frames as it fits (`formats.fitted`).
+- One post at a time: API Gateway promises no order between two.
+- The events of one `send` leave in as few frames as they fit (`formats.fit_to_frames`).
 - A request has one terminal frame, and nothing after it.
-- A client that is gone is a fact (`gone`), not an exception. What is sent after it is held for
-  another connection that may come (`attach`).
-- Back-pressure (429) and passing failures are waited out; meanwhile the next deltas gather. Where
-  that takes too long nobody is waited for, but the same frame is tried again now and then, and at
-  the end. A post that is repeated may arrive twice: clients drop by `seq`.
+- A client that is gone is a state (`DeliveryState`), not an exception. Later events wait for
+  another connection that may attach.
+- Back-pressure (429) and temporary failures are retried; meanwhile the next deltas gather. After
+  `PATIENCE_SECONDS` the sender stops waiting, but retries the same frame now and then, and at the
+  end. A post that is repeated may arrive twice: clients drop duplicates by `seq`.
 
-Does not know what is being said, or by whom.
+Does not know the conversation, the model or the principal.
 """
 
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from typing import overload
 
 from botocore.exceptions import BotoCoreError
 
@@ -24,33 +26,192 @@ from posting import Poster
 from wire.events import Done, Failed, Item
 from wire.formats import Encoder, fit_to_frames
 
-# How long one frame is tried before its client counts as gone, and the pause before the nth try.
+# How long one frame is retried before its connection counts as unreachable, and the pause before
+# the nth retry: doubled each time, with jitter.
 PATIENCE_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
-# How often one that counts as gone for a trouble that may pass is tried again, once each time.
-RETRY_GONE_SECONDS = 2.0
+# How often an unreachable connection is tried again, with one post each time.
+RETRY_UNREACHABLE_SECONDS = 2.0
 
-# How long one call tells again what was told elsewhere: then somebody has to look after the lease.
+# How long one call replays earlier frames to a new connection: then the lease has to be renewed.
 CATCH_UP_SECONDS = 1.0
 
-# From here on botocore raises: also a redirection is none that a post could follow.
-_FIRST_REFUSAL = 300
+# From here on botocore raises; a redirection is not an answer that a post could follow either.
+_FIRST_ERROR_STATUS = 300
+
+
+class DeliveryState(Enum):
+    """Whether frames reach the connection. `UNREACHABLE` may pass; those behind it are final."""
+
+    OK = "ok"
+    UNREACHABLE = "unreachable"
+    GONE = "gone"
+    FORBIDDEN = "forbidden"
+    REFUSED = "refused"
+    TOO_LARGE = "too large"
+
 
 # API Gateway, "@connections": 410 the client is gone, 403 we may not post to it, 413 the frame is
-# over 32 KB. None gets better by trying again.
-_FINAL_STATUS = {400: "refused", 403: "forbidden", 410: "gone", 413: "too large"}
+# over 32 KB. None gets better by a retry.
+_FINAL_STATUS = {
+    400: DeliveryState.REFUSED,
+    403: DeliveryState.FORBIDDEN,
+    410: DeliveryState.GONE,
+    413: DeliveryState.TOO_LARGE,
+}
+
+
+class EventLog(Sequence[Item]):
+    """The events of one request, in order; an event's index is its frame's `seq`.
+
+    An event gets its index as late as possible: until then it can be joined with its neighbours.
+    """
+
+    def __init__(self, events: Iterable[Item] = ()) -> None:
+        self._events = list(events)
+        self._pending: list[Item] = []  # without an index
+        self._fitted: deque[Item] = deque()  # the same, one for each frame
+
+    @overload
+    def __getitem__(self, seq: int) -> Item: ...
+    @overload
+    def __getitem__(self, seq: slice) -> list[Item]: ...
+    def __getitem__(self, seq: int | slice) -> Item | list[Item]:
+        """The event of that `seq`."""
+        return self._events[seq]
+
+    def __len__(self) -> int:
+        """How many events have an index."""
+        return len(self._events)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal event has its index."""
+        return bool(self._events) and isinstance(self._events[-1], Done | Failed)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether there is a terminal event, with an index or without."""
+        return self.ended or any(isinstance(item, Done | Failed) for item in self._pending)
+
+    def add(self, events: Iterable[Item]) -> None:
+        """Takes events that have no index yet."""
+        self._pending.extend(events)
+        if self._pending and self.ended:
+            raise RuntimeError("an event after the terminal event")
+
+    def assign_next(self) -> bool:
+        """Gives the next event, joined as far as one frame holds, its index, if there is one."""
+        event = self._take()
+        if event is None:
+            return False
+        self._events.append(event)
+        return True
+
+    def assign_all(self, *, only_terminal: bool = False) -> bool:
+        """Gives all events their index, or the terminal one alone; whether any was dropped."""
+        dropped = False
+        while (event := self._take()) is not None:
+            if only_terminal and not isinstance(event, Done | Failed):
+                dropped = True
+            else:
+                self._events.append(event)
+        return dropped
+
+    def _take(self) -> Item | None:
+        if not self._fitted:
+            self._fitted.extend(fit_to_frames(self._pending))
+            self._pending = []
+        return self._fitted.popleft() if self._fitted else None
+
+
+class Delivery:
+    """One connection, which of the log's events it was sent, and whether frames reach it.
+
+    `posts` counts the calls, failed ones included. `error` is the last temporary failure.
+    """
+
+    def __init__(
+        self, poster: Poster, connection_id: str, encoder: Encoder, from_seq: int = 0
+    ) -> None:
+        self.encoder = encoder
+        self.state = DeliveryState.OK
+        self.error = ""
+        self.posts = 0
+        self.next_seq = 0
+        self._poster = poster
+        self._connection_id = connection_id
+        self._from_seq = from_seq  # the client has the frames before it
+        self._unposted: list[str] = []
+        self._retry_at = 0.0
+
+    def send_next(self, log: EventLog, deadline: float | None) -> None:
+        """Encodes and posts the event at `next_seq`."""
+        for frame in self._frames(log[self.next_seq], self.next_seq):
+            self.post(frame, deadline)
+        self.next_seq += 1
+
+    def _frames(self, event: Item, seq: int) -> Iterator[str]:
+        """The frames of one event; none where the client has them.
+
+        A terminal event is sent again to a client that has even that: it asked.
+        """
+        client_has_it = seq < self._from_seq
+        if client_has_it and isinstance(event, Done | Failed):
+            client_has_it, seq = False, self._from_seq
+        # Encoded in any case: some formats accumulate the text.
+        frames = list(self.encoder.encode(seq, event))
+        yield from [] if client_has_it else frames
+
+    def post(self, frame: str, deadline: float | None = None) -> None:
+        """Posts one frame, with retries up to `PATIENCE_SECONDS`, but not beyond `deadline`."""
+        self._unposted.append(frame)
+        patience = time.monotonic() + PATIENCE_SECONDS
+        self._post_all(patience if deadline is None else min(patience, deadline))
+
+    def retry(self, *, patiently: bool) -> None:
+        """Posts what an unreachable connection was not sent: with retries, or one post if due."""
+        now = time.monotonic()
+        if patiently or now >= self._retry_at:
+            self.state = DeliveryState.OK
+            self._post_all(now + PATIENCE_SECONDS if patiently else now)
+
+    def _post_all(self, deadline: float) -> None:
+        """Posts the unposted frames in order, until all are or `deadline` has come."""
+        pause = FIRST_PAUSE_SECONDS
+        while self._unposted and self.state is DeliveryState.OK:
+            error = self._try_post(self._unposted[0])
+            if error is None:
+                self._unposted.pop(0)
+            elif time.monotonic() + pause > deadline:
+                self.state, self.error = DeliveryState.UNREACHABLE, error
+                self._retry_at = time.monotonic() + RETRY_UNREACHABLE_SECONDS
+            else:
+                time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _try_post(self, frame: str) -> str | None:
+        """One attempt: None, or a temporary failure in a word. A final one sets the state."""
+        self.posts += 1
+        try:
+            status = self._poster.post(self._connection_id, frame.encode())
+        except BotoCoreError as error:
+            return type(error).__name__
+        if status in _FINAL_STATUS:
+            self.state = _FINAL_STATUS[status]
+        elif status >= _FIRST_ERROR_STATUS:
+            return f"status {status}"
+        return None
 
 
 class Sender:
-    """Tells one request's items to one connection at a time.
+    """The log of one request's events, and its delivery to one connection at a time.
 
-    `sent` are the items so far; the place of one is its frame's `seq`. `delivery` is "ok", or says
-    why nothing arrives. `posts` counts the calls made. `ended` says whether the terminal frame is
-    among what was told; after it, `send` takes nothing more. From `until` (of `time.monotonic`) on
-    nothing is posted before the terminal frame is sent: there is a turn to be saved first. `late`
-    says that something was left out for that. From `last` on only that frame is posted.
+    From `deadline` (of `time.monotonic`) on nothing is posted before the terminal frame: there is a
+    turn to be saved first. `truncated` says that deltas were dropped for that. From `last` on only
+    the terminal frame is posted.
     """
 
     def __init__(
@@ -58,153 +219,84 @@ class Sender:
         poster: Poster,
         connection_id: str,
         encoder: Encoder,
-        until: float,
+        deadline: float,
         last: float | None = None,
     ) -> None:
         self._poster = poster
-        self._connection_id = connection_id
-        self._encoder = encoder
-        self._until = until
-        self._last = until if last is None else last
-        self._held: list[Item] = []  # has no place yet
-        self._fit: deque[Item] = deque()  # the same, one for each frame
-        self._next = 0  # of what was told, the first that this connection has not been told
-        self._from_seq = 0  # before it, this connection wants nothing
-        self._unposted: list[str] = []
-        self._again_at = 0.0
-        self.sent: list[Item] = []
-        self.delivery = "ok"
-        self.posts = 0
-        self.late = False
+        self._deadline = deadline
+        self._last = deadline if last is None else last
+        self._earlier_posts = 0  # to connections that listened before
+        self.log = EventLog()
+        self.delivery = Delivery(poster, connection_id, encoder)
+        self.truncated = False
 
     @property
-    def gone(self) -> bool:
-        """Whether nobody listens, or nothing gets through."""
-        return self.delivery != "ok"
+    def is_undeliverable(self) -> bool:
+        """Whether the client is gone, or frames do not reach it."""
+        return self.delivery.state is not DeliveryState.OK
 
     @property
-    def ended(self) -> bool:
-        """Whether the terminal frame is among what was told."""
-        return bool(self.sent) and isinstance(self.sent[-1], Done | Failed)
+    def outcome(self) -> str:
+        """The delivery's state as the log has it; of an unreachable one, the last failure."""
+        delivery = self.delivery
+        is_temporary = delivery.state is DeliveryState.UNREACHABLE
+        return delivery.error if is_temporary else delivery.state.value
 
-    def send(self, items: Iterable[Item]) -> None:
-        """Tells the items, and first what this connection has not been told yet.
-
-        Returns when the last frame was taken; or, where much is to be told again, after a while:
-        the next call goes on. Where the format has a pause, it is spent here: meanwhile the next
-        deltas gather.
-        """
-        self._held.extend(items)
-        if self._held and self.ended:
-            raise RuntimeError("a frame after the terminal frame")
-        ending = self.ended or any(isinstance(item, Done | Failed) for item in self._held)
-        if ending:
-            self.assign_sequence()
-        if self.gone and self.delivery not in _FINAL_STATUS.values():
-            self._try_again(ending=ending)
-        posts_before = self.posts
-        self._flow(ending=ending)
-        if self._encoder.pause and self.posts > posts_before and not ending:
-            time.sleep(self._encoder.pause)
-
-    def assign_sequence(self) -> None:
-        """Gives what is held its place: there is a turn to be saved, or an end to be told.
-
-        What came too late to be posted is left out, but for the end.
-        """
-        too_late = time.monotonic() >= self._until and not self.gone
-        while (item := self._taken()) is not None:
-            if too_late and not isinstance(item, Done | Failed):
-                self.late = True
-            else:
-                self.sent.append(item)
-
-    def _taken(self) -> Item | None:
-        """The next item that fits a frame, out of what is held."""
-        if not self._fit:
-            self._fit.extend(fit_to_frames(self._held))
-            self._held = []
-        return self._fit.popleft() if self._fit else None
+    @property
+    def posts(self) -> int:
+        """How many calls were made, to every connection that listened."""
+        return self._earlier_posts + self.delivery.posts
 
     def attach(self, connection_id: str, encoder: Encoder, from_seq: int) -> None:
-        """Goes on at another connection: the next `send` tells it what it lacks from `from_seq` on.
+        """Switches to another connection: the next `send` starts with the frame of `from_seq`."""
+        self._earlier_posts = self.posts
+        self.delivery = Delivery(self._poster, connection_id, encoder, from_seq)
 
-        A terminal frame is told again to whoever has heard even that: they asked.
+    def send(self, events: Iterable[Item]) -> None:
+        """Sends the events, after those that this connection was not sent yet.
+
+        Returns when the last frame was posted; or, where a replay is long, after
+        `CATCH_UP_SECONDS`: the next call goes on. Where the format has a pause between frames, it
+        is spent here: meanwhile the next deltas gather.
         """
-        self._connection_id, self._encoder = connection_id, encoder
-        self._next, self._from_seq = 0, from_seq
-        self.delivery, self._unposted = "ok", []
-
-    def _flow(self, *, ending: bool) -> None:
-        """Encodes and posts, in order, what this connection has not been told."""
-        pauses_at = time.monotonic() + CATCH_UP_SECONDS
-        while not self.gone:
-            now = time.monotonic()
-            again = self._next < len(self.sent)
-            if not ending and (now >= self._until or (again and now >= pauses_at)):
-                break
-            if ending and now >= self._last:
-                self._next = max(self._next, len(self.sent) - 1)  # the end; resume has the rest
-            if self._next == len(self.sent):
-                item = self._taken()
-                if item is None:
-                    return
-                self.sent.append(item)
-            for frame in self._encoded(self._next):
-                self.post(frame, None if ending else self._until)
-            self._next += 1
-        if time.monotonic() >= self._until:
+        self.log.add(events)
+        ending = self.log.is_ending
+        if ending:
             self.assign_sequence()
+        if self.delivery.state is DeliveryState.UNREACHABLE:
+            self.delivery.retry(patiently=ending)
+        posts_before = self.posts
+        self._post_events(ending=ending)
+        pause = self.delivery.encoder.pause
+        if pause and self.posts > posts_before and not ending:
+            time.sleep(pause)
 
-    def _encoded(self, seq: int) -> Iterator[str]:
-        """The frames of one item, unless this connection has them."""
-        item = self.sent[seq]
-        heard = seq < self._from_seq
-        if heard and isinstance(item, Done | Failed):
-            heard, seq = False, self._from_seq
-        # Encoded in any case: some formats add up what was said.
-        frames = list(self._encoder.encode(seq, item))
-        yield from [] if heard else frames
+    def post(self, frame: str) -> None:
+        """Posts a frame that is no event of the request's, such as a pong."""
+        self.delivery.post(frame)
 
-    def post(self, frame: str, until: float | None = None) -> None:
-        """Posts one frame as it is, trying again for a while, but not beyond `until`."""
-        self._unposted.append(frame)
-        patience = time.monotonic() + PATIENCE_SECONDS
-        self._post_all(patience if until is None else min(patience, until))
+    def assign_sequence(self) -> None:
+        """Gives every event its `seq`: a turn is about to be saved, or its end to be sent.
 
-    def _try_again(self, *, ending: bool) -> None:
-        """Sees whether the trouble has passed: at the end patiently, else with a post now and then.
-
-        What waits is posted in its order, and what gathered behind it follows.
+        Deltas that came too late to be posted are dropped.
         """
-        now = time.monotonic()
-        if ending or now >= self._again_at:
-            self.delivery = "ok"
-            self._post_all(now + PATIENCE_SECONDS if ending else now)
+        too_late = time.monotonic() >= self._deadline and not self.is_undeliverable
+        if self.log.assign_all(only_terminal=too_late):
+            self.truncated = True
 
-    def _post_all(self, patience: float) -> None:
-        """Posts what waits, in order, until it is done or `patience` (of `time.monotonic`) is."""
-        pause = FIRST_PAUSE_SECONDS
-        while self._unposted and not self.gone:
-            trouble = self._try(self._unposted[0])
-            if trouble is None:
-                self._unposted.pop(0)
-            elif time.monotonic() + pause > patience:
-                self.delivery = trouble
-                self._again_at = time.monotonic() + RETRY_GONE_SECONDS
-            else:
-                time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-    def _try(self, frame: str) -> str | None:
-        """One attempt: None where it went, or in a word the trouble that may pass."""
-        self.posts += 1
-        try:
-            status = self._poster.post(self._connection_id, frame.encode())
-        except BotoCoreError as error:
-            return type(error).__name__
-        if status in _FINAL_STATUS:
-            self.delivery = _FINAL_STATUS[status]
-        elif status >= _FIRST_REFUSAL:
-            return f"status {status}"
-        return None
+    def _post_events(self, *, ending: bool) -> None:
+        """Posts, in order, what this connection was not sent."""
+        log, delivery = self.log, self.delivery
+        catch_up_deadline = time.monotonic() + CATCH_UP_SECONDS
+        while delivery.state is DeliveryState.OK:
+            now = time.monotonic()
+            is_replay = delivery.next_seq < len(log)
+            if not ending and (now >= self._deadline or (is_replay and now >= catch_up_deadline)):
+                break
+            if ending and now >= self._last:  # the terminal frame alone; resume has the rest
+                delivery.next_seq = max(delivery.next_seq, len(log) - 1)
+            if delivery.next_seq == len(log) and not log.assign_next():
+                return
+            delivery.send_next(log, None if ending else self._deadline)
+        if time.monotonic() >= self._deadline:
+            self.assign_sequence()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import bedrock_stream
-from bedrock_stream import Model, RetryNotice, StreamItem, answering, client_config
+from bedrock_stream import Model, RetryNotice, StreamItem, client_config, open_stream
 from errors import CODES, ChatError
 from families.registry import (
     Event,
@@ -60,7 +60,7 @@ def script(**order: Any) -> Prompt:
 
 
 def read(model: Model, asked: Prompt, seconds: float = 30) -> list[list[StreamItem]]:
-    with answering(model, asked, time.monotonic() + seconds, 1) as batches:
+    with open_stream(model, asked, time.monotonic() + seconds, 1) as batches:
         return list(batches)
 
 
@@ -117,7 +117,7 @@ def test_a_clean_early_end_is_an_error(bedrock: str, family: str) -> None:
 
 def test_reading_never_waits_for_the_reader(bedrock: str) -> None:
     """What arrives while nobody looks is there, all at once, at the next look."""
-    with answering(
+    with open_stream(
         model_at(bedrock), script(chunks=200, rate=400), time.monotonic() + 30, 1
     ) as batches:
         first = next(batches)
@@ -191,7 +191,7 @@ def test_breaks(bedrock: str, fault: dict[str, Any], code: str, retryable: bool,
     order = script(chunks=9, text="ab", fault={"at": at, **fault})
     model = model_at(bedrock, stall_seconds=0.5 if fault["type"] == "stall" else 5.0)
     until = time.monotonic() + 30
-    with answering(model, order, until, 1) as batches, pytest.raises(ChatError) as failed:
+    with open_stream(model, order, until, 1) as batches, pytest.raises(ChatError) as failed:
         said.extend(event for batch in batches for event in batch)
 
     assert (code, retryable) == (failed.value.code, failed.value.retryable)
@@ -270,7 +270,7 @@ def test_deadline(bedrock: str) -> None:
 def test_deadline_while_nobody_looked(bedrock: str) -> None:
     """The time was over during a long post: what had arrived is given out, and then the end."""
     order = script(chunks=1000, rate=1000)
-    with answering(model_at(bedrock), order, time.monotonic() + 0.5, 1) as batches:
+    with open_stream(model_at(bedrock), order, time.monotonic() + 0.5, 1) as batches:
         first = next(batches)
         time.sleep(0.7)
         second = next(batches)
@@ -282,7 +282,7 @@ def test_deadline_while_nobody_looked(bedrock: str) -> None:
 
 def test_an_answer_that_was_whole_by_the_deadline(bedrock: str) -> None:
     """An answer that ended in time is not cut because nobody looked."""
-    with answering(model_at(bedrock), script(chunks=50), time.monotonic() + 1, 1) as batches:
+    with open_stream(model_at(bedrock), script(chunks=50), time.monotonic() + 1, 1) as batches:
         first = next(batches)
         time.sleep(1.2)
         second = list(batches)
@@ -304,7 +304,7 @@ def test_hanging_up(bedrock: str) -> None:
     """Who leaves the context ends the reading, and with it Bedrock's stream."""
     before = readers()
     order = script(chunks=10_000, rate=200)
-    with answering(model_at(bedrock), order, time.monotonic() + 60, 1) as batches:
+    with open_stream(model_at(bedrock), order, time.monotonic() + 60, 1) as batches:
         next(batches)
         (reader,) = readers() - before
 
@@ -351,17 +351,17 @@ def test_a_break_after_the_stop_reason(capsys: pytest.CaptureFixture[str]) -> No
     events = read_all(Model(broken, "m", family_of("", "claude")), prompt("x"))
 
     assert ("hi", Stopped("end_turn")) == (text(events), events[-1])
-    assert "stream.broke_after_stop" in capsys.readouterr().out
+    assert "stream.failed_after_stop" in capsys.readouterr().out
 
 
 @given(st.text(alphabet="a\ud83d\ude42é🙂", max_size=12), st.data())
-def test_whole_characters(said: str, data: st.DataObject) -> None:
+def test_join_surrogates(said: str, data: st.DataObject) -> None:
     """Halves of a pair are joined over chunks, and lone ones replaced: the rest is untouched."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=5)))
     pieces = [said[a:b] for a, b in zip([0, *cuts], [*cuts, len(said)], strict=True)]
     whole = said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    events = bedrock_stream._whole_characters(TextDelta(p) for p in pieces if p)
+    events = bedrock_stream._join_surrogates(TextDelta(p) for p in pieces if p)
 
     assert whole == text(list(events)) + "\ufffd" * (said[-1:] == "\ud83d")
 
@@ -473,7 +473,7 @@ def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bedrock_stream, "_read_once", lambda *_: failures.pop(0))
     model = replace(model_at("http://127.0.0.1:9"), retry_seconds=1.0)
     bedrock_stream._read(
-        model, prompt("x"), time.monotonic() + 9, SimpleQueue(), bedrock_stream._Line()
+        model, prompt("x"), time.monotonic() + 9, SimpleQueue(), bedrock_stream._Cancellation()
     )
 
     assert [(0, 0.5), (0, 1.0), (0, 2.0), (0, 4.0), (0, 4.0)] == bounds
@@ -492,7 +492,7 @@ def test_hanging_up_wakes_the_reader(bedrock: str, asked: Prompt) -> None:
     """It waits neither for the next chunk nor for the stall time, 60 s here."""
     before = readers()
     model = model_at(bedrock, stall_seconds=60.0)
-    with answering(model, asked, time.monotonic() + 60, 0.5) as batches:
+    with open_stream(model, asked, time.monotonic() + 60, 0.5) as batches:
         next(batches)
         next(batches)
         (reader,) = readers() - before
@@ -504,7 +504,7 @@ def test_hanging_up_wakes_the_reader(bedrock: str, asked: Prompt) -> None:
 def test_an_empty_batch_is_a_tick(bedrock: str) -> None:
     """Who waits for a silent model can look about meanwhile."""
     asked = script(chunks=9, fault={"at": 0, "type": "stall"})
-    with answering(model_at(bedrock), asked, time.monotonic() + 60, 0.05) as batches:
+    with open_stream(model_at(bedrock), asked, time.monotonic() + 60, 0.05) as batches:
         silent = [batch for batch, _ in zip(batches, range(5), strict=False)]
 
     assert [] == text_of(silent)

@@ -25,7 +25,7 @@ from botocore.parsers import EventStreamJSONParser
 from support.family_streams import STREAMS, Stream, events
 from test_bedrock_stream import prompt
 
-from bedrock_stream import Model, StreamItem, answering
+from bedrock_stream import Model, StreamItem, open_stream
 from errors import CODES, ChatError
 from families.registry import ReasoningDelta, Stopped, TextDelta, family_of
 from local.bedrock import eventstream
@@ -78,7 +78,7 @@ def heard(family: str, pieces: Sequence[bytes]) -> tuple[list[StreamItem], ChatE
     client: Any = Bedrock(pieces)
     got: list[StreamItem] = []
     model = Model(client, "", family_of("", family))
-    with answering(model, prompt("hi"), time.monotonic() + 60, 60) as batches:
+    with open_stream(model, prompt("hi"), time.monotonic() + 60, 60) as batches:
         try:
             for batch in batches:
                 got += batch

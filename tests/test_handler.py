@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from support.endpoints import ConnectionsEndpoint
 
 import handler
+import turn as turn_module
 from bedrock_stream import Model, client_config
 from errors import ChatError
 from families.registry import UnknownModelError, family_of
@@ -651,7 +652,7 @@ def test_a_fault_of_our_own(
     chatting: Chatting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A bug is told as `internal`, logged by kind and line, and gives nothing away."""
-    monkeypatch.setattr(handler, "window", lambda *_: 1 / 0)
+    monkeypatch.setattr(turn_module, "window", lambda *_: 1 / 0)
     frames = chatting.say("Zanzibar")
     logged = capsys.readouterr().out
 
@@ -819,7 +820,7 @@ def test_every_line_tells_what_it_is_about(
     *about, nothing = lines(capsys)
     again, again_too, turn, duplicate = about
 
-    assert ["stream.again", "turn", "request.failed"] == [
+    assert ["stream.retry", "turn", "request.failed"] == [
         line["event"] for line in (again, turn, duplicate)
     ]
     assert again_too["event"] == again["event"]

@@ -40,12 +40,12 @@ TURN = Turn(
 )
 
 
-class Told:
-    """As much of a sender as is looked at."""
+class SenderStub:
+    """As much of a sender as is read."""
 
-    sent = (Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done())
+    log = (Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done())
     posts = 4
-    delivery = "ok"
+    outcome = "ok"
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +53,9 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
 
 
-def turned(capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **sent: Any) -> str:
-    reply: Any = type("Reply", (Told,), sent)
-    metrics.turned(MODEL, TURN, answer, reply)
+def turned(capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **attributes: Any) -> str:
+    sender: Any = type("Sender", (SenderStub,), attributes)
+    metrics.turned(MODEL, TURN, answer, sender)
     return capsys.readouterr().out
 
 
@@ -97,7 +97,7 @@ def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     answer = replace(
         ANSWER, end=failure, usage=Usage(), latency_ms={"total": 9}, wait_ms=None, retries=0
     )
-    line = turned(capsys, answer, sent=(Start("s", MODEL), failure))
+    line = turned(capsys, answer, log=(Start("s", MODEL), failure))
     found = data(line)
 
     assert {"Turns": 1, "TurnLatency": 9, "Posts": 4} == values(found, "Model")

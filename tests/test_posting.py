@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.endpoints import ConnectionsEndpoint
 
-from posting import Poster, client_config
+from posting import SigningPoster, client_config
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -100,7 +100,7 @@ def test_fresh_credentials_are_used(connections: ConnectionsEndpoint) -> None:
     session: Any = botocore.session.Session()
     refreshed = RefreshableCredentials.create_from_metadata(issue(), issue, "test")
     session._credentials = refreshed
-    poster = Poster(
+    poster = SigningPoster(
         boto3.Session(botocore_session=session).client(
             "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
         )
@@ -186,12 +186,12 @@ def test_a_connection_that_was_closed_is_replaced() -> None:
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome words"
     with answering(ok, closing, ok) as (url, came):
-        poster = Poster(client(url))
+        poster = SigningPoster(client(url))
         for _ in range(3):
             assert 200 == poster.post("c=", b"a")
-            line = poster._line._connection
-            if line and line.sock:
-                line.sock.recv(1, socket.MSG_PEEK)  # until it is closed
+            http = poster._http._connection
+            if http and http.sock:
+                http.sock.recv(1, socket.MSG_PEEK)  # until it is closed
 
     assert 3 == len(came)
 
@@ -203,7 +203,7 @@ def test_posts_behind_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", connections.url.removesuffix("/prod"))
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    poster = Poster(client("http://gateway.example/prod"))
+    poster = SigningPoster(client("http://gateway.example/prod"))
 
     assert 200 == poster.post("c=", b"a")
     assert "http://gateway.example/prod/@connections/c%3D" == connections.requests[0][0]
@@ -278,14 +278,14 @@ def test_tls_is_checked_as_botocore_checks_it(
     """
     with secure(certificate) as port:
         url = f"https://localhost:{port}"
-        unknown = outcome(lambda: Poster(client(url)).post("c=", b"a"))
+        unknown = outcome(lambda: SigningPoster(client(url)).post("c=", b"a"))
         unchecked: Any = boto3.client("apigatewaymanagementapi", endpoint_url=url, verify=False)
-        assert 200 == Poster(unchecked).post("c=", b"a")
+        assert 200 == SigningPoster(unchecked).post("c=", b"a")
         monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-        other = outcome(lambda: Poster(client(f"https://127.0.0.1:{port}")).post("c=", b"a"))
-        known = Poster(client(url))
+        other = outcome(lambda: SigningPoster(client(f"https://127.0.0.1:{port}")).post("c=", b"a"))
+        known = SigningPoster(client(url))
         assert 200 == known.post("c=", b"a")
-        known._line.close()
+        known._http.close()
 
     assert ("SSLError", "SSLError") == (unknown, other)
 
@@ -322,7 +322,7 @@ def test_a_broken_answer_is_told_as_by_botocore(answer: bytes, name: str) -> Non
     with answering(answer, answer) as (url, _):
         botos = client(url, impatient())
         theirs = outcome(lambda: botos.post_to_connection(ConnectionId="c=", Data=b"a"))
-        ours = outcome(lambda: Poster(client(url, impatient())).post("c=", b"a"))
+        ours = outcome(lambda: SigningPoster(client(url, impatient())).post("c=", b"a"))
 
     assert (name, name) == (theirs, ours)
 
@@ -343,7 +343,7 @@ def test_no_connection_is_told_as_by_botocore(
     def fail(*_: object) -> None:
         raise met
 
-    botos, poster = client("http://127.0.0.1:9"), Poster(client("http://127.0.0.1:9"))
+    botos, poster = client("http://127.0.0.1:9"), SigningPoster(client("http://127.0.0.1:9"))
     monkeypatch.setattr(socket.socket, "connect", fail)
     theirs = outcome(lambda: botos.post_to_connection(ConnectionId="c=", Data=b"a"))
 
@@ -371,4 +371,4 @@ def test_one_attempt_by_botocore(connections: ConnectionsEndpoint) -> None:
     assert 500 == poster.post("c=", b"a")
     assert 2 == len(connections.requests)
     assert 1 == config.retries["total_max_attempts"]
-    assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout) == poster._line._seconds
+    assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout) == poster._http._seconds

@@ -10,7 +10,7 @@ from errors import ChatError
 from families.registry import TextDelta
 from wire.events import Done, Failed, Start
 from wire.formats import EventsEncoder, SeedEncoder, TextEncoder
-from ws_sender import Sender
+from ws_sender import EventLog, Sender
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_frames_arrive_in_order(sender: Sender, connections: ConnectionsEndpoint
     assert [("start", 0), ("delta", 1), ("delta", 2), ("done", 3)] == kinds(connections)
     assert "ab" == json.loads(connections.frames[1])["text"]
     assert {"/prod/@connections/abc="} == set(connections.paths)
-    assert (4, "ok", False) == (sender.posts, sender.delivery, sender.gone)
+    assert (4, "ok", False) == (sender.posts, sender.outcome, sender.is_undeliverable)
 
 
 def test_long_text_is_split(sender: Sender, connections: ConnectionsEndpoint) -> None:
@@ -57,7 +57,7 @@ def test_nothing_follows_the_terminal_frame(
     """A second end, or a delta after the end, is a fault in the caller and is not posted."""
     sender.send([end])
 
-    assert sender.ended
+    assert sender.log.ended
     with pytest.raises(RuntimeError):
         sender.send([TextDelta("late")])
     with pytest.raises(RuntimeError):
@@ -77,7 +77,7 @@ def test_final_refusals(
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a"), Done("end_turn")])
 
-    assert (delivery, True) == (sender.delivery, sender.gone)
+    assert (delivery, True) == (sender.outcome, sender.is_undeliverable)
     assert 2 == sender.posts
     assert [("start", 0)] == kinds(connections)
 
@@ -91,7 +91,7 @@ def test_passing_trouble(sender: Sender, connections: ConnectionsEndpoint, statu
     sender.send([TextDelta("a"), Done("end_turn")])
 
     assert [("start", 0), ("delta", 1), ("done", 2)] == kinds(connections)
-    assert (5, "ok") == (sender.posts, sender.delivery)
+    assert (5, "ok") == (sender.posts, sender.outcome)
 
 
 @pytest.mark.usefixtures("quick")
@@ -102,7 +102,7 @@ def test_patience_ends(sender: Sender, connections: ConnectionsEndpoint) -> None
     tries = sender.posts
     sender.send([TextDelta("b")])
 
-    assert ("status 429", True) == (sender.delivery, sender.gone)
+    assert ("status 429", True) == (sender.outcome, sender.is_undeliverable)
     assert 5 < tries < 30
     assert tries == sender.posts
     sender.send([Done("end_turn")])
@@ -120,10 +120,10 @@ def test_back_pressure_that_passes_in_the_end(
     sender.send([TextDelta("a")])
     for text in "bcd":
         sender.send([TextDelta(text)])
-    assert sender.gone
+    assert sender.is_undeliverable
     connections.answers = []
-    monkeypatch.setattr(ws_sender, "RETRY_GONE_SECONDS", 0.0)
-    sender._again_at = 0.0
+    monkeypatch.setattr(ws_sender, "RETRY_UNREACHABLE_SECONDS", 0.0)
+    sender.delivery._retry_at = 0.0
     sender.send([])
     sender.send([Done("end_turn")])
 
@@ -138,7 +138,7 @@ def test_no_endpoint() -> None:
     unreached = Sender(nowhere.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
     unreached.post("a")
 
-    assert ("EndpointConnectionError", True) == (unreached.delivery, unreached.gone)
+    assert ("EndpointConnectionError", True) == (unreached.outcome, unreached.is_undeliverable)
 
 
 def test_pauses_grow(
@@ -185,16 +185,16 @@ def test_when_the_time_is_over_only_the_end_is_told(
 ) -> None:
     """Posts that are too slow cost deltas, not the terminal frame, and leave no gap in `seq`."""
     connections.delay = 0.2
-    sender._until = time.monotonic() + 0.3
+    sender._deadline = time.monotonic() + 0.3
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a" * 40_000)])
-    assert sender.late
+    assert sender.truncated
     posts = sender.posts
     sender.send([TextDelta("b")])
     assert posts == sender.posts
     sender.send([Done("deadline")])
 
-    assert "ok" == sender.delivery
+    assert "ok" == sender.outcome
     assert "done" == json.loads(connections.frames[-1])["type"]
     assert list(range(posts + 1)) == [seq for _, seq in kinds(connections)]
     assert sum(len(json.loads(f).get("text", "")) for f in connections.frames) < 40_000
@@ -202,8 +202,8 @@ def test_when_the_time_is_over_only_the_end_is_told(
 
 def test_the_end_is_told_in_any_case(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Where Lambda's time is nearly over, the end goes before what is still to be told."""
-    sender.sent = [Start("s", "m"), TextDelta("a"), TextDelta("b")]
-    sender._until = sender._last = time.monotonic()
+    sender.log = EventLog([Start("s", "m"), TextDelta("a"), TextDelta("b")])
+    sender._deadline = sender._last = time.monotonic()
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([Done("deadline")])
 
@@ -213,10 +213,10 @@ def test_the_end_is_told_in_any_case(sender: Sender, connections: ConnectionsEnd
 def test_tries_do_not_outlast_the_time(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Waiting out back-pressure ends when the turn has to be saved."""
     connections.answers = [429] * 1000
-    sender._until = time.monotonic() + 0.2
+    sender._deadline = time.monotonic() + 0.2
     sender.send([TextDelta("a")])
 
-    assert "status 429" == sender.delivery
+    assert "status 429" == sender.outcome
     assert sender.posts < 6
 
 
@@ -245,7 +245,7 @@ def test_posts_grow_fewer_as_they_grow_slower(post_ms: int, posts: int) -> None:
 
     assert posts - 1 <= made <= posts + 1
     assert made == reply.posts
-    assert "w " * 1000 == "".join(i.text for i in reply.sent if isinstance(i, TextDelta))
+    assert "w " * 1000 == "".join(i.text for i in reply.log if isinstance(i, TextDelta))
 
 
 # another connection
@@ -259,7 +259,7 @@ def test_listening_elsewhere(sender: Sender, connections: ConnectionsEndpoint) -
     sender.send([TextDelta("b")])
     for text in "cde":
         sender.send([TextDelta(text)])
-    assert sender.gone
+    assert sender.is_undeliverable
     connections.frames.clear()
 
     sender.attach("new=", EventsEncoder("r"), 1)
@@ -280,7 +280,7 @@ def test_what_nobody_heard_has_its_place(sender: Sender, connections: Connection
     sender.assign_sequence()
     sender.send([Done("end_turn")])
 
-    assert [Start("s", "m"), TextDelta("abc"), Done("end_turn")] == sender.sent
+    assert [Start("s", "m"), TextDelta("abc"), Done("end_turn")] == list(sender.log)
     assert [] == connections.frames
 
 
@@ -291,7 +291,7 @@ def test_an_answer_that_ended(
     sender: Sender, connections: ConnectionsEndpoint, from_seq: int, heard: list[int]
 ) -> None:
     """The rest of it; whoever has heard all of it, or more, hears the end again, in its place."""
-    sender.sent = [Start("s", "m"), TextDelta("a"), Done("end_turn")]
+    sender.log = EventLog([Start("s", "m"), TextDelta("a"), Done("end_turn")])
     sender.attach("new=", EventsEncoder("r"), from_seq)
     sender.send([])
 
@@ -301,7 +301,7 @@ def test_an_answer_that_ended(
 
 def test_formats_that_add_up(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """The seed's frames hold all the text so far, also where the first of it is not told again."""
-    sender.sent = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done("end_turn")]
+    sender.log = EventLog([Start("s", "m"), TextDelta("a"), TextDelta("b"), Done("end_turn")])
     sender.attach("new=", SeedEncoder("r"), 2)
     sender.send([])
 
@@ -314,7 +314,7 @@ def test_much_to_tell_again(
     """A long answer is told again a piece at a time; what is new follows, and nothing is lost."""
     monkeypatch.setattr(ws_sender, "CATCH_UP_SECONDS", 0.05)
     connections.delay = 0.02
-    sender.sent = [Start("s", "m"), *(TextDelta(str(n)) for n in range(20))]
+    sender.log = EventLog([Start("s", "m"), *(TextDelta(str(n)) for n in range(20))])
     sender.attach("new=", EventsEncoder("r"), 0)
     calls = 0
     while len(connections.frames) < 21:
@@ -332,12 +332,12 @@ def test_nothing_is_told_again_when_the_time_is_over(
     sender: Sender, connections: ConnectionsEndpoint
 ) -> None:
     """There is a turn to be saved first; then the rest is told, with the end."""
-    sender.sent = [Start("s", "m"), TextDelta("a")]
-    sender._until, sender._last = time.monotonic(), time.monotonic() + 60
+    sender.log = EventLog([Start("s", "m"), TextDelta("a")])
+    sender._deadline, sender._last = time.monotonic(), time.monotonic() + 60
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([TextDelta("too late")])
     assert [] == connections.frames
-    assert sender.late
+    assert sender.truncated
     sender.send([Done("deadline")])
 
     assert [("start", 0), ("delta", 1), ("done", 2)] == kinds(connections)

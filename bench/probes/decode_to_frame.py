@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import boto3
 
-from bedrock_stream import Model, answering, client_config
+from bedrock_stream import Model, client_config, open_stream
 from families.registry import Message, Prompt, TextDelta, body, family_of
 from wire.formats import EventsEncoder
 from ws_sender import Sender
@@ -36,10 +36,10 @@ def ours(model: Model, prompt: Prompt, chunks: int) -> None:
     """One answer, whole. Posts that take no time gather least: this is the most that it costs."""
     nobody: Any = Nobody()
     reply = Sender(nobody, "c=", EventsEncoder("r"), time.monotonic() + 600)
-    with answering(model, prompt, time.monotonic() + 600, 1.0) as batches:
+    with open_stream(model, prompt, time.monotonic() + 600, 1.0) as batches:
         for batch in batches:
             reply.send(event for event in batch if isinstance(event, TextDelta))
-    text = "".join(item.text for item in reply.sent if isinstance(item, TextDelta))
+    text = "".join(item.text for item in reply.log if isinstance(item, TextDelta))
     if text != WORDS * chunks:
         raise RuntimeError("the answer is not whole")
 

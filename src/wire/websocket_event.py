@@ -10,12 +10,20 @@ Event shapes: API Gateway Developer Guide, "Set up integration request/response 
 import base64
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
 # The subprotocol that a client may offer, beside one that carries a token; only this is echoed.
 SUBPROTOCOL = "chat.v1"
+
+
+EventType = Literal["CONNECT", "MESSAGE", "DISCONNECT"]
+EVENT_TYPES: Mapping[str, EventType] = {
+    "CONNECT": "CONNECT",
+    "MESSAGE": "MESSAGE",
+    "DISCONNECT": "DISCONNECT",
+}
 
 
 class Context(Protocol):
@@ -37,7 +45,7 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
     `time.monotonic`, are when this invocation began and when Lambda stops it.
     """
 
-    event_type: str
+    event_type: EventType
     connection_id: str
     event_id: str
     sent_at: int
@@ -58,7 +66,7 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
         identity = meta.get("identity") or {}
         now = time.monotonic()
         return cls(
-            event_type=meta["eventType"],
+            event_type=EVENT_TYPES[meta["eventType"]],
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
             sent_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),

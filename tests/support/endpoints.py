@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import boto3
 
-from posting import Poster, client_config
+from posting import SigningPoster, client_config
 
 
 @dataclass
@@ -32,9 +32,9 @@ class ConnectionsEndpoint:
     callers: list[int] = field(default_factory=list)
     url: str = ""
 
-    def poster(self) -> Poster:
+    def poster(self) -> SigningPoster:
         """What posts here, made as the function makes it."""
-        return Poster(
+        return SigningPoster(
             boto3.client("apigatewaymanagementapi", endpoint_url=self.url, config=client_config())
         )
 

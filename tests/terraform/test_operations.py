@@ -68,7 +68,7 @@ def test_lines_come_out_as_they_went_in(written: list[dict[str, Any]]) -> None:
     told = [line for line in written if "_aws" in line]
     found = [[each.name for each in data(json.dumps(line))] for line in told]
 
-    assert ["turn", "stream.again", "turn", "turn", "request.failed"] == [
+    assert ["turn", "stream.retry", "turn", "turn", "request.failed"] == [
         line["event"] for line in written
     ]
     assert ["Retries" in names for names in found] == [False, True, False, False]

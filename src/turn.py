@@ -1,0 +1,165 @@
+"""One turn, top down: acquire the lease, read the history, stream and relay the answer, save it.
+
+Rules
+- A question is sent to the model only by the one event that acquired its lease.
+- Whatever was said is saved, with the state in which it ended, before its end is sent.
+
+Does not know how a message arrived, or which action asked for the turn (`handler`).
+"""
+
+import time
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+import metrics
+from errors import ChatError
+from families.types import Prompt
+from memory import Turn, estimate_tokens, messages, turn_tokens, used_tokens, window
+from relay import Answer, StreamOptions, TurnSession, relay
+from services import Services
+from settings import Settings
+from store.connections import Connection
+from store.leases import Claim
+from store.transcript import reasoning_in
+from wire.events import Failed, Start
+from wire.websocket_event import WebSocketEvent
+from ws_sender import Sender
+
+# The question of a continuation. Newer models do not accept a conversation that ends with half an
+# answer (prefill), so the rest is asked for in words.
+CONTINUE = "Continue exactly where your last answer ended. Repeat nothing and add no introduction."
+
+# Of DEADLINE_SECONDS, the share that is reserved for the save and the terminal frame. Before that,
+# deltas that had arrived when the stream was ended may still be posted.
+SAVING_SHARE = 0.6
+
+# Of Lambda's time, what the save leaves for the terminal frame.
+TERMINAL_FRAME_SECONDS = 1.0
+
+
+class Deadlines(Struct, frozen=True):
+    """When each step of an invocation has to be over, in seconds of `time.monotonic`.
+
+    In this order: the model's stream, posts of deltas, the save and all posts but the last frame.
+    """
+
+    stream: float
+    posts: float
+    save: float
+
+    @classmethod
+    def of(cls, event: WebSocketEvent, settings: Settings) -> "Deadlines":
+        """Counted back from the moment when Lambda stops the invocation."""
+        end = event.ends_at
+        return cls(
+            stream=end - settings.deadline_seconds,
+            posts=end - SAVING_SHARE * settings.deadline_seconds,
+            save=end - TERMINAL_FRAME_SECONDS,
+        )
+
+
+class RequestContext(Struct, frozen=True):
+    """One message of a client: the event and connection that it came by, and the reply's sender."""
+
+    event: WebSocketEvent
+    connection: Connection
+    session_id: str
+    request_id: str
+    sender: Sender
+    deadlines: Deadlines
+
+    def claim(self, question: str = "", tokens: int = 0) -> Claim:
+        """What the lease is acquired for; `question` is "" where the model is not called."""
+        return Claim(
+            session_id=self.session_id,
+            principal=self.connection.principal,
+            quota_subject=self.connection.quota_subject,
+            request_id=self.request_id,
+            event_id=self.event.event_id,
+            requested_at=self.event.sent_at,
+            question=question,
+            tokens=tokens,
+        )
+
+
+def run_turn(
+    app: Services, context: RequestContext, question: str, *, is_continuation: bool = False
+) -> None:
+    """Answers `question`, and sends every frame of the answer.
+
+    Raises:
+        RedeliveredError: this event was handled before.
+        ChatError: the question was refused; nothing was sent or saved.
+    """
+    settings, sender, deadlines = app.settings, context.sender, context.deadlines
+    if len(question.encode()) > settings.max_input_bytes:
+        raise ChatError("too_large", f"A message may have {settings.max_input_bytes} bytes.")
+
+    with app.leases.acquire(context.claim(question, _most_tokens(settings, question))) as lease:
+        recent = app.conversations.recent(context.session_id, settings.history_turns)
+        past = window(recent.newest_first, settings.history_tokens)
+        if is_continuation and not (past and past[-1].is_incomplete):
+            raise ChatError("invalid_request", "There is no answer to continue.")
+        if time.monotonic() >= deadlines.stream:
+            raise ChatError("deadline", "There is no time left to answer.")
+
+        prompt = _prompt(settings, past, question)
+        session = TurnSession(sender, app.leases, lease, context.event.began_at)
+        start = Start(context.session_id, settings.model_name)
+        answer = relay(app.model, prompt, start, session, _options(settings, deadlines))
+        if not answer.was_rejected:
+            lease.used = used_tokens(answer.usage, prompt, answer.reasoning + answer.text)
+
+        sender.assign_sequence()
+        turn = Turn(
+            number=recent.next_number,
+            request_id=context.request_id,
+            user=question,
+            assistant=answer.text,
+            state=answer.state,
+            tokens=turn_tokens(answer.usage, past, question, answer.text),
+            created_at=int(time.time()),
+            stop_reason=answer.stop_reason,
+            reasoning=reasoning_in(sender.log),
+        )
+        answer, turn = _save(session, answer, turn, deadlines)
+    sender.send([answer.end])
+    metrics.turned(settings.model_name, turn, answer, sender)
+
+
+def _prompt(settings: Settings, past: tuple[Turn, ...], question: str) -> Prompt:
+    return Prompt(
+        system=settings.system_prompt,
+        messages=messages(past, question),
+        max_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        stop_sequences=settings.stop_sequences,
+        cache=settings.prompt_cache,
+    )
+
+
+def _options(settings: Settings, deadlines: Deadlines) -> StreamOptions:
+    return StreamOptions(
+        deadline=deadlines.stream,
+        show_reasoning=settings.show_reasoning,
+        cancel_on_disconnect=settings.on_disconnect == "cancel",
+    )
+
+
+def _most_tokens(settings: Settings, question: str) -> int:
+    """The most that the turn can use: what is reserved of the day's allowance."""
+    most = settings.history_tokens + settings.max_output_tokens
+    return estimate_tokens(settings.system_prompt) + estimate_tokens(question) + most
+
+
+def _save(
+    session: TurnSession, answer: Answer, turn: Turn, deadlines: Deadlines
+) -> tuple[Answer, Turn]:
+    """Saves the turn; where that fails, both become what the next reader will find."""
+    try:
+        session.save(turn, answer.end, deadlines.save)
+    except ChatError as error:  # what the last renewal stored becomes an unfinished turn
+        return replace(answer, end=Failed(error)), replace(turn, state="unfinished")
+    return answer, turn
