@@ -50,8 +50,9 @@ class Request:
     """One question. `status`: new, lost, running, crashed, refused or ended.
 
     `environment` is the Lambda that acquired it, `listener` the connection that gets its frames
-    now, `frames` all its frames, once all were delivered. `cleared`: its turn was deleted.
-    `used_before`: the tokens used of the budget before it was acquired.
+    now, beginning with `from_seq`; `frames` are all its frames, once all were delivered.
+    `cleared`: its turn was deleted. `used_before`: the tokens used of the budget before it was
+    acquired.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Request:
     words: tuple[str, ...]
     ending: str
     listener: str = ""
+    from_seq: int = 0
     status: str = "new"
     environment: Environment | None = None
     frames: list[Frame] = field(default_factory=list)
@@ -257,11 +259,14 @@ class SessionModel:
         """Waits until the running answer has sent all that it may, or ended; checks an end."""
         environment, answer = request.running_in, request.running_in.answer
         due = "".join(answer.words[: answer.allowed])
+        polls = environment.polls
 
         def delivered() -> bool:
+            sent_all = answer.sent >= min(answer.allowed, len(answer.words))
             if request.listener not in self.world.open_connections:
-                sent_all = answer.sent >= min(answer.allowed, len(answer.words))
                 return bool(answer.requests) and sent_all
+            if request.from_seq:  # the first words may be below it: it polls after it has sent all
+                return sent_all and environment.polls >= polls + 2
             frames = environment.frames(request.listener)
             return bool(answer.requests and frames) and text(frames).endswith(due)
 
@@ -428,7 +433,7 @@ class SessionModel:
     ) -> None:
         """The running answer sends its frames to this connection, from `from_seq` on."""
         environment = request.running_in
-        request.listener = connection_id
+        request.listener, request.from_seq = connection_id, from_seq
         polls = environment.polls
         wait_until(lambda: environment.polls >= polls + 2)  # it polls again after it has sent all
         frames = [
