@@ -90,7 +90,7 @@ class Harness:
 
     async def charged(self, question: str) -> int:
         """How many calls to the model with this question began to be answered."""
-        query = {"said": question}
+        query = {"text": question}
         async with self._http.get(f"{self._proxy.bedrock}/_calls", params=query) as response:
             return int((await response.json())["charged"])
 
