@@ -1,15 +1,16 @@
-"""What every test shares: an environment with no AWS account in it."""
+"""What all tests share: an environment without an AWS account, and the order of the run."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import boto3
 import hypothesis
 import pytest
 from moto import mock_aws
-from support import endpoints
-from support.reporting import TOLD
+from support import artifacts, endpoints
+from support.reporting import REPORT_LINES
 from xdist.scheduler import LoadScopeScheduling
 
 from local.aws.moto_server import create_table
@@ -34,8 +35,8 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_REGION"):
     os.environ.pop(name, None)
 
 
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no types of it
-    """With several workers each gets whole files; those of the deployment stay together."""
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Distributes whole files to the workers; those of the deployment stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
@@ -44,25 +45,36 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no type
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What is to be printed in the end; with several workers, all of it by the one in charge."""
-    config.stash[TOLD] = []
+    """Prepares the lines of the final report, and removes what earlier failures have left."""
+    config.stash[REPORT_LINES] = []
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(artifacts.FAILURES, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Takes over what a worker has to say."""
-    node.config.stash[TOLD] += getattr(node, "workeroutput", {}).get("told", [])
+    """Takes over the lines of a worker."""
+    node.config.stash[REPORT_LINES] += getattr(node, "workeroutput", {}).get("report_lines", [])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Prints what the tests found out."""
-    for line in config.stash[TOLD]:
+    """Prints the lines of the final report."""
+    for line in config.stash[REPORT_LINES]:
         terminalreporter.write_line(line)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """How the tests are shared out."""
+    """The scheduler that distributes the tests."""
     return _ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Saves under build/failures what explains a failure."""
+    report = yield
+    if report.failed and (folder := artifacts.save_all(item.nodeid)):
+        report.sections.append(("what explains it", str(folder)))
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +94,9 @@ def table() -> Iterator[Table]:
 
 @pytest.fixture
 def connections() -> Iterator[endpoints.ConnectionsEndpoint]:
-    """Where posts to connections go."""
-    with endpoints.connections() as kept:
-        yield kept
+    """An `@connections` endpoint."""
+    with endpoints.connections() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")
