@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import boto3
+import coverage
 import hypothesis
 import pytest
 from moto import mock_aws
@@ -81,6 +82,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 def _no_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def without_coverage() -> Iterator[None]:
+    """For thousands of random inputs: they take many times as long where each line is counted."""
+    measuring = coverage.Coverage.current()
+    if measuring:
+        measuring.stop()
+    yield
+    if measuring:
+        measuring.start()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What the end-to-end tests share: the stack as `make run` starts it, and clients that check."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -44,9 +45,9 @@ def refusing_port() -> Iterator[int]:
 
 @contextlib.contextmanager
 def running(log: Path, model: str = "scripted", **variables: str) -> Iterator[tuple[str, int]]:
-    """`make run` on a port of its choice; yields the URL and the process id, and stops it by SIGINT.
+    """`make run` on a port of its choice; yields the URL and the process id.
 
-    When a test fails its log is saved.
+    It is stopped by SIGINT. When a test fails the log is saved.
     """
     settings = [f"{name}={value}" for name, value in {"PORT": "0", **variables}.items()]
     with log.open("w") as out:
@@ -134,39 +135,41 @@ def text(frames: Iterable[Mapping[str, Any]]) -> str:
 
 
 TERMINAL_FRAME = re.compile(r'"type": ?"(?:done|error|pong)"')
+PING, PONG = '{"action":"ping"}', re.compile(r'\{"type": ?"pong"\}')
 
 
 def wscat(url: str, *exchanges: str | tuple[str, str]) -> list[str]:
     """What wscat prints while these lines are typed, without its marks, a line each.
 
     Each line is typed when the output has what the one before it waits for: `(line, text)` waits
-    for the text, and a line alone for a terminal frame. wscat ends when its input does, so the
-    input stays open; its exit status has no meaning.
+    for the text, and a line alone for a terminal frame. wscat does not report that it has connected
+    and drops what is typed before, so pings are typed until one is answered; their pongs are left
+    out. It ends when its input does; its exit status has no meaning.
     """
     with subprocess.Popen(
         [str(WSCAT), "--no-color", "-c", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as terminal:
-        assert terminal.stdin is not None
         output = _Output(terminal)
-        output.wait(re.compile("Connected"))
+        while not output.has(PONG, within=0.5):
+            output.type(PING)
         for exchange in exchanges:
             line, expected = (exchange, "") if isinstance(exchange, str) else exchange
-            output.begin()
-            terminal.stdin.write(f"{line}\n".encode())
-            terminal.stdin.flush()
-            output.wait(re.compile(re.escape(expected)) if expected else TERMINAL_FRAME)
-        terminal.stdin.close()
-        terminal.wait(PATIENCE)
-        return output.lines()
+            output.type(line)
+            pattern = re.compile(re.escape(expected)) if expected else TERMINAL_FRAME
+            assert output.has(pattern, within=PATIENCE), output.lines()
+        output.close()
+    lines = output.lines()
+    return list(itertools.dropwhile(lambda line: not line or PONG.fullmatch(line), lines))
 
 
 class _Output:
-    """What a program prints, read by a thread."""
+    """A program's output, read by a thread, and its input."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._read = bytearray()
         self._begin = 0
+        self._until = time.monotonic() + 2 * PATIENCE
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -179,17 +182,30 @@ class _Output:
         text = bytes(self._read[begin:]).decode(errors="replace")
         return [line.removeprefix("> ").removeprefix("< ") for line in text.splitlines()]
 
-    def begin(self) -> None:
-        """`wait` regards what is printed from now on."""
+    def type(self, line: str) -> None:
+        """Types a line; `has` considers what is printed from now on."""
+        assert self._process.stdin is not None
+        assert time.monotonic() < self._until, self.lines()
+        assert self._thread.is_alive(), self.lines()
         self._begin = len(self._read)
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
 
-    def wait(self, pattern: re.Pattern[str]) -> None:
-        """Returns when the lines, put together, have the pattern."""
-        deadline = time.monotonic() + PATIENCE
+    def has(self, pattern: re.Pattern[str], within: float) -> bool:
+        """Whether the lines since then, put together, match within so many seconds."""
+        deadline = time.monotonic() + within
         while not pattern.search("".join(self.lines(self._begin))):
-            assert time.monotonic() < deadline, self.lines()
-            assert self._thread.is_alive(), self.lines()
+            if time.monotonic() > deadline:
+                return False
             time.sleep(0.02)
+        return True
+
+    def close(self) -> None:
+        """Ends the input, and waits for the end of the program and of its output."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(PATIENCE)
+        self._thread.join(PATIENCE)
 
 
 def process_tree(root: int) -> list[str]:
