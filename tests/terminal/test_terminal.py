@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.e2e_clients import PATIENCE, cannot_be_had, person, script
+from support.e2e_clients import PATIENCE, person, script, skip_or_fail
 from support.stacks import Stacks
 from support.terminals import ENTER, LEAVE, STOP, Terminal
 
@@ -23,7 +23,7 @@ StartClient = Callable[..., Terminal]
 @pytest.fixture(autouse=True)
 def _needs_tmux() -> None:
     if shutil.which("tmux") is None:
-        cannot_be_had("tmux is not installed: apt-get install tmux, or brew install tmux")
+        skip_or_fail("tmux is not installed: apt-get install tmux, or brew install tmux")
 
 
 def order(**more: object) -> str:
