@@ -1,1 +1,1 @@
-"""The terminal client. It shares the protocol with the server, and nothing else."""
+"""The terminal client. It shares the wire protocol with the server, and no code."""

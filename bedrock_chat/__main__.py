@@ -1,4 +1,4 @@
-"""`python -m bedrock_chat`, where the command `bedrock-chat` is not installed."""
+"""`python -m bedrock_chat`, for when the `bedrock-chat` command is not installed."""
 
 import sys
 

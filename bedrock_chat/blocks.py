@@ -1,14 +1,13 @@
-"""Markdown that arrives in pieces, as blocks: the finished ones, and the last. Pure.
+"""Splits Markdown that arrives in chunks into blocks: finished ones, and an unfinished tail. Pure.
 
 Rules
-- A block is finished once a whole line of the next one is there: CommonMark decides by lines. How
-  the text was cut into pieces makes no difference.
-- A list or a block of code that grows long is finished in parts, so that whoever draws the
-  unfinished tail has little to draw; any other block stays whole until its end.
-- No word is taken for markup that would not be shown: HTML, link definitions, images and bare
-  <links> are text here.
+- A block is finished once a complete line of the next block has arrived: CommonMark decides by
+  lines. Chunk boundaries make no difference.
+- A long list or code block is finished in parts, so that redrawing the unfinished tail stays cheap;
+  any other block is finished as one.
+- All text remains visible: HTML, link definitions, images and bare <links> are plain text here.
 
-Does not know how a block looks.
+Does not know how a block is rendered.
 """
 
 import re
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-# Fewer and fewer terminals are lower than this; a longer part would not be seen whole anyway.
+# A list or code block with more lines than this is finished in parts. Most terminals are taller.
 LONG_LINES = 16
 
 PARSER = (
@@ -32,83 +31,83 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block's Markdown. `joined`: it goes on with the one before, with no space between."""
+    """One block's Markdown. `continued`: it continues the block before, with no space between."""
 
     text: str
-    joined: bool = False
+    continued: bool = False
 
 
-class Blocks:
-    """Takes text as it comes. `tail` is the block that may still change."""
+class BlockParser:
+    """Splits text incrementally. `tail` is the block that may still change."""
 
     def __init__(self) -> None:
         self.tail = Block("")
 
     def add(self, text: str) -> list[Block]:
-        """The blocks that this text finished."""
-        whole, newline, partial = (self.tail.text + text).rpartition("\n")
+        """Return the blocks that this text finished."""
+        complete, newline, partial = (self.tail.text + text).rpartition("\n")
         if not newline:
-            self.tail = Block(partial, self.tail.joined)
+            self.tail = Block(partial, self.tail.continued)
             return []
-        *finished, last = _parts(whole + newline, joined=self.tail.joined)
-        self.tail = Block(last.text + partial, last.joined)
+        *finished, last = _split(complete + newline, continued=self.tail.continued)
+        self.tail = Block(last.text + partial, last.continued)
         return finished
 
     def end(self) -> list[Block]:
-        """What is left, as it stands."""
-        *finished, last = _parts(self.tail.text, joined=self.tail.joined)
+        """Return the blocks of the tail: no more text will arrive."""
+        *finished, last = _split(self.tail.text, continued=self.tail.continued)
         self.tail = Block("")
         return [each for each in (*finished, last) if each.text.strip()]
 
 
-def _parts(text: str, *, joined: bool) -> Iterator[Block]:
-    """The blocks of whole lines of text; the last one is the tail."""
+def _split(text: str, *, continued: bool) -> Iterator[Block]:
+    """Yield the blocks of complete lines; the last one is the tail."""
     lines = text.split("\n")
     tokens = PARSER.parse(text)
     tops = [(at, token) for at, token in enumerate(tokens) if token.level == 0 and token.map]
-    starts = [_first(token) for _, token in tops][1:]
+    starts = [_first_line(token) for _, token in tops][1:]
     begin = 0
     for start in starts:
-        yield Block("\n".join(lines[begin:start]) + "\n", joined)
-        begin, joined = start, False
+        yield Block("\n".join(lines[begin:start]) + "\n", continued)
+        begin, continued = start, False
     rest = lines[begin:]
     if tops and len(rest) > LONG_LINES:
         at, token = tops[-1]
         if token.type == "fence":
-            yield from _code(token, rest, joined=joined)
+            yield from _split_code(token, rest, continued=continued)
             return
         items = [each for each in tokens[at:] if each.type == "list_item_open" and each.level == 1]
         if len(items) > 1:
-            cut = _first(items[-1]) - begin
-            yield Block("\n".join(rest[:cut]) + "\n", joined)
-            rest = [_numbered(token, len(items) - 1, rest[cut]), *rest[cut + 1 :]]
-            joined = True
-    yield Block("\n".join(rest), joined)
+            cut = _first_line(items[-1]) - begin
+            yield Block("\n".join(rest[:cut]) + "\n", continued)
+            rest = [_renumber(token, len(items) - 1, rest[cut]), *rest[cut + 1 :]]
+            continued = True
+    yield Block("\n".join(rest), continued)
 
 
-def _code(token: Token, rest: list[str], *, joined: bool) -> Iterator[Block]:
-    """A long fence so far. It is cut at the last empty line, which few tokens of code go across."""
+def _split_code(token: Token, rest: list[str], *, continued: bool) -> Iterator[Block]:
+    """Split a long code fence at its last empty line, which few tokens of code span."""
     content = token.content.split("\n")[:-1]
     opening, code = rest[0], rest[1 : 1 + len(content)]
     after = rest[1 + len(content) :]
-    if after and after[0].strip():  # it is closed
-        yield Block("\n".join([opening, *code, after[0]]) + "\n", joined)
+    if after and after[0].strip():  # the fence is closed
+        yield Block("\n".join([opening, *code, after[0]]) + "\n", continued)
         yield Block("\n".join(after[1:]))
         return
     empty = [at for at, line in enumerate(code) if not line.strip() and at]
     cut = (empty[-1] if empty else len(code) - 1) + 1
-    yield Block("\n".join([opening, *code[:cut], token.markup]) + "\n", joined)
-    yield Block("\n".join([opening, *code[cut:], *after]), joined=True)
+    yield Block("\n".join([opening, *code[:cut], token.markup]) + "\n", continued)
+    yield Block("\n".join([opening, *code[cut:], *after]), continued=True)
 
 
-def _numbered(token: Token, before: int, line: str) -> str:
-    """An item's first line with the number that it has in the whole list."""
+def _renumber(token: Token, before: int, line: str) -> str:
+    """Return an item's first line with its number in the complete list."""
     if token.type != "ordered_list_open":
         return line
-    start = token.attrGet("start")  # not there where it is 1
+    start = token.attrGet("start")  # absent if it is 1
     return _NUMBER.sub(str(int(1 if start is None else start) + before), line, count=1)
 
 
-def _first(token: Token) -> int:
-    assert token.map is not None  # noqa: S101 - every opening block token has its lines
+def _first_line(token: Token) -> int:
+    assert token.map is not None  # noqa: S101 - every opening block token has a line range
     return token.map[0]

@@ -1,9 +1,9 @@
-"""The command `bedrock-chat`: what was asked for, and how it went.
+"""The `bedrock-chat` command: arguments, mode and exit code.
 
 Rules
-- With a terminal on both sides it is a conversation; with `-m`, `--file`, `--json` or a pipe on
-  either side it is one question.
-- Whatever goes wrong is a sentence on standard error and a status of `exits`, never a traceback.
+- If standard input and output are terminals, it starts a conversation at a prompt; with `-m`,
+  `--file`, `--json` or a pipe on either side, it sends one question.
+- Every failure is a sentence on standard error and a code of `exit_codes`, never a traceback.
 """
 
 import argparse
@@ -16,25 +16,26 @@ from pathlib import Path
 from rich.console import Console
 
 from bedrock_chat import protocol
-from bedrock_chat.connection import Door, Link, LostError, RefusedError
-from bedrock_chat.exits import MEANINGS, Exit
-from bedrock_chat.listening import LeftError
-from bedrock_chat.protocol import TooLongError
+from bedrock_chat.connection import AccessDeniedError, Connection, ConnectionLostError, Endpoint
+from bedrock_chat.exit_codes import MEANINGS, ExitCode
+from bedrock_chat.interruptible import QuitError
+from bedrock_chat.protocol import QuestionTooLongError
 
 DEFAULT_URL = "ws://127.0.0.1:3001"
 
-EPILOG = "exit status:\n" + "\n".join(f"  {each:<4}{means}" for each, means in MEANINGS.items())
+EPILOG = "exit status:\n" + "\n".join(f"  {code:<4}{means}" for code, means in MEANINGS.items())
 
 
 class UsageError(Exception):
-    """There is nothing to ask. The message says why."""
+    """The arguments are invalid, or there is no question. The message says which."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """What may be asked for."""
+    """Return the parser of the command's arguments."""
     made = argparse.ArgumentParser(
         prog="bedrock-chat",
-        description="Talk to a bedrock-stream-chat server. Without -m, --file or a pipe: a prompt.",
+        description="Chat with a bedrock-stream-chat server. Without -m, --file or a pipe, it "
+        "starts an interactive prompt.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,112 +47,117 @@ def parser() -> argparse.ArgumentParser:
         help=f"ws:// or wss:// (default: the variable CHAT_URL, or {DEFAULT_URL})",
     )
     question = made.add_mutually_exclusive_group()
-    question.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer")
-    question.add_argument("--file", type=Path, metavar="PATH", help="ask what the file says")
-    made.add_argument("--json", action="store_true", help="print the frames, a line of JSON each")
-    made.add_argument("--session", metavar="ID", help="go on with this session")
+    question.add_argument("-m", "--message", metavar="TEXT", help="the question to send")
+    question.add_argument("--file", type=Path, metavar="PATH", help="read the question from a file")
+    made.add_argument("--json", action="store_true", help="print the frames, one JSON per line")
+    made.add_argument("--session", metavar="ID", help="continue this session")
     made.add_argument("--sign", action="store_true", help="sign with your AWS credentials (IAM)")
-    made.add_argument("--region", default="", help="with --sign: where the URL does not tell it")
-    made.add_argument("--profile", help="with --sign: whose credentials (default: as AWS's tools)")
+    made.add_argument("--region", default="", help="with --sign: if the URL does not contain it")
+    made.add_argument("--profile", help="with --sign: AWS profile (default: as the AWS CLI)")
     made.add_argument(
         "--token",
         default=os.environ.get("CHAT_TOKEN", ""),
-        help="of your issuer; others on this machine can read arguments, so rather CHAT_TOKEN",
+        help="a JWT of your issuer. Other users of this machine can read arguments; prefer the "
+        "variable CHAT_TOKEN",
     )
-    made.add_argument("--no-history", action="store_true", help="keep no file of what was asked")
+    made.add_argument("--no-history", action="store_true", help="do not save typed lines to a file")
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit status."""
-    asked = parser().parse_args(arguments)
+    """Run the command; return its exit code."""
+    options = parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a character that is not to be had there is no error
+        if isinstance(stream, TextIOWrapper):  # a character the encoding lacks must not fail
             stream.reconfigure(errors="replace")
     try:
-        return _run(asked)
-    except (UsageError, TooLongError) as error:
-        return _failed(error, Exit.USAGE)
-    except LostError as error:
-        return _failed(error, Exit.LOST)
-    except RefusedError as error:
-        return _failed(error, Exit.REFUSED)
-    except (KeyboardInterrupt, LeftError):
-        return Exit.INTERRUPTED
+        return _run(options)
+    except (UsageError, QuestionTooLongError) as error:
+        return _fail(error, ExitCode.USAGE)
+    except ConnectionLostError as error:
+        return _fail(error, ExitCode.CONNECTION_FAILED)
+    except AccessDeniedError as error:
+        return _fail(error, ExitCode.NOT_AUTHENTICATED)
+    except (KeyboardInterrupt, QuitError):
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Python would try to write what is left when it ends, and complain.
+        # Python flushes standard output at exit, and would report the broken pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.UNREAD
+        return ExitCode.BROKEN_PIPE
 
 
-def _failed(error: Exception, status: Exit) -> Exit:
+def _fail(error: Exception, code: ExitCode) -> ExitCode:
     sys.stderr.write(f"bedrock-chat: {error}\n")
-    return status
+    return code
 
 
-def _run(asked: argparse.Namespace) -> Exit:
-    door = Door(
-        url=asked.url,
-        token=asked.token,
-        sign=asked.sign,
-        region=asked.region,
-        profile=asked.profile,
+def _run(options: argparse.Namespace) -> ExitCode:
+    endpoint = Endpoint(
+        url=options.url,
+        token=options.token,
+        sign=options.sign,
+        region=options.region,
+        profile=options.profile,
     )
-    if mistake := door.mistake():
-        raise UsageError(mistake)
-    session_id = asked.session or protocol.new_id()
+    if error := endpoint.validation_error():
+        raise UsageError(error)
+    session_id = options.session or protocol.new_id()
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if terminal and asked.message is None and asked.file is None and not asked.json:
-        return asyncio.run(_talk(asked, door, session_id))
-    # Read before there is a loop: Ctrl-C then ends the wait for standard input.
-    question = protocol.chat(_question(asked), session_id)
-    return asyncio.run(_ask(door, question, as_json=asked.json))
+    if terminal and options.message is None and options.file is None and not options.json:
+        return asyncio.run(_chat(options, endpoint, session_id))
+    # Read before the event loop starts: Ctrl-C then interrupts reading standard input.
+    question = protocol.chat(_question(options), session_id)
+    return asyncio.run(_ask(endpoint, question, as_json=options.json))
 
 
-async def _ask(door: Door, question: protocol.Frame, *, as_json: bool) -> Exit:
-    from bedrock_chat import pipe  # noqa: PLC0415 - each way imports what it needs
+async def _ask(endpoint: Endpoint, question: protocol.Frame, *, as_json: bool) -> ExitCode:
+    from bedrock_chat import one_shot  # noqa: PLC0415 - each mode imports only what it needs
 
-    link = Link(door, pipe.say)
-    await link.open()
+    connection = Connection(endpoint, one_shot.print_status)
+    await connection.open()
     try:
-        return await pipe.ask(link, question, as_json=as_json)
+        return await one_shot.ask(connection, question, as_json=as_json)
     finally:
-        await link.close()
+        await connection.close()
 
 
-def _question(asked: argparse.Namespace) -> str:
-    if asked.message is not None:
-        raw = os.fsencode(asked.message)
-    elif asked.file is not None:
+def _question(options: argparse.Namespace) -> str:
+    if options.message is not None:
+        raw = os.fsencode(options.message)
+    elif options.file is not None:
         try:
-            raw = asked.file.read_bytes()
+            raw = options.file.read_bytes()
         except OSError as error:
-            raise UsageError(f"{asked.file} cannot be read: {error.strerror}.") from None
+            raise UsageError(f"Cannot read {options.file}: {error.strerror}.") from None
     else:
         raw = sys.stdin.buffer.read()
     question = raw.decode("utf-8", "replace")
     if not question.strip():
-        raise UsageError("There is no question. See bedrock-chat --help.")
+        raise UsageError("The question is empty. See bedrock-chat --help.")
     return question.rstrip("\n")
 
 
-async def _talk(asked: argparse.Namespace, door: Door, session_id: str) -> Exit:
-    from bedrock_chat import prompt, rendering  # noqa: PLC0415 - each way imports what it needs
-    from bedrock_chat.talk import Talk  # noqa: PLC0415
+async def _chat(options: argparse.Namespace, endpoint: Endpoint, session_id: str) -> ExitCode:
+    from bedrock_chat import prompt, rendering  # noqa: PLC0415 - as in _ask
+    from bedrock_chat.chat_loop import ChatLoop  # noqa: PLC0415
 
     console = Console(theme=rendering.THEME, highlight=False)
-    link = Link(door)
-    await link.open()
-    talk = Talk(link, console, session_id)
+    connection = Connection(endpoint)
+    await connection.open()
+    loop = ChatLoop(connection, console, session_id)
     try:
-        past = prompt.history(None if asked.no_history else prompt.history_file())
+        typed_lines = prompt.history(None if options.no_history else prompt.history_file())
     except OSError as error:
-        raise UsageError(f"{error.filename} cannot be used: {error}; see --no-history.") from None
-    console.print(rendering.aside(f"{door.place} · /help lists the commands"))
+        raise UsageError(
+            f"Cannot use the history file {error.filename}: {error.strerror}. "
+            "--no-history runs without one."
+        ) from None
+    console.print(rendering.client_text(f"{endpoint.display_url} · /help lists the commands"))
     console.print()
     try:
-        await talk.run(prompt.prompt(past, talk.toolbar))
+        await loop.run(prompt.prompt(typed_lines, loop.status_line))
     finally:
-        console.print(rendering.aside(f"To come back: bedrock-chat --session {talk.session_id}"))
-        await link.close()
-    return talk.status
+        resume = f"To continue this session: bedrock-chat --session {loop.session_id}"
+        console.print(rendering.client_text(resume))
+        await connection.close()
+    return loop.exit_code

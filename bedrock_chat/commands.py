@@ -1,37 +1,37 @@
-"""What a typed line means: a command, or a question. Pure.
+"""Parses a typed line: a command or a question. Pure.
 
 Rules
-- A line that begins with `/` is a command, and one that is none is said, never sent: whoever
-  mistypes `/clear` does not want to ask a model about it.
+- A line that begins with `/` is a command. An unknown command is an error and is never sent: a
+  mistyped `/clear` must not become a question to the model.
 - `//` begins a question that begins with `/`.
 """
 
 from dataclasses import dataclass
 
-# Each command, what may follow it, and what it does.
+# Each command: its argument, if it takes one, and what it does.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "/new": ("", "begin another session; the one before is kept on the server"),
+    "/new": ("", "start a new session; the current one stays on the server"),
     "/history": ("[turns]", "show this session's turns"),
-    "/clear": ("", "make the server forget this session's turns"),
-    "/continue": ("", "have the last answer go on where it broke off"),
+    "/clear": ("", "delete this session's turns on the server"),
+    "/continue": ("", "continue the last answer from where it stopped"),
     "/model": ("", "show the model"),
-    "/save": ("[file]", "write this session's turns to a file, as Markdown"),
-    "/help": ("", "show this"),
-    "/quit": ("", "leave, as Ctrl-D does"),
+    "/save": ("[file]", "save this session's turns to a file, as Markdown"),
+    "/help": ("", "show this list"),
+    "/quit": ("", "quit, as Ctrl-D does"),
 }
 
 KEYS = [
     ("//text", "ask “/text”"),
     ("Enter", "send"),
-    ("Alt+Enter", "begin a new line; or Esc, then Enter"),
-    ("Ctrl-C", "stop the answer; at the prompt, empty the line"),
-    ("Ctrl-D", "leave"),
+    ("Alt+Enter", "insert a line break; or Esc, then Enter"),
+    ("Ctrl-C", "stop the answer; at the prompt, clear the line"),
+    ("Ctrl-D", "quit"),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of `COMMANDS`, with what followed it."""
+    """A command of `COMMANDS` and its argument."""
 
     name: str
     argument: str
@@ -39,20 +39,20 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the model is asked."""
+    """A question for the model."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
-    """What is wrong with the line, in a sentence."""
+class InvalidCommand:
+    """A line that is neither. The message says why, in a sentence."""
 
     message: str
 
 
-def parse(line: str) -> Command | Question | Mistake | None:
-    """What the line means; None where nothing was typed."""
+def parse(line: str) -> Command | Question | InvalidCommand | None:
+    """Return what the line means; None if it is blank."""
     text = line.strip()
     if not text:
         return None
@@ -63,12 +63,17 @@ def parse(line: str) -> Command | Question | Mistake | None:
     name, _, argument = text.partition(" ")
     argument = argument.strip()
     if name not in COMMANDS:
-        return Mistake(f"There is no {name}: /help lists what there is. //… sends it as it is.")
+        return InvalidCommand(
+            f"Unknown command {name}. /help lists the commands; // at the start sends the line "
+            "as a question."
+        )
     if argument and not COMMANDS[name][0]:
-        return Mistake(f"{name} takes nothing after it.")
+        return InvalidCommand(f"{name} takes no argument.")
     return Command(name, argument)
 
 
-def listing() -> list[tuple[str, str]]:
-    """All commands and keys, and what each does."""
-    return [(f"{name} {takes}".strip(), does) for name, (takes, does) in COMMANDS.items()] + KEYS
+def help_rows() -> list[tuple[str, str]]:
+    """Return all commands and keys with what each does."""
+    return [
+        (f"{name} {argument}".strip(), does) for name, (argument, does) in COMMANDS.items()
+    ] + KEYS

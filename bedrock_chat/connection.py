@@ -1,16 +1,17 @@
-"""The connection to the server: one at a time, and another when it breaks.
+"""A WebSocket connection to the server that reconnects when it breaks.
 
 Rules
-- Whoever is not let in hears so at once; what may pass is tried again, later and later, with a
-  little chance in it so that many clients do not come at once, and not for ever.
-- Between questions a connection may go: API Gateway closes one that was idle for ten minutes, and
-  any after two hours. The next question opens another one and says nothing of it.
-- Where an answer goes silent, the connection is tested with the protocol's own `ping`, which API
-  Gateway answers by itself, and the request is asked for again: a server that crashed in the middle
-  is found out in no other way (docs/reliability.md).
-- A signature is made anew for each connection, for it lasts only minutes.
+- One socket at a time. A handshake that is refused for authentication fails at once; a transient
+  failure is retried a limited number of times, with growing, randomized pauses so that many clients
+  do not reconnect at the same moment.
+- Between questions the connection may close: API Gateway closes one that was idle for ten minutes,
+  and any after two hours. The next question opens a new one without a message.
+- When an answer is silent for too long, the connection is tested with the protocol's `ping`, which
+  API Gateway answers itself, and the request is sent again: this is the only way to detect a
+  function that crashed in the middle of an answer (docs/reliability.md).
+- Each connection gets a new signature, because one is valid for minutes only.
 
-Does not know what is said, or how it is shown.
+Does not know what the frames mean or how they are shown.
 """
 
 import asyncio
@@ -27,43 +28,46 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from bedrock_chat.disarm import disarm
-from bedrock_chat.protocol import PING, Exchange, Frame, fragments, read, written
+from bedrock_chat.protocol import PING, Exchange, Frame, decode, encode, fragments
+from bedrock_chat.sanitize import sanitize
 from bedrock_chat.signing import UrlError, own_credentials, presigned, region_of
 
-OPEN_SECONDS = 30.0  # a cold start of the authorizer and of the function, one after the other
+OPEN_SECONDS = 30.0  # cold starts of the authorizer and of the function, one after the other
 CLOSE_SECONDS = 1.0
-SIGNED_SECONDS = 60  # a signature is used at once
+SIGNATURE_SECONDS = 60  # a signature is used immediately
 
-# Before each try to connect, up to this and at least half of it: a minute in all. The first is at
-# once, and silent: that a connection has gone is a matter of course.
+# The longest pause before each connection attempt; the shortest is half of it. About a minute in
+# all. The first attempt is immediate and without a message: a closed connection is normal.
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 
-# An answer is silent while the model is; the server waits for it for a minute (STALL_SECONDS).
+# While the model is silent, so is the answer; the server waits a minute for it (STALL_SECONDS).
 SILENT_SECONDS = 20.0
 PONG_SECONDS = 10.0
-# A resume may wait 35 s for a crashed function's lease; nothing is worth waiting for longer.
-MOST_SILENCES = 6
+# A resume may wait up to 35 s until a crashed function's lease expires; this is well above it.
+MAX_SILENCES = 6
 
-TRANSIENT = (408, 425, 429)
-REFUSALS = (401, 403)
-
-
-class RefusedError(Exception):
-    """The server lets this person not in. The message says so."""
+TRANSIENT_STATUSES = (408, 425, 429)  # and every 5xx
+AUTHENTICATION_STATUSES = (401, 403)
 
 
-class LostError(Exception):
-    """There is no connection to be had. The message says why."""
+class AccessDeniedError(Exception):
+    """The server refused the credentials, or there are none. The message says which."""
 
 
-class _NotNowError(Exception):
-    """It may work later. The message says what happened."""
+class ConnectionLostError(Exception):
+    """There is no connection, and no further attempt is made. The message says why."""
+
+
+class _TransientError(Exception):
+    """A connection attempt failed, and another may succeed. The message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """Where to connect, and how to be let in. `region`: of `url`, where that does not tell it."""
+class Endpoint:
+    """A server's URL and the credentials for it.
+
+    `region` is needed with `sign` where the URL's host name does not contain it.
+    """
 
     url: str
     token: str = ""
@@ -71,170 +75,178 @@ class Door:
     region: str = ""
     profile: str | None = None
 
-    async def open(self) -> ClientConnection:
-        """A connection. Raises RefusedError, LostError where it will never work, _NotNowError."""
+    async def connect(self) -> ClientConnection:
+        """Open a socket. Raises AccessDeniedError, ConnectionLostError, _TransientError."""
         try:
             return await connect(
-                await asyncio.to_thread(self._signed) if self.sign else self.url,
-                subprotocols=self._protocols() or None,
+                await asyncio.to_thread(self._signed_url) if self.sign else self.url,
+                subprotocols=self._subprotocols() or None,
                 open_timeout=OPEN_SECONDS,
                 close_timeout=CLOSE_SECONDS,
-                compression=None,  # a frame's size is then what it takes on the wire
-                ping_interval=None,  # see the rules; API Gateway documents no answer to ping frames
+                compression=None,  # a frame's size is then its size on the wire
+                ping_interval=None,  # API Gateway does not document that it answers ping frames
             )
         except UrlError as error:
-            raise RefusedError(str(error)) from None
+            raise AccessDeniedError(str(error)) from None
         except InvalidStatus as error:
-            raise _refusal(self, error.response.status_code) from None
+            raise _handshake_error(self, error.response.status_code) from None
         except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
-            raise _NotNowError(f"{self.place} cannot be reached: {_said(error)}") from None
+            raise _TransientError(f"cannot reach {self.display_url}: {_reason(error)}") from None
 
     @property
-    def place(self) -> str:
-        """The URL as it may be shown: a token or a signature may be in the rest."""
+    def display_url(self) -> str:
+        """The URL without its query, which may contain a token or a signature."""
         return self.url.partition("?")[0]
 
-    def mistake(self) -> str:
-        """Why it can never be opened, in a sentence that shows no token; empty where it may be."""
+    def validation_error(self) -> str:
+        """Return why this endpoint is invalid, without showing the token; empty if it is valid."""
         try:
-            parse_uri(self.url).host.encode("idna")  # as the look-up of its address will
+            parse_uri(self.url).host.encode("idna")  # as name resolution will
         except (InvalidURI, ValueError) as error:
-            why = error.msg if isinstance(error, InvalidURI) else error
-            return f"{self.place!r} is not a ws:// or wss:// URL: {why}."
+            reason = error.msg if isinstance(error, InvalidURI) else error
+            return f"{self.display_url!r} is not a valid ws:// or wss:// URL: {reason}."
         try:
-            validate_subprotocols(self._protocols())
+            validate_subprotocols(self._subprotocols())
         except ValueError:
             return (
-                "The token has a character that cannot be sent, such as a blank or a line feed. "
-                "Give the token alone, without the word Bearer."
+                "The token contains a character that cannot be sent, such as a space or a line "
+                "feed. Pass the token alone, without the prefix Bearer."
             )
         return ""
 
-    def _protocols(self) -> list[Subprotocol]:
+    def _subprotocols(self) -> list[Subprotocol]:
         names = ("chat.v1", f"bearer.{self.token}") if self.token else ()
         return [Subprotocol(name) for name in names]
 
-    def _signed(self) -> str:
+    def _signed_url(self) -> str:
         region = self.region or region_of(self.url)
-        return presigned(self.url, own_credentials(self.profile), region, expires=SIGNED_SECONDS)
+        return presigned(self.url, own_credentials(self.profile), region, expires=SIGNATURE_SECONDS)
 
 
-def _refusal(door: Door, status: int) -> Exception:
-    if status in REFUSALS:
-        means = "token" if door.token else "signature" if door.sign else "request"
-        without = "" if door.token or door.sign else " --sign or --token may be what it wants."
-        return RefusedError(f"You are not let in: the {means} was answered {status}.{without}")
-    said = f"{door.place} answers {status}"
-    if status >= 500 or status in TRANSIENT:
-        return _NotNowError(said)
-    return LostError(f"{said}: that is no chat.")
+def _handshake_error(endpoint: Endpoint, status: int) -> Exception:
+    if status in AUTHENTICATION_STATUSES:
+        refused = "token" if endpoint.token else "signature" if endpoint.sign else "request"
+        has_credentials = endpoint.token or endpoint.sign
+        hint = "" if has_credentials else " Use --sign (IAM) or --token (JWT) to authenticate."
+        return AccessDeniedError(
+            f"Not authenticated: the server rejected the {refused} with status {status}.{hint}"
+        )
+    message = f"{endpoint.display_url} returned status {status}"
+    if status >= 500 or status in TRANSIENT_STATUSES:
+        return _TransientError(message)
+    return ConnectionLostError(f"{message}: this is not a chat endpoint.")
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
-        return f"no answer within {OPEN_SECONDS:.0f} s"
+        return f"no response within {OPEN_SECONDS:.0f} s"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return disarm(str(error)) or type(error).__name__  # it may quote what was answered
+    return sanitize(str(error)) or type(error).__name__  # it may quote the server's response
 
 
-class Link:
-    """A link to the server, that is opened when it is needed. `notice` is told how it fares."""
+class Connection:
+    """A connection that opens when it is needed. `on_status` is called with its state changes."""
 
     def __init__(
         self,
-        door: Door,
-        notice: Callable[[str], None] = lambda _: None,
+        endpoint: Endpoint,
+        on_status: Callable[[str], None] = lambda _: None,
         pauses: Sequence[float] = PAUSES,
     ) -> None:
-        self.notice = notice
-        self._door = door
+        self.on_status = on_status
+        self._endpoint = endpoint
         self._pauses = pauses
         self._socket: ClientConnection | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a connection now."""
+        """Whether the socket is open now."""
         return self._socket is not None and self._socket.state is State.OPEN
 
     async def open(self) -> None:
-        """Connects, in one try. Raises RefusedError, LostError."""
+        """Connect in one attempt. Raises AccessDeniedError, ConnectionLostError."""
         try:
-            self._socket = await self._door.open()
-        except _NotNowError as error:
-            raise LostError(f"{error}.") from None
+            self._socket = await self._endpoint.connect()
+        except _TransientError as error:
+            raise ConnectionLostError(f"The connection failed: {error}.") from None
 
     async def close(self) -> None:
-        """Hangs up."""
+        """Close the socket, if there is one."""
         if self._socket is not None:
             await self._socket.close()
 
     async def stop(self, exchange: Exchange) -> None:
-        """Asks for the answer to end, now or as soon as there is a connection."""
+        """Request that the answer end, now or as soon as there is a connection."""
         frames = exchange.stop()
         if self._socket is not None and self.is_open:
             with suppress(ConnectionClosed):
                 await self._send(self._socket, frames)
 
-    async def talk(self, exchange: Exchange) -> AsyncGenerator[Frame, None]:
-        """The request's frames, each once. Raises RefusedError, LostError."""
-        fruitless = 0
-        while not exchange.over:
-            socket = await self._connected(fruitless)
+    async def stream(self, exchange: Exchange) -> AsyncGenerator[Frame, None]:
+        """Yield the request's frames, each once. Raises AccessDeniedError, ConnectionLostError."""
+        broken = 0
+        while not exchange.finished:
+            socket = await self._connected(broken)
             try:
                 async with aclosing(self._frames(socket, exchange)) as frames:
                     async for frame in frames:
-                        fruitless = 0
+                        broken = 0
                         yield frame
             except ConnectionClosed:
-                fruitless += 1
+                broken += 1
 
-    async def _connected(self, fruitless: int) -> ClientConnection:
-        """The connection, or a new one; `fruitless`: how many before it broke and told nothing."""
+    async def _connected(self, broken: int) -> ClientConnection:
+        """Return the open socket, or a new one.
+
+        `broken` is how many sockets in a row closed before they delivered a frame.
+        """
         if self._socket is not None and self.is_open:
             return self._socket
-        why = "the connection broke each time"
-        for tried, pause in list(enumerate(self._pauses))[fruitless:]:
+        reason = "each connection closed before it delivered a frame"
+        for attempt, pause in list(enumerate(self._pauses))[broken:]:
             if pause:
-                self.notice(f"reconnecting, {tried} of {len(self._pauses) - 1} …")
+                self.on_status(f"reconnecting, {attempt} of {len(self._pauses) - 1} …")
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             try:
-                self._socket = await self._door.open()
-            except _NotNowError as error:
-                why = str(error)
+                self._socket = await self._endpoint.connect()
+            except _TransientError as error:
+                reason = str(error)
             else:
-                self.notice("")
+                self.on_status("")
                 return self._socket
-        raise LostError(f"The connection is lost: {why}.")
+        raise ConnectionLostError(f"The connection was lost: {reason}.")
 
     async def _frames(
         self, socket: ClientConnection, exchange: Exchange
     ) -> AsyncGenerator[Frame, None]:
-        """What comes of the request on this connection. Raises ConnectionClosed, LostError."""
-        await self._send(socket, exchange.ask())
-        silences, waiting = 0, False  # for a sign of life
-        while not exchange.over:
+        """Yield the request's frames from this socket. Raises ConnectionClosed and as `stream`."""
+        await self._send(socket, exchange.frames_to_send())
+        silences, ping_sent = 0, False
+        while not exchange.finished:
             try:
-                async with asyncio.timeout(PONG_SECONDS if waiting else SILENT_SECONDS):
-                    frame = read(await socket.recv())
+                async with asyncio.timeout(PONG_SECONDS if ping_sent else SILENT_SECONDS):
+                    frame = decode(await socket.recv())
             except TimeoutError:
                 silences += 1
-                if silences >= MOST_SILENCES:
-                    raise LostError("The server is there, and says nothing more.") from None
-                if waiting:
-                    await socket.close()  # and so the next `recv` says
+                if silences >= MAX_SILENCES:
+                    raise ConnectionLostError(
+                        "The server is reachable, but the answer has stopped arriving."
+                    ) from None
+                if ping_sent:
+                    await socket.close()  # the next `recv` then raises ConnectionClosed
                 else:
-                    await self._send(socket, [PING, *exchange.ask()])
-                waiting = True
+                    await self._send(socket, [PING, *exchange.frames_to_send()])
+                ping_sent = True
                 continue
-            waiting = False
-            due, asked = exchange.hear(frame)
-            await self._send(socket, asked)
+            ping_sent = False
+            due, replies = exchange.receive(frame)
+            await self._send(socket, replies)
             for each in due:
                 silences = 0
                 yield each
 
     async def _send(self, socket: ClientConnection, frames: Sequence[Frame]) -> None:
         for frame in frames:
-            text = fragments(written(frame))
+            text = fragments(encode(frame))
             await socket.send(text if len(text) > 1 else text[0])

@@ -1,11 +1,11 @@
-"""Where a person types: prompt_toolkit, with our keys, commands and status line.
+"""The input prompt: prompt_toolkit with this client's keys, commands and status line.
 
 Rules
-- Enter sends; Alt+Enter, which is Esc and Enter, begins a new line; what is pasted is one text,
-  whatever line ends are in it.
-- What was asked before is kept in a file that only its owner reads, or not at all.
+- Enter sends; Alt+Enter, which terminals send as Esc and Enter, inserts a line break; pasted text
+  is one question, whatever line endings it contains.
+- Typed lines are stored in a file that only its owner can read, or not at all.
 
-Does not know what becomes of what was typed.
+Does not know what happens to a typed line.
 """
 
 import os
@@ -27,7 +27,7 @@ from prompt_toolkit.styles import Style
 from bedrock_chat.commands import COMMANDS
 
 MARK = "› "
-REFRESH_SECONDS = 1.0  # the connection may close while nobody types
+REFRESH_SECONDS = 1.0  # the connection may close while the prompt waits
 
 STYLE = Style.from_dict(
     {
@@ -45,11 +45,11 @@ STYLE = Style.from_dict(
 )
 
 
-class Commands(Completer):
-    """Completes the names of commands, with what they do."""
+class CommandCompleter(Completer):
+    """Completes command names and shows what each does."""
 
     def get_completions(self, document: Document, _event: CompleteEvent) -> Iterable[Completion]:
-        """The commands that begin with what was typed."""
+        """Yield the commands that begin with the typed text."""
         typed = document.text_before_cursor
         if not typed.startswith("/") or " " in typed:
             return
@@ -59,7 +59,7 @@ class Commands(Completer):
 
 
 def keys() -> KeyBindings:
-    """Our keys; all others are prompt_toolkit's own, which are Emacs'."""
+    """Return this client's key bindings; prompt_toolkit's own add the Emacs ones."""
     bindings = KeyBindings()
 
     @bindings.add("enter")
@@ -67,24 +67,24 @@ def keys() -> KeyBindings:
         event.current_buffer.validate_and_handle()
 
     @bindings.add("escape", "enter")
-    def _new_line(event: KeyPressEvent) -> None:
+    def _insert_line_break(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
     @bindings.add("c-c")
-    def _empty(event: KeyPressEvent) -> None:
+    def _clear_line(event: KeyPressEvent) -> None:
         event.current_buffer.reset()
 
     return bindings
 
 
 def history_file() -> Path:
-    """Where what was asked is kept: XDG Base Directory Specification, `XDG_STATE_HOME`."""
+    """Return the file for typed lines: XDG Base Directory Specification, `XDG_STATE_HOME`."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "bedrock-chat" / "history"
 
 
 def history(path: Path | None) -> History:
-    """What was asked before, from this file; None keeps nothing. Raises OSError."""
+    """Return the typed lines stored in this file; None stores nothing. Raises OSError."""
     if path is None:
         return InMemoryHistory()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,25 +93,25 @@ def history(path: Path | None) -> History:
     return FileHistory(str(path))
 
 
-def _begins_a_command() -> bool:
+def _is_command() -> bool:
     return get_app().current_buffer.text.startswith("/")
 
 
 def prompt(
-    past: History,
+    typed_lines: History,
     status: Callable[[], str],
     terminal: Input | None = None,
     screen: Output | None = None,
 ) -> "PromptSession[str]":
-    """A prompt, which asks by `prompt_async`. `status` gives the text of the line at the bottom."""
+    """Return a prompt; await its `prompt_async`. `status` returns the text of the bottom line."""
     return PromptSession(
         FormattedText([("class:mark", MARK)]),
         multiline=True,
         prompt_continuation=" " * len(MARK),
-        history=past,
-        completer=Commands(),
-        # Only then room is kept for the menu, which else would push the conversation up.
-        complete_while_typing=Condition(_begins_a_command),
+        history=typed_lines,
+        completer=CommandCompleter(),
+        # Rows for the menu are reserved only then; otherwise they would push the conversation up.
+        complete_while_typing=Condition(_is_command),
         key_bindings=keys(),
         bottom_toolbar=lambda: FormattedText([("class:bottom-toolbar.text", status())]),
         refresh_interval=REFRESH_SECONDS,

@@ -1,12 +1,13 @@
-"""One request's life on the wire, without the wire: what to send, and which frames count. Pure.
+"""One request's state in the wire protocol: what to send, and which frames count. Pure.
 
 Rules
-- Frames are told in the order of their `seq`, each once, whatever breaks or comes twice.
-- A question of which nothing was heard is sent again under its own `request_id`: the server never
-  answers one twice. `duplicate` says that it was taken, and `resume` then tells what was missed.
-- A request ends with one `done` or `error`, and nothing counts after it.
+- Frames are delivered in the order of their `seq`, each once, whatever breaks or arrives twice.
+- A question that got no frame is sent again under the same `request_id`: the server never answers
+  one twice. `duplicate` means that the server has it, and a `resume` then returns its frames.
+- A request ends with one `done` or `error`; frames after it are ignored.
 
-Does not know sockets or time: whoever has them says when a connection is new, or silent for long.
+Does not know sockets or time: the caller reports a new connection or a long silence by asking for
+`frames_to_send` again.
 """
 
 import json
@@ -19,60 +20,60 @@ Frame = Mapping[str, Any]
 # API Gateway quotas for WebSocket APIs: message payload size 128 KB, in frames of up to 32 KB.
 MESSAGE_BYTES = 128 * 1024
 FRAME_BYTES = 32 * 1024
-UTF8_MOST_BYTES = 4  # of one character
+MAX_UTF8_BYTES = 4  # of one character
 
-ID_BYTES = 24  # as the server's own ids of sessions: 192 bits, which nobody guesses
+ID_BYTES = 24  # as the server's session ids: 192 bits, which cannot be guessed
 
 PING: Frame = {"action": "ping"}
 
-# As src/handler.py: how a turn that only goes on with an answer begins in the history.
+# As in src/handler.py: how the history shows a turn that continues the answer before it.
 CONTINUE = "Continue exactly where your last answer ended."
 
 
-class TooLongError(Exception):
-    """The question does not fit one message. The message says so to a person."""
+class QuestionTooLongError(Exception):
+    """The question does not fit one message. The message is a sentence for the user."""
 
 
 def new_id() -> str:
-    """An id that nobody guesses, for a session or a request."""
+    """Return an unguessable id, for a session or a request."""
     return secrets.token_urlsafe(ID_BYTES)
 
 
 def chat(body: str, session_id: str) -> Frame:
-    """Asks the model. Raises TooLongError."""
-    # What came from a shell or a terminal may hold bytes that are no text; JSON cannot.
-    asked = _request("chat", session_id, body=body.encode("utf-8", "replace").decode())
-    size = len(written(asked).encode())
+    """Return a request for an answer. Raises QuestionTooLongError."""
+    # Text from a shell or a terminal may contain lone surrogates, which JSON cannot.
+    request = _request("chat", session_id, body=body.encode("utf-8", "replace").decode())
+    size = len(encode(request).encode())
     if size > MESSAGE_BYTES:
-        raise TooLongError(
-            f"The question takes {size:,} bytes, and API Gateway takes {MESSAGE_BYTES:,}. "
-            "Nothing was sent: shorten it, or ask in several questions."
+        raise QuestionTooLongError(
+            f"The question has {size:,} bytes; the limit of API Gateway is {MESSAGE_BYTES:,}. "
+            "Nothing was sent. Shorten it, or split it into several questions."
         )
-    return asked
+    return request
 
 
-def go_on(session_id: str) -> Frame:
-    """Asks the model for the rest of its last answer."""
+def continue_answer(session_id: str) -> Frame:
+    """Return a request for the rest of the last answer."""
     return {**_request("chat", session_id), "continue": True}
 
 
-def goes_on(turn: Mapping[str, Any]) -> bool:
-    """Whether nobody typed this turn's question: it is the rest of the answer before."""
+def is_continuation(turn: Mapping[str, Any]) -> bool:
+    """Whether this turn continues the answer before it, so that its question was not typed."""
     return str(turn["user"]).startswith(CONTINUE)
 
 
 def history(session_id: str, limit: int) -> Frame:
-    """Asks for the newest turns."""
+    """Return a request for the newest turns."""
     return _request("history", session_id, limit=limit)
 
 
 def clear(session_id: str) -> Frame:
-    """Asks to forget the session's turns."""
+    """Return a request to delete the session's turns."""
     return _request("clear", session_id)
 
 
 def resume(session_id: str, request_id: str) -> Frame:
-    """Asks for the frames of a request that somebody else sent."""
+    """Return a request for the frames of a request that another client sent."""
     return {"action": "resume", "session_id": session_id, "request_id": request_id}
 
 
@@ -80,19 +81,19 @@ def _request(action: str, session_id: str, **fields: object) -> Frame:
     return {"action": action, "session_id": session_id, "request_id": new_id(), **fields}
 
 
-def written(frame: Frame) -> str:
-    """The frame as it is sent."""
+def encode(frame: Frame) -> str:
+    """Return the frame as it is sent."""
     return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
 
 
 def fragments(text: str) -> list[str]:
-    """The message in WebSocket frames that API Gateway takes, however its characters are coded."""
-    size = FRAME_BYTES // UTF8_MOST_BYTES
+    """Split a message into WebSocket frames within API Gateway's limit, whatever its characters."""
+    size = FRAME_BYTES // MAX_UTF8_BYTES
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
-def read(text: str | bytes) -> Frame:
-    """What the server sent; empty where it is no JSON object."""
+def decode(text: str | bytes) -> Frame:
+    """Return the frame that the server sent; empty if it is not a JSON object."""
     try:
         frame = json.loads(text)
     except ValueError:
@@ -101,69 +102,71 @@ def read(text: str | bytes) -> Frame:
 
 
 class Exchange:
-    """One request, from the first time that it is sent to `end`, its last frame."""
+    """One request, from the first time it is sent until `last_frame`, its `done` or `error`."""
 
     def __init__(self, request: Frame) -> None:
-        self.end: Frame | None = None
+        self.last_frame: Frame | None = None
         self._request = request
         self._id = request["request_id"]
-        self._resumable = request["action"] in ("chat", "clear", "resume")  # these are taken once
-        self._taken = request["action"] == "resume"
+        # The server stores the frames of these actions; `history` is simply sent again.
+        self._resumable = request["action"] in ("chat", "clear", "resume")
+        self._accepted = request["action"] == "resume"
         self._stopping = False
-        self._next = 0
-        self._ahead: dict[int, Frame] = {}
+        self._next_seq = 0
+        self._early: dict[int, Frame] = {}
 
     @property
-    def over(self) -> bool:
-        """Whether all of it was told."""
-        return self.end is not None
+    def finished(self) -> bool:
+        """Whether the last frame was delivered."""
+        return self.last_frame is not None
 
-    def ask(self) -> list[Frame]:
-        """What to send on a connection that is new, or has been silent for long."""
-        asked = self._resume() if self._taken and self._resumable else self._request
-        return [asked, self._stop()] if self._stopping else [asked]
+    def frames_to_send(self) -> list[Frame]:
+        """Return what to send on a new connection, or on one that was silent for too long."""
+        first = self._resume() if self._accepted and self._resumable else self._request
+        return [first, self._stop()] if self._stopping else [first]
 
     def stop(self) -> list[Frame]:
-        """What to send so that the answer ends; `ask` repeats it."""
+        """Return what to send to end the answer; `frames_to_send` repeats it from now on."""
         self._stopping = True
         return [self._stop()]
 
-    def hear(self, frame: Frame) -> tuple[list[Frame], list[Frame]]:
-        """Takes one frame from the server: the frames that are now due, and what to send."""
+    def receive(self, frame: Frame) -> tuple[list[Frame], list[Frame]]:
+        """Process one frame from the server; return the frames now due, and what to send."""
         seq = frame.get("seq")
-        if self.over or frame.get("request_id") != self._id or not isinstance(seq, int):
+        if self.finished or frame.get("request_id") != self._id or not isinstance(seq, int):
             return [], []
-        if frame.get("code") == "duplicate":  # it was sent again, and had arrived the first time
-            asked = [] if self._taken else [self._resume()]
-            self._taken = True
-            return [], asked
-        if seq < self._next and not _refuses(frame):
+        if frame.get("code") == "duplicate":  # it was sent twice, and the first copy had arrived
+            replies = [] if self._accepted else [self._resume()]
+            self._accepted = True
+            return [], replies
+        if seq < self._next_seq and not _is_permanent_error(frame):
             return [], []
-        self._taken = True
-        if seq < self._next:  # there is nothing more to be told
-            self.end = frame
+        self._accepted = True
+        if seq < self._next_seq:  # no more frames will come
+            self.last_frame = frame
             return [frame], []
-        self._ahead[seq] = frame
+        self._early[seq] = frame
         due = []
-        while self._next in self._ahead:
-            due.append(self._ahead.pop(self._next))
-            self._next += 1
+        while self._next_seq in self._early:
+            due.append(self._early.pop(self._next_seq))
+            self._next_seq += 1
             if due[-1].get("type") in ("done", "error"):
-                self.end = due[-1]
+                self.last_frame = due[-1]
                 break
         return due, []
 
     def _resume(self) -> Frame:
-        return {**resume(self._request["session_id"], self._id), "from_seq": self._next}
+        return {**resume(self._request["session_id"], self._id), "from_seq": self._next_seq}
 
     def _stop(self) -> Frame:
         session_id = self._request["session_id"]
         return {"action": "stop", "session_id": session_id, "request_id": self._id}
 
 
-def _refuses(frame: Frame) -> bool:
-    """Whether the frame says that the rest will never be told: to a `resume`, with a `seq` of 0.
+def _is_permanent_error(frame: Frame) -> bool:
+    """Whether the frame is an error that cannot be retried.
 
-    A retryable error with an old `seq` is of a question that was sent twice; the other copy runs.
+    With an old `seq`, a permanent error answers a `resume`: the rest will never come. A retryable
+    one belongs to a question that was sent twice, whose other copy is still running.
     """
     return frame.get("type") == "error" and not frame.get("retryable")

@@ -1,11 +1,11 @@
-"""Blocks as lines for a terminal, by rich.
+"""Renders Markdown blocks as lines for a terminal, with rich.
 
 Rules
-- Only the terminal's own sixteen colours, and none behind the text: it is read on a dark and on a
-  light ground alike. Where rich is told not to colour (NO_COLOR, a dumb terminal), it does not.
-- Nothing is as wide as the terminal, so that no line wraps where terminals differ in how wide they
-  take a character to be; and prose is no wider than is read with ease.
-- A link shows where it goes. No escape sequence comes from the text.
+- Only the terminal's own sixteen colours, and no background colour: text is readable on dark and
+  light backgrounds. No colour where rich disables it (NO_COLOR, a dumb terminal).
+- Lines are narrower than the terminal, so that none wraps where a terminal disagrees about the
+  width of a character; and no wider than `MAX_WIDTH`, which keeps prose readable.
+- A link shows its address. No escape sequence comes from the text.
 """
 
 import re
@@ -24,10 +24,10 @@ from rich.text import Text
 from rich.theme import Theme
 
 from bedrock_chat.blocks import PARSER
-from bedrock_chat.disarm import disarm
+from bedrock_chat.sanitize import sanitize
 
 MARGIN = 2
-WIDEST = 100
+MAX_WIDTH = 100
 
 THEME = Theme(
     {
@@ -45,10 +45,10 @@ THEME = Theme(
         "markdown.link_url": "blue underline",
         "markdown.table.border": "dim",
         "markdown.table.header": "bold",
-        "chat.aside": "dim",
-        "chat.thought": "dim italic",
+        "chat.secondary": "dim",
+        "chat.reasoning": "dim italic",
         "chat.error": "red",
-        "chat.name": "bold",
+        "chat.question": "bold",
     }
 )
 
@@ -75,9 +75,9 @@ _RESET = "\x1b[0m"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line as it is written, and how many cells it takes."""
+    """A line with its escape sequences, and its width in cells."""
 
-    written: str
+    text: str
     cells: int
 
 
@@ -104,7 +104,7 @@ class _Quote(BlockQuote):
 
 
 class _Document(Markdown):
-    """rich's Markdown of our parser, with nothing in its words that a terminal obeys."""
+    """rich's Markdown with this client's parser and sanitized text."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -118,45 +118,45 @@ class _Document(Markdown):
         super().__init__("", hyperlinks=False)
         self.parsed = PARSER.parse(text)
         for token in self._flatten_tokens(self.parsed):
-            token.content = disarm(token.content)  # &#8238; is a character, too
+            token.content = sanitize(token.content)  # the parser decodes entities such as &#8238;
         self.is_code = bool(self.parsed) and self.parsed[0].type in ("code_block", "fence")
 
 
-def aside(text: str, style: str = "chat.aside") -> RenderableType:
-    """What the client itself says."""
+def client_text(text: str, style: str = "chat.secondary") -> RenderableType:
+    """Return a text of the client itself, as opposed to the model's."""
     return Text(text, style=style)
 
 
 def width(console: Console) -> int:
-    """How wide text is set."""
-    return max(1, min(console.width - MARGIN, WIDEST))
+    """Return the width of text, in cells."""
+    return max(1, min(console.width - MARGIN, MAX_WIDTH))
 
 
 def markdown(console: Console, text: str) -> list[Line]:
-    """One block of an answer."""
-    drawn = _Document(text)
-    made = lines(console, drawn)
-    if drawn.is_code:  # an empty line of it means something
-        return made
-    inked = [at for at, line in enumerate(made) if line.cells]
-    return made[inked[0] : inked[-1] + 1] if inked else []
+    """Render one Markdown block."""
+    document = _Document(text)
+    rendered = lines(console, document)
+    if document.is_code:  # its empty lines are significant
+        return rendered
+    filled = [at for at, line in enumerate(rendered) if line.cells]
+    return rendered[filled[0] : filled[-1] + 1] if filled else []
 
 
-def thought(console: Console, text: str) -> list[Line]:
-    """Lines of what the model thinks aloud."""
-    return lines(console, Text(text, style="chat.thought")) if text else []
+def reasoning(console: Console, text: str) -> list[Line]:
+    """Render lines of reasoning, which is not Markdown."""
+    return lines(console, Text(text, style="chat.reasoning")) if text else []
 
 
-def lines(console: Console, drawn: RenderableType) -> list[Line]:
-    """What is drawn, as lines without space at their ends."""
+def lines(console: Console, renderable: RenderableType) -> list[Line]:
+    """Render to lines without trailing white space."""
     with console.capture() as captured:
-        console.print(drawn, width=width(console))
+        console.print(renderable, width=width(console))
     return [_line(each) for each in captured.get().removesuffix("\n").split("\n")]
 
 
-def _line(written: str) -> Line:
-    ends = _TRAILING.search(written)
-    assert ends is not None  # noqa: S101 - it matches nothing, too
-    kept = written[: ends.start()]
-    closed = f"{kept}{_RESET}" if _RESET in ends[0] else kept
-    return Line(closed, cell_len(_SGR.sub("", kept)))
+def _line(rendered: str) -> Line:
+    trailing = _TRAILING.search(rendered)
+    assert trailing is not None  # noqa: S101 - the pattern also matches an empty string
+    text = rendered[: trailing.start()]
+    closed = f"{text}{_RESET}" if _RESET in trailing[0] else text
+    return Line(closed, cell_len(_SGR.sub("", text)))

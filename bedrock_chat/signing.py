@@ -1,10 +1,10 @@
 """Signatures for API Gateway's IAM authorization: SigV4 in the query string, by botocore.
 
 Rules
-- A signed URL is as good as your own name until it expires.
-- Credentials come from where AWS's tools take them: the environment, a profile, SSO, a role.
+- Until it expires, a signed URL grants the access of the credentials that signed it.
+- Credentials come from the sources that AWS's own tools use: environment, profile, SSO, role.
 
-botocore is imported where it is used: who signs nothing does not wait for it.
+botocore is imported where it is used, so that a client that does not sign starts faster.
 """
 
 import re
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials, ReadOnlyCredentials
 
 SERVICE = "execute-api"
-# A signature with no lifetime of its own must arrive within five minutes (docs of SigV4). How long
-# API Gateway honours one that says more is unconfirmed.
+# A signature without an explicit lifetime must arrive within five minutes (SigV4 documentation).
+# How long API Gateway accepts one with a longer lifetime is unconfirmed.
 EXPIRES_SECONDS = 300
 
 # API Gateway quotas for WebSocket APIs: length, in characters, of the URL.
@@ -27,7 +27,7 @@ _HOST = re.compile(r"wss?://[^/]+\.execute-api\.([a-z0-9-]+)\.")
 
 
 class UrlError(Exception):
-    """There is no URL to give. The message says why, and what to do."""
+    """The URL cannot be signed. The message says why, and what to do."""
 
 
 def presigned(
@@ -37,12 +37,12 @@ def presigned(
     query: Mapping[str, str] | None = None,
     expires: int = EXPIRES_SECONDS,
 ) -> str:
-    """The WebSocket URL with this query, signed for `$connect`, good for `expires` seconds.
+    """Return the WebSocket URL with this query, signed for `$connect`, valid for `expires` seconds.
 
-    Raises UrlError where it is longer than API Gateway takes.
+    Raises UrlError if it is longer than API Gateway's limit.
     """
-    from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - see above
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - see above
+    from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - see the docstring
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - see the docstring
 
     scheme, _, rest = with_query(url, query or {}).partition("://")
     request = AWSRequest(method="GET", url=f"https://{rest}")
@@ -50,39 +50,39 @@ def presigned(
     signed = f"{scheme}://{str(request.url).removeprefix('https://')}"
     if len(signed) > MAX_URL_CHARACTERS:
         raise UrlError(
-            f"The signed URL has {len(signed)} characters, and API Gateway takes "
-            f"{MAX_URL_CHARACTERS}: your session token is in it. Sign in by a role with fewer "
-            "session policies and tags."
+            f"The signed URL has {len(signed)} characters; API Gateway's limit is "
+            f"{MAX_URL_CHARACTERS}. It contains your session token: use a role with fewer session "
+            "policies and tags."
         )
     return signed
 
 
 def with_query(url: str, query: Mapping[str, str]) -> str:
-    """The URL with this query."""
+    """Return the URL with this query appended."""
     return f"{url}?{urlencode(query, quote_via=quote)}" if query else url
 
 
 def own_credentials(profile: str | None = None) -> "ReadOnlyCredentials":
-    """The person's credentials. Raises UrlError."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
-    from botocore.session import Session  # noqa: PLC0415 - see above
+    """Return the user's AWS credentials. Raises UrlError."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see the docstring
+    from botocore.session import Session  # noqa: PLC0415 - see the docstring
 
     try:
         found = Session(profile=profile).get_credentials()
         if found is None:
             raise UrlError(
-                "There are no AWS credentials here. Sign in (aws sso login), name a profile "
+                "No AWS credentials were found. Sign in (aws sso login), set a profile "
                 "(AWS_PROFILE=...), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             )
         return found.get_frozen_credentials()
     except (BotoCoreError, ClientError) as error:
-        raise UrlError(f"Your AWS credentials cannot be used: {error}") from None
+        raise UrlError(f"Cannot use your AWS credentials: {error}") from None
 
 
 def region_of(url: str) -> str:
-    """The Region that an API's own host name tells. Raises UrlError where it does not."""
+    """Return the Region in an API's default host name. Raises UrlError for any other host name."""
     host = _HOST.match(url)
     if host is None:
-        shown = url.partition("?")[0]  # what follows may be secret
-        raise UrlError(f"{shown} does not tell its Region: name it with --region.")
+        display_url = url.partition("?")[0]  # the query may contain secrets
+        raise UrlError(f"{display_url} does not contain a Region: set it with --region.")
     return host[1]

@@ -12,7 +12,6 @@ Runs only after a value was refused, so nothing here costs a cold start.
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Struct, ValidationError
 
 # How msgspec states where a value is: "Expected `int`, got `str` - at `$.limit`".
@@ -43,7 +42,9 @@ def explain(error: ValidationError, struct: type[Struct]) -> str:
 
 def expected(struct: type[Struct], name: str) -> str:
     """Returns what the field with the external name `name` accepts, in words."""
-    info: Any = msgspec.inspect.type_info(struct)
+    from msgspec import inspect  # noqa: PLC0415 - only a refusal needs it
+
+    info: Any = inspect.type_info(struct)
     return _expected(next(field.type for field in info.fields if field.encode_name == name))
 
 

@@ -9,8 +9,7 @@ from support.emf import Datum, data
 
 import metrics
 from errors import CODES, ChatError
-from families.registry import Usage
-from families.types import TextDelta
+from families.types import TextDelta, Usage
 from memory import Turn
 from metrics import METRICS
 from relay import Answer

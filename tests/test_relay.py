@@ -1,4 +1,4 @@
-"""`relay` and `TurnSession`, with a scripted stream, scripted leases and a clock that is set by hand."""
+"""`relay` and `TurnSession`, with a scripted stream, scripted leases and a clock set by hand."""
 
 import json
 from collections.abc import Iterator

@@ -1,104 +1,103 @@
-// The page: what a person does becomes requests, and what is heard becomes turns.
+// The page: user actions become requests, and frames become turns.
 //
-// Kept in the browser: the newest session's id and the theme (localStorage), and, of this tab alone,
-// its session's id, the question that is under way, the one that is being written, and what signin.js
-// keeps (sessionStorage). Nothing else; and of these the theme alone once a person has signed out.
+// Stored in the browser: the latest session's id and the theme (localStorage); and, for this tab only,
+// its session's id, the pending question, the draft, and what signin.js stores (sessionStorage).
+// Nothing else. Signing out deletes everything but the theme.
 
-import { Link } from "./link.js";
+import { Connection } from "./connection.js";
+import { errorText } from "./messages.js";
 import { Conversation, CONTINUE, newId } from "./protocol.js";
 import { Turn } from "./turn.js";
-import { errorText } from "./words.js";
 
 const PROTOCOL = "chat.v1";
-// So near to the end a person counts as reading along.
-const NEAR_PIXELS = 48;
+// Within this distance of the end, the page scrolls along with a growing answer.
+const NEAR_END_PIXELS = 48;
 
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((each) => [each.id, each]));
 
 // -- the conversation ---------------------------------------------------------------------------------
 
-const turns = new Map(); // by the id of their request
-let past = []; // entries of the history, while it is told
-let held = false; // whether the question is sent as soon as the history is told
+const turns = new Map(); // by request id
+let entries = []; // of the history, until it is complete
+let sendAfterHistory = false; // whether the user pressed Enter before the history was complete
 let conversation;
 
-function begin(sessionId) {
+function openSession(sessionId) {
   conversation?.lost();
-  localStorage.setItem("session", sessionId); // for the next tab
-  keep("session", sessionId); // this one stays with it, whatever others begin
+  localStorage.setItem("session", sessionId); // for the next new tab
+  store("session", sessionId); // for this tab, whatever session other tabs open
   turns.clear();
-  past = [];
-  held = false;
+  entries = [];
+  sendAfterHistory = false;
   page.log.replaceChildren();
-  conversation = new Conversation(sessionId, (frame) => link.send(frame), hear);
-  if (link.isOpen) {
-    warn("");
+  conversation = new Conversation(sessionId, (frame) => connection.send(frame), onFrame);
+  if (connection.isOpen) {
+    notify("");
     conversation.opened();
   }
-  show();
+  update();
 }
 
 function newChat() {
-  begin(newId());
+  openSession(newId());
   page.question.focus();
 }
 
-function hear(request, frame) {
-  HEARERS[request.kind](request, frame);
-  show();
+function onFrame(request, frame) {
+  FRAME_HANDLERS[request.kind](request, frame);
+  update();
 }
 
-const HEARERS = {
+const FRAME_HANDLERS = {
   chat(request, frame) {
     const turn = turns.get(request.id);
-    if (frame === null) return takeBack(request, turn);
+    if (frame === null) return withdraw(request, turn);
     if (frame.type === "start") page.model.textContent = frame.model;
-    else if (frame.type === "delta") turn.say(frame.text);
-    else if (frame.type === "reasoning") turn.reason(frame.text);
+    else if (frame.type === "delta") turn.addText(frame.text);
+    else if (frame.type === "reasoning") turn.addReasoning(frame.text);
     else {
       turn.end(frame);
-      sessionStorage.removeItem("asked");
+      sessionStorage.removeItem("pending");
       announce(frame.type === "error" ? errorText(frame) : `Answer: ${turn.text}`);
     }
   },
   history(_, frame) {
-    if (frame.type === "again") past = [];
-    else if (frame.type === "history") past.push(...frame.turns);
+    if (frame.type === "restart") entries = [];
+    else if (frame.type === "history") entries.push(...frame.turns);
     else if (frame.type === "done") {
-      warn("");
-      remember(frame.running);
-      if (held) send();
-    } else if (frame.retryable) warn(errorText(frame), "Try again", recall);
-    else warn(errorText(frame), "New chat", newChat);
+      notify("");
+      showHistory(frame.running);
+      if (sendAfterHistory) send();
+    } else if (frame.retryable) notify(errorText(frame), "Try again", requestHistory);
+    else notify(errorText(frame), "New chat", newChat);
   },
   clear(_, frame) {
-    if (frame.type === "error") return warn(errorText(frame));
-    // What was asked since then is not forgotten.
+    if (frame.type === "error") return notify(errorText(frame));
+    // A question that was asked since then is not cleared.
     for (const each of [...page.log.children]) if (!each.ariaBusy) each.remove();
-    if (!page.log.childElementCount) sessionStorage.removeItem("asked");
+    if (!page.log.childElementCount) sessionStorage.removeItem("pending");
     announce("Cleared.");
   },
 };
 
-/** Asks for what was said before. */
-function recall() {
-  past = [];
+function requestHistory() {
+  entries = [];
   conversation.history();
-  show();
+  update();
 }
 
-/** A failure is told until something else is asked; that the connection is away, until it is back. */
-function unwarn() {
-  if (link.isOpen) warn("");
+/** Hides an error of the last request. A notice about the connection stays until it is open. */
+function dismissError() {
+  if (connection.isOpen) notify("");
 }
 
-/** A turn on the page, for a request; with none, for one of the past. */
-function add(question, request, place = "append") {
+/** Adds a turn to the page, for a request, or for a stored turn if there is none. */
+function addTurn(question, request, place = "append") {
   const turn = new Turn(question, {
-    goOn: () => follow(conversation.goOn()),
-    askAgain() {
+    continueAnswer: () => showRequest(conversation.continueAnswer()),
+    retry() {
       turn.element.remove();
-      follow(question === null ? conversation.goOn() : conversation.ask(question));
+      showRequest(question === null ? conversation.continueAnswer() : conversation.ask(question));
     },
     newChat,
   });
@@ -108,19 +107,19 @@ function add(question, request, place = "append") {
 }
 
 /** Shows a request that was just made. */
-function follow(request) {
+function showRequest(request) {
   const { id, text } = request;
-  keep("asked", JSON.stringify({ session: conversation.sessionId, id, text }));
-  unwarn();
-  add(text, request);
-  announce("Answering.");
-  following = true;
-  show();
+  store("pending", JSON.stringify({ session: conversation.sessionId, id, text }));
+  dismissError();
+  addTurn(text, request);
+  announce("Generating an answer.");
+  atEnd = true;
+  update();
   page.question.focus();
 }
 
-/** Keeps something for this tab; what does not fit is not worth stopping for. */
-function keep(name, text) {
+/** Stores a value for this tab. One that exceeds the browser's quota is not stored. */
+function store(name, text) {
   try {
     sessionStorage.setItem(name, text);
   } catch {
@@ -128,51 +127,53 @@ function keep(name, text) {
   }
 }
 
-function takeBack(request, turn) {
+/** Moves a question that was not sent back to the composer. */
+function withdraw(request, turn) {
   turn.element.remove();
-  sessionStorage.removeItem("asked");
-  // What is being written stays, behind what is taken back. Going on has no text.
-  write([request.text, page.question.value].filter((each) => each?.trim()).join("\n\n"));
+  sessionStorage.removeItem("pending");
+  // Before the draft. A request to continue has no text.
+  setDraft([request.text, page.question.value].filter((each) => each?.trim()).join("\n\n"));
 }
 
-/** Shows the history, and goes on with what ran, or was asked, when the page was left. */
-function remember(running) {
-  const whole = new Map();
-  for (const entry of past) {
-    const turn = whole.get(entry.turn) ?? { ...entry, user: "", assistant: "" };
+/** Shows the history, and resumes or repeats the request that was active when the page was closed. */
+function showHistory(running) {
+  const stored = new Map();
+  for (const entry of entries) {
+    const turn = stored.get(entry.turn) ?? { ...entry, user: "", assistant: "" };
     turn.user += entry.user;
     turn.assistant += entry.assistant;
-    whole.set(entry.turn, turn);
+    stored.set(entry.turn, turn);
   }
-  for (const entry of [...whole.values()].reverse()) {
-    const turn = add(entry.user.startsWith(CONTINUE) ? null : entry.user, null, "prepend");
-    turn.say(entry.assistant);
-    turn.past(entry.state);
+  for (const entry of [...stored.values()].reverse()) {
+    const turn = addTurn(entry.user.startsWith(CONTINUE) ? null : entry.user, null, "prepend");
+    turn.addText(entry.assistant);
+    turn.endStored(entry.state);
   }
-  const asked = JSON.parse(sessionStorage.getItem("asked"));
-  const mine = asked?.session === conversation.sessionId && !turns.has(asked.id) ? asked : null;
-  const answered = past.some((entry) => entry.request_id === mine?.id);
-  past = [];
-  if (answered) sessionStorage.removeItem("asked");
+  const pending = JSON.parse(sessionStorage.getItem("pending"));
+  const mine = pending?.session === conversation.sessionId && !turns.has(pending.id) ? pending : null;
+  const answered = entries.some((entry) => entry.request_id === mine?.id);
+  entries = [];
+  if (answered) sessionStorage.removeItem("pending");
   if (running) {
     const text = running === mine?.id ? mine.text : null;
-    if (!turns.has(running)) add(text, conversation.join(running, text));
+    if (!turns.has(running)) addTurn(text, conversation.join(running, text));
   } else if (mine && !answered) {
-    add(mine.text, mine.text === null ? conversation.goOn(mine.id) : conversation.ask(mine.text, mine.id));
+    const { id, text } = mine;
+    addTurn(text, text === null ? conversation.continueAnswer(id) : conversation.ask(text, id));
   }
 }
 
 // -- the connection -----------------------------------------------------------------------------------
 
 const config = await fetch("config.json")
-  .then((answer) => answer.json())
+  .then((response) => response.json())
   .catch((error) => {
-    warn("What this page has to know cannot be read. Load it again in a while.");
+    notify("The page's configuration cannot be loaded. Reload the page later.");
     throw error;
   });
-let signedUrl = null; // under IAM: pasted, and kept here alone
+let signedUrl = null; // with IAM: pasted by the user, and stored only here
 
-/** How a socket is opened, for each way of being let in. */
+/** Opens a socket, for each kind of authentication. */
 const OPENERS = {
   none: () => new WebSocket(config.websocket_url, [PROTOCOL]),
   async jwt() {
@@ -181,148 +182,149 @@ const OPENERS = {
     page["sign-out"].hidden = false;
     page["sign-out"].title = name ?? "";
     page["sign-out"].onclick = () => {
-      for (const name of ["session", "asked", "draft"]) sessionStorage.removeItem(name);
+      for (const name of ["session", "pending", "draft"]) sessionStorage.removeItem(name);
       localStorage.removeItem("session");
       return signOut();
     };
     return new WebSocket(config.websocket_url, [PROTOCOL, `bearer.${token}`]);
   },
   async iam() {
-    signedUrl ??= await askForUrl();
+    signedUrl ??= await promptForUrl();
     return new WebSocket(signedUrl, [PROTOCOL]);
   },
 };
 
-// A browser does not tell a page why it was refused.
-const REFUSALS = {
-  none: "Cannot connect: the server is not there, or does not take this page in.",
-  jwt: "Cannot connect: the server is not there, or does not accept this sign-in.",
-  iam: "Cannot connect: the server is not there, or the signed URL is used up.",
+// Browsers do not disclose to a page why a handshake failed.
+const HANDSHAKE_ERRORS = {
+  none: "Cannot connect: the server is unreachable, or does not allow this page.",
+  jwt: "Cannot connect: the server is unreachable, or rejected this sign-in.",
+  iam: "Cannot connect: the server is unreachable, or the signed URL has expired.",
 };
 
-const LINK_STATES = {
-  connecting: ({ again }) => warn(again ? "Connecting again …" : "Connecting …"),
+const CONNECTION_STATES = {
+  connecting: ({ again }) => notify(again ? "Reconnecting …" : "Connecting …"),
   open() {
-    warn("");
+    notify("");
     conversation.opened();
   },
   waiting({ until, refused, error }) {
     conversation.lost();
     if (refused) signedUrl = null;
-    if (error) count(until, `Not connected: ${error.message}`);
-    else count(until, refused ? REFUSALS[config.auth] : "The connection was lost.");
+    if (error) startCountdown(until, `Not connected: ${error.message}`);
+    else startCountdown(until, refused ? HANDSHAKE_ERRORS[config.auth] : "Connection lost.");
   },
   closed({ error }) {
     conversation.lost();
-    warn(`Not connected: ${error.message}`, "Connect", () => link.connect());
+    notify(`Not connected: ${error.message}`, "Connect", () => connection.connect());
   },
 };
 
-const link = new Link(() => OPENERS[config.auth](), {
+const connection = new Connection(() => OPENERS[config.auth](), {
   state(state) {
-    clearInterval(counting);
-    LINK_STATES[state.name](state);
-    show();
+    clearInterval(countdown);
+    CONNECTION_STATES[state.name](state);
+    update();
   },
   frame: (frame) => conversation.receive(frame),
-  awaited: () => conversation.current !== null,
-  watched: () => document.visibilityState === "visible",
+  isPending: () => conversation.current !== null,
+  isVisible: () => document.visibilityState === "visible",
 });
-let counting = 0;
+let countdown = 0;
 
-/** Says how long it is until the next attempt. */
-function count(until, why) {
-  const tell = () => {
+/** Shows the seconds until the next attempt, after `reason`. */
+function startCountdown(until, reason) {
+  const tick = () => {
     const seconds = Math.max(1, Math.ceil((until - Date.now()) / 1000));
-    notice(`${why} Trying again in ${seconds} s.`, "Try now", () => link.nudge());
+    showNotice(`${reason} Reconnecting in ${seconds} s.`, "Reconnect now", () => connection.check());
   };
-  tell();
-  counting = setInterval(tell, 1000);
-  announce(why);
+  tick();
+  countdown = setInterval(tick, 1000);
+  announce(reason);
 }
 
-function askForUrl() {
+function promptForUrl() {
   return new Promise((resolve, reject) => {
-    page.signed.value = page["signed-wrong"].textContent = "";
-    page.signing.showModal();
-    page.signed.form.onsubmit = (event) => {
+    page["signed-url"].value = page["url-error"].textContent = "";
+    page["url-dialog"].showModal();
+    page["signed-url"].form.onsubmit = (event) => {
       event.preventDefault();
-      const pasted = page.signed.value.trim();
-      page["signed-wrong"].textContent = mistake(pasted);
-      if (mistake(pasted)) return;
-      resolve(pasted);
-      page.signing.close();
+      const url = page["signed-url"].value.trim();
+      page["url-error"].textContent = urlError(url);
+      if (urlError(url)) return;
+      resolve(url);
+      page["url-dialog"].close();
     };
-    page.signing.onclose = () => reject(new Error("a signed URL is needed."));
+    page["url-dialog"].onclose = () => reject(new Error("a signed URL is required."));
   });
 }
 
-/** Why a signed URL will not do; "" where it will. */
-function mistake(pasted) {
+/** Why a signed URL cannot be used; "" if it can. */
+function urlError(url) {
   const { origin } = new URL(config.websocket_url);
-  if (!URL.canParse(pasted) || new URL(pasted).origin !== origin) return `It should begin with ${origin}/`;
-  const format = new URL(pasted).searchParams.get("format") ?? "events";
-  return format === "events" ? "" : `It is signed for format=${format}; this page needs one without.`;
+  if (!URL.canParse(url) || new URL(url).origin !== origin) return `The URL must begin with ${origin}/`;
+  const format = new URL(url).searchParams.get("format") ?? "events";
+  return format === "events" ? "" : `The URL is signed for format=${format}; sign one without a format.`;
 }
 
 // -- the page -----------------------------------------------------------------------------------------
 
-let following = true; // whether the person reads at the end
+let atEnd = true; // whether the user reads at the end of the conversation
 
-/** Brings everything in line with what is so. */
-function show() {
+/** Updates all controls from the current state. */
+function update() {
   const current = conversation?.current;
   const answering = current?.kind === "chat";
   page.send.hidden = answering;
-  withdraw(page.stop, "hidden", !answering);
+  toggle(page.stop, "hidden", !answering);
   page.stop.classList.toggle("stopping", Boolean(current?.stopping));
   page.send.disabled = !page.question.value.trim();
-  withdraw(page.clear, "disabled", answering || !page.log.childElementCount);
+  toggle(page.clear, "disabled", answering || !page.log.childElementCount);
   page.empty.hidden = page.log.childElementCount > 0 || current?.kind === "history";
 }
 
-/** Makes a button `hidden` or `disabled`, or not; whoever was on it goes on at the question. */
-function withdraw(button, how, gone) {
-  if (gone && button === document.activeElement) page.question.focus();
-  button[how] = gone;
+/** Sets a button's `hidden` or `disabled`. If it had the focus and loses it, the composer gets it. */
+function toggle(button, property, value) {
+  if (value && button === document.activeElement) page.question.focus();
+  button[property] = value;
 }
 
+/** Reports a text to screen readers. */
 function announce(text) {
   page.announcer.textContent = text;
 }
 
-/** Tells what is the matter, in sight and to a screen reader; "" for nothing. */
-function warn(text, label = "", act = null) {
-  notice(text, label, act);
+/** Shows a notice and reports it to screen readers; "" hides it. */
+function notify(text, label = "", onClick = null) {
+  showNotice(text, label, onClick);
   if (text) announce(text);
 }
 
-/** One line above the composer; "" for none. */
-function notice(text, label, act) {
+/** Shows one line above the composer, with a button if it has a label; "" hides it. */
+function showNotice(text, label, onClick) {
   page.notice.hidden = !text;
   page["notice-text"].textContent = text;
-  withdraw(page["notice-action"], "hidden", !label);
+  toggle(page["notice-action"], "hidden", !label);
   page["notice-action"].textContent = label;
-  page["notice-action"].onclick = act;
+  page["notice-action"].onclick = onClick;
 }
 
-function write(text) {
+function setDraft(text) {
   page.question.value = text;
   page.question.dispatchEvent(new Event("input"));
 }
 
 function send() {
   const text = page.question.value.toWellFormed();
-  // What was asked before, and whether it runs, is known once the history is told.
-  held = conversation.current?.kind === "history";
-  if (!text.trim() || held || conversation.current?.kind === "chat") return;
-  follow(conversation.ask(text));
-  write("");
+  // Whether an earlier request is still active is known only when the history is complete.
+  sendAfterHistory = conversation.current?.kind === "history";
+  if (!text.trim() || sendAfterHistory || conversation.current?.kind === "chat") return;
+  showRequest(conversation.ask(text));
+  setDraft("");
 }
 
 function stop() {
   conversation.stop();
-  show();
+  update();
 }
 
 page.composer.addEventListener("submit", (event) => {
@@ -330,70 +332,71 @@ page.composer.addEventListener("submit", (event) => {
   send();
 });
 page.question.addEventListener("input", () => {
-  held = false;
-  keep("draft", page.question.value);
+  sendAfterHistory = false;
+  store("draft", page.question.value);
   if (!CSS.supports("field-sizing", "content")) {
     page.question.style.height = "auto";
     page.question.style.height = `${page.question.scrollHeight}px`;
   }
-  show();
+  update();
 });
 
 /**
- * Whether a key is an input method's: Enter chooses among its proposals. Safari ends the composition
- * before it tells of that Enter, and `keyCode` alone still knows: https://webkit.org/b/165004
+ * Whether a key event belongs to an input method, where Enter selects a candidate. Safari ends the
+ * composition before the keydown of that Enter; only `keyCode` still shows it:
+ * https://webkit.org/b/165004
  */
-const composes = (event) => event.isComposing || event.keyCode === 229;
+const isComposing = (event) => event.isComposing || event.keyCode === 229;
 
 page.question.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !composes(event)) {
+  if (event.key === "Enter" && !event.shiftKey && !isComposing(event)) {
     event.preventDefault();
     send();
   }
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !composes(event) && !document.querySelector("dialog[open]")) stop();
+  if (event.key === "Escape" && !isComposing(event) && !document.querySelector("dialog[open]")) stop();
 });
 page.stop.addEventListener("click", stop);
 page.new.addEventListener("click", newChat);
-page.clear.addEventListener("click", () => page.clearing.showModal());
-page.keep.addEventListener("click", () => page.clearing.close());
-page.forget.addEventListener("click", () => {
-  page.clearing.close();
-  unwarn();
+page.clear.addEventListener("click", () => page["clear-dialog"].showModal());
+page["clear-cancel"].addEventListener("click", () => page["clear-dialog"].close());
+page["clear-confirm"].addEventListener("click", () => {
+  page["clear-dialog"].close();
+  dismissError();
   conversation.clear();
 });
-page.later.addEventListener("click", () => page.signing.close());
+page["url-cancel"].addEventListener("click", () => page["url-dialog"].close());
 page.theme.addEventListener("click", () => {
   const { dataset } = document.documentElement;
-  const shown = dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  const theme = shown === "dark" ? "light" : "dark";
+  const current = dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const theme = current === "dark" ? "light" : "dark";
   dataset.theme = theme;
   localStorage.setItem("theme", theme);
 });
 
 page.scroller.addEventListener("scroll", () => {
   const { scrollHeight, scrollTop, clientHeight } = page.scroller;
-  following = scrollHeight - scrollTop - clientHeight < NEAR_PIXELS;
-  withdraw(page.newest, "hidden", following);
+  atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PIXELS;
+  toggle(page.latest, "hidden", atEnd);
 });
-page.newest.addEventListener("click", toEnd);
-new ResizeObserver(() => following && toEnd()).observe(page.log);
+page.latest.addEventListener("click", scrollToEnd);
+new ResizeObserver(() => atEnd && scrollToEnd()).observe(page.log);
 
-function toEnd() {
+function scrollToEnd() {
   page.scroller.scrollTop = page.scroller.scrollHeight;
 }
 
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "visible") return;
-  link.nudge();
-  conversation.look();
+  connection.check();
+  conversation.refresh();
 });
-addEventListener("online", () => link.nudge());
+addEventListener("online", () => connection.check());
 
-write(sessionStorage.getItem("draft") ?? "");
-const known = sessionStorage.getItem("session") ?? localStorage.getItem("session");
-begin(known ?? newId());
-if (known) recall();
-show();
-link.connect();
+setDraft(sessionStorage.getItem("draft") ?? "");
+const previousSession = sessionStorage.getItem("session") ?? localStorage.getItem("session");
+openSession(previousSession ?? newId());
+if (previousSession) requestHistory();
+update();
+connection.connect();

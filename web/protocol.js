@@ -1,20 +1,21 @@
-// What is said over the wire: requests that go out one after the other, and their frames, in order.
+// The wire protocol: requests, sent one after the other, and their frames, in order.
 //
-// Rules: a request keeps its id until it has ended, whatever happens to the connection. One that was
-// not heard of is sent again under that id; the server takes each id once, so nothing is asked
-// twice. One that had begun is resumed at the next `seq`. A frame is told once, and none is left out.
+// Rules: a request keeps its id until it has ended, whatever happens to the connection. One that got
+// no frame is sent again under the same id; the server accepts each id once, so no question is
+// answered twice. One that had started is resumed at the next `seq`. Each frame is delivered once,
+// and none is skipped.
 //
-// What it does not know: sockets, and the page.
+// It does not know sockets, or the page.
 
-// A frame has 32 KB at most (API Gateway's quota), and a browser cannot divide a message into frames.
+// API Gateway's quota for one WebSocket frame. A browser cannot split a message into several.
 const FRAME_BYTES = 32 * 1024;
-// As src/wire/requests.py.
+// As in src/wire/requests.py.
 const MAX_PARTS = 32;
-// After so long without a frame of it, the server is asked what became of a request.
-const QUIET_SECONDS = 60;
-// A failure to resume that may pass is tried again so much later.
-const AGAIN_SECONDS = 2;
-// As src/handler.py: how a turn that only goes on looks in the history.
+// A request without a frame for this long is resumed.
+const SILENT_SECONDS = 60;
+// A resume that failed with a retryable error is sent again after this pause.
+const RETRY_SECONDS = 2;
+// As in src/handler.py: how the history shows a turn that continues the answer before it.
 export const CONTINUE = "Continue exactly where your last answer ended.";
 
 const HISTORY_TURNS = 50;
@@ -22,19 +23,19 @@ const TOO_LARGE = { type: "error", code: "too_large", retryable: false };
 
 const utf8 = new TextEncoder();
 
-/** Bytes that `text` has as part of a frame. */
+/** The size of `text` within a frame, in bytes. */
 function bytes(text) {
   return utf8.encode(JSON.stringify(text)).length - 2;
 }
 
-/** The frames that ask `text`: one, or as many as it takes. */
-function questions(text, ids) {
+/** The frames of a question: one, or as many parts as it needs. */
+function questionFrames(text, ids) {
   const chat = { action: "chat", ...ids, body: text };
   if (utf8.encode(JSON.stringify(chat)).length <= FRAME_BYTES) return [chat];
-  const room = FRAME_BYTES - utf8.encode(JSON.stringify({ ...chat, body: "", part: 99, parts: 99 })).length;
+  const partBytes = FRAME_BYTES - utf8.encode(JSON.stringify({ ...chat, body: "", part: 99, parts: 99 })).length;
   const bodies = [];
   for (let rest = text; rest;) {
-    const body = head(rest, room);
+    const body = prefix(rest, partBytes);
     bodies.push(body);
     rest = rest.slice(body.length);
   }
@@ -42,20 +43,21 @@ function questions(text, ids) {
 }
 
 /**
- * As much of the beginning of `text` as has `room` bytes in a frame. It ends with a whole character:
- * half a surrogate pair takes six bytes in JSON, and the pair four, so where half fits, all of it does.
+ * The longest prefix of `text` that takes at most `limit` bytes in a frame. It never ends inside a
+ * character: half a surrogate pair takes six bytes in JSON and the pair four, so if half of it fits,
+ * the pair fits.
  */
-function head(text, room) {
-  let [least, most] = [1, Math.min(text.length, room)];
-  while (least < most) {
-    const middle = Math.ceil((least + most) / 2);
-    if (bytes(text.slice(0, middle)) <= room) least = middle;
-    else most = middle - 1;
+function prefix(text, limit) {
+  let [low, high] = [1, Math.min(text.length, limit)];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (bytes(text.slice(0, middle)) <= limit) low = middle;
+    else high = middle - 1;
   }
-  return text.slice(0, least);
+  return text.slice(0, low);
 }
 
-/** A new id, that nobody guesses. */
+/** A new, unguessable id. */
 export function newId() {
   const random = crypto.getRandomValues(new Uint8Array(24));
   return btoa(String.fromCharCode(...random))
@@ -64,32 +66,32 @@ export function newId() {
 }
 
 /**
- * One session's requests. `send(object)` writes a frame; `tell(request, frame)` hears each frame
- * once and in order, and `tell(request, null)` of a request that was taken back.
+ * One session's requests. `send(object)` writes a frame. `onFrame(request, frame)` is called with each
+ * frame, once and in order; with null if the request was withdrawn before it was sent.
  */
 export class Conversation {
   #send;
-  #tell;
+  #onFrame;
   #connected = false;
   #queue = [];
   #timer = 0;
 
-  constructor(sessionId, send, tell) {
+  constructor(sessionId, send, onFrame) {
     this.sessionId = sessionId;
     this.#send = send;
-    this.#tell = tell;
+    this.#onFrame = onFrame;
   }
 
-  /** The request that is under way, if one is. */
+  /** The active request, if any. */
   get current() {
     return this.#queue[0] ?? null;
   }
 
   ask(text, id = newId()) {
-    return this.#add({ kind: "chat", id, text, frames: questions(text, this.#ids(id)) });
+    return this.#add({ kind: "chat", id, text, frames: questionFrames(text, this.#ids(id)) });
   }
 
-  goOn(id = newId()) {
+  continueAnswer(id = newId()) {
     const frame = { action: "chat", ...this.#ids(id), continue: true };
     return this.#add({ kind: "chat", id, text: null, frames: [frame] });
   }
@@ -103,12 +105,12 @@ export class Conversation {
     return this.#add({ kind: "history", id, frames: [frame] });
   }
 
-  /** Goes on with a request of an earlier page, or of another one. */
+  /** Resumes a request that an earlier page, or another client, sent. */
   join(id, text = null) {
     return this.#add({ kind: "chat", id, text, frames: [], sent: true });
   }
 
-  /** Ends the answer that is under way; one that was never sent is taken back. */
+  /** Stops the active answer; withdraws it if it was never sent. */
   stop() {
     const request = this.current;
     if (request?.kind !== "chat") return;
@@ -120,38 +122,38 @@ export class Conversation {
     }
   }
 
-  /** Somebody looks again: an answer may be told elsewhere by now. */
-  look() {
+  /** Resumes the active answer: its frames may have gone to another connection meanwhile. */
+  refresh() {
     if (this.#connected && this.current?.kind === "chat" && this.current.sent) this.#resume(this.current);
   }
 
-  /** The connection is there: what is under way goes on. */
+  /** The connection opened: sends or resumes the active request. */
   opened() {
     this.#connected = true;
     const request = this.current;
     if (!request) return;
     if (request.next > 0 || !request.frames.length) this.#resume(request);
-    else this.#begin(request);
+    else this.#start(request);
     if (request.stopping) this.#sendStop(request);
   }
 
-  /** The connection is gone. */
+  /** The connection closed. */
   lost() {
     this.#connected = false;
     clearTimeout(this.#timer);
   }
 
-  /** One frame from the server. */
+  /** Processes one frame from the server. */
   receive(frame) {
     const request = this.current;
     if (!request || frame.type === "pong") return;
     if (!frame.type) {
-      // API Gateway's own error names no request. One that has not begun may not have come through.
-      if (request.next === 0) this.#later(request, AGAIN_SECONDS);
+      // API Gateway's own error names no request. One without a frame yet may not have arrived.
+      if (request.next === 0) this.#resumeLater(request, RETRY_SECONDS);
     } else if (frame.request_id === request.id) {
-      this.#take(request, frame);
+      this.#process(request, frame);
     } else if (request.resuming && frame.type === "error" && frame.retryable) {
-      this.#later(request, AGAIN_SECONDS); // a resume that failed is told under an id of its own
+      this.#resumeLater(request, RETRY_SECONDS); // the error of a failed resume has an id of its own
     }
   }
 
@@ -160,53 +162,53 @@ export class Conversation {
   }
 
   #add(fields) {
-    const request = { next: 0, sent: false, taken: false, resuming: false, stopping: false, ...fields };
+    const request = { next: 0, sent: false, accepted: false, resuming: false, stopping: false, ...fields };
     this.#queue.push(request);
     if (this.#connected && request === this.current) this.opened();
     return request;
   }
 
-  #begin(request) {
+  #start(request) {
     request.sent = true;
     request.resuming = false;
     if (request.frames.length > MAX_PARTS) {
-      queueMicrotask(() => this.#end(request, TOO_LARGE)); // when whoever asks has the request
+      queueMicrotask(() => this.#end(request, TOO_LARGE)); // after the caller has the request
       return;
     }
     for (const frame of request.frames) this.#send(frame);
-    this.#later(request, QUIET_SECONDS);
+    this.#resumeLater(request, SILENT_SECONDS);
   }
 
   #resume(request) {
     if (request.kind === "history") {
-      request.next = 0; // it is not kept; it is told anew
-      this.#tell(request, { type: "again" });
-      this.#begin(request);
+      request.next = 0; // the server does not store its frames: send it again
+      this.#onFrame(request, { type: "restart" });
+      this.#start(request);
       return;
     }
     request.resuming = true;
     this.#send({ action: "resume", ...this.#ids(request.id), from_seq: request.next });
-    this.#later(request, QUIET_SECONDS);
+    this.#resumeLater(request, SILENT_SECONDS);
   }
 
   #sendStop(request) {
     this.#send({ action: "stop", ...this.#ids(request.id) });
   }
 
-  #later(request, seconds) {
+  #resumeLater(request, seconds) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#resume(request), seconds * 1000);
   }
 
-  #take(request, frame) {
+  #process(request, frame) {
     if (frame.type === "error" && frame.code === "duplicate") {
-      request.taken = true;
+      request.accepted = true;
       if (request.next === 0) this.#resume(request);
     } else if (frame.type === "error" && frame.seq === 0 && request.resuming) {
-      // It is the resume that failed. What the server never got, it gets now; what it took and has
-      // forgotten since, as after `clear`, is over.
-      const unknown = frame.code === "invalid_request" && request.next === 0 && !request.taken;
-      if (unknown && request.frames.length) this.#begin(request);
+      // The resume failed. A request that the server never received is sent now; one that it accepted
+      // and has deleted since, as after `clear`, has ended.
+      const unknown = frame.code === "invalid_request" && request.next === 0 && !request.accepted;
+      if (unknown && request.frames.length) this.#start(request);
       else this.#end(request, frame);
     } else if (frame.seq > request.next) {
       if (!request.resuming) this.#resume(request);
@@ -215,8 +217,8 @@ export class Conversation {
       request.resuming = false;
       if (frame.type === "done" || frame.type === "error") this.#end(request, frame);
       else {
-        this.#later(request, QUIET_SECONDS);
-        this.#tell(request, frame);
+        this.#resumeLater(request, SILENT_SECONDS);
+        this.#onFrame(request, frame);
       }
     }
   }
@@ -224,8 +226,8 @@ export class Conversation {
   #end(request, frame) {
     clearTimeout(this.#timer);
     this.#queue.shift();
-    const next = this.current; // what is asked while this is told is begun there
-    this.#tell(request, frame);
+    const next = this.current; // a request made in the callback is started there
+    this.#onFrame(request, frame);
     if (this.#connected && next && next === this.current) this.opened();
   }
 }

@@ -1,66 +1,66 @@
-// Who a person is: signs them in at an OpenID Connect issuer, by the code flow with PKCE.
+// Signs the user in at an OpenID Connect issuer, by the authorization code flow with PKCE.
 //
 // Rules
-// - What the issuer sends back leaves the address bar before anything else happens.
-// - State, nonce and verifier are for one attempt: they are forgotten before its code is redeemed.
-// - What one attempt needs, and then the token, is kept in sessionStorage: in this tab, until it is
-//   closed or the person signs out. A token is in no URL of ours and in no message.
-// - There is no refresh token. When a token has run out the person is sent to the issuer again, which
-//   as a rule still knows them.
+// - The issuer's response is removed from the address bar before anything else happens.
+// - State, nonce and verifier serve one attempt: they are deleted before its code is redeemed.
+// - An attempt's values, and then the token, are stored in sessionStorage: for this tab, until it is
+//   closed or the user signs out. The token is never part of a URL or of a message.
+// - There is no refresh token. After a token has expired the user is redirected to the issuer, which
+//   usually still has a session for them.
 //
-// What it does not know: what the token opens, and the page, which tells what went wrong.
+// It does not know what the token is used for, or the page, which shows the errors.
 
 import * as oauth from "./vendor/oauth4webapi.js";
 
 const TOKEN = "signin.token";
 const ATTEMPT = "signin.attempt";
-const MARGIN_MS = 10_000; // on its way to the server a token may not run out
+const MARGIN_MS = 10_000; // a token must not expire on its way to the server
 
-let latest; // for signing out
+let configuration; // for signing out
 
 /**
- * The person's token: `{token, name, expiresAt}`. Leaves the page for the issuer where there is none.
+ * The user's token: `{token, name, expiresAt}`. Without a valid one, redirects to the issuer.
  *
- * `config` is config.json. The message of an error is for the person; one that is `passing` may be
- * gone at the next attempt.
+ * `config` is config.json. An error's message is for the user; a `transient` one may be retried.
  */
 export async function signIn(config) {
-  latest = config;
-  const returned = takeReturned();
-  if (returned) return keep(config, await redeem(config, returned));
-  return kept(config) ?? ask(config);
+  configuration = config;
+  const response = takeResponse();
+  if (response) return store(config, await redeem(config, response));
+  return stored(config) ?? redirect(config);
 }
 
-/** Forgets the token here, and has the issuer ask anew who it is. */
+/** Deletes the token, and redirects to the issuer's sign-in, even if it has a session. */
 export async function signOut() {
   sessionStorage.removeItem(TOKEN);
-  await ask(latest, { prompt: "login" }).catch(() => location.reload()); // which tells what is wrong
+  // Reloading repeats the redirect and shows why it fails.
+  await redirect(configuration, { prompt: "login" }).catch(() => location.reload());
 }
 
-// -- what is kept -------------------------------------------------------------------------------------
+// -- the stored token ---------------------------------------------------------------------------------
 
-/** For whom a token was made: another deployment at the same address has no use for it. */
+/** What a token was issued for: another deployment at the same address must not use it. */
 const purpose = ({ issuer, client_id, scope, token }) => JSON.stringify([issuer, client_id, scope, token]);
 
-function keep(config, signedIn) {
+function store(config, signedIn) {
   sessionStorage.setItem(TOKEN, JSON.stringify({ purpose: purpose(config), ...signedIn }));
   return signedIn;
 }
 
-function kept(config) {
+function stored(config) {
   const found = JSON.parse(sessionStorage.getItem(TOKEN));
   if (found?.purpose !== purpose(config) || found.expiresAt - MARGIN_MS < Date.now()) return null;
   const { token, name, expiresAt } = found;
   return { token, name, expiresAt };
 }
 
-// -- there and back -----------------------------------------------------------------------------------
+// -- the redirect and its response --------------------------------------------------------------------
 
-/** Where the issuer sends people: this page, without a query. */
-const here = () => new URL(".", location.href).href;
+/** Where the issuer redirects to: this page, without a query. */
+const redirectUri = () => new URL(".", location.href).href;
 
-/** Goes to the issuer. It is heard of again only where the person comes back by themselves. */
-async function ask(config, more = {}) {
+/** Redirects to the issuer. It rejects if the user comes back with the browser's back button. */
+async function redirect(config, more = {}) {
   const issuer = await discover(config);
   const attempt = {
     state: oauth.generateRandomState(),
@@ -69,10 +69,10 @@ async function ask(config, more = {}) {
   };
   sessionStorage.setItem(ATTEMPT, JSON.stringify(attempt));
   const url = new URL(issuer.authorization_endpoint);
-  const asked = {
+  const query = {
     response_type: "code",
     client_id: config.client_id,
-    redirect_uri: here(),
+    redirect_uri: redirectUri(),
     scope: config.scope,
     state: attempt.state,
     nonce: attempt.nonce,
@@ -80,41 +80,41 @@ async function ask(config, more = {}) {
     code_challenge_method: "S256",
     ...more,
   };
-  for (const [name, value] of Object.entries(asked)) url.searchParams.set(name, value);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   location.assign(url);
   return new Promise((_, reject) => {
-    addEventListener("pageshow", ({ persisted }) => persisted && reject(new Error("you have not signed in.")));
+    addEventListener("pageshow", ({ persisted }) => persisted && reject(new Error("you are not signed in.")));
   });
 }
 
-/** What the issuer has sent back, taken out of the address bar; null where this is no such return. */
-function takeReturned() {
+/** The issuer's response, removed from the address bar; null if this URL contains none. */
+function takeResponse() {
   const url = new URL(location.href);
   if (!["code", "error", "state"].some((name) => url.searchParams.has(name))) return null;
   history.replaceState(history.state, "", url.pathname);
   return url.searchParams;
 }
 
-/** The tokens for the code that was sent back. */
-async function redeem(config, returned) {
+/** Exchanges the response's code for the token. */
+async function redeem(config, response) {
   const attempt = JSON.parse(sessionStorage.getItem(ATTEMPT));
   sessionStorage.removeItem(ATTEMPT);
-  if (returned.get("state") !== attempt?.state) {
-    throw new Error("this sign-in was not begun here, or was used already.");
+  if (response.get("state") !== attempt?.state) {
+    throw new Error("this sign-in was not started in this tab, or was already completed.");
   }
   const issuer = await discover(config);
   const client = { client_id: config.client_id };
-  return told(config, async () => {
-    const answered = await oauth.authorizationCodeGrantRequest(
+  return explainErrors(config, async () => {
+    const tokenResponse = await oauth.authorizationCodeGrantRequest(
       issuer,
       client,
       oauth.None(),
-      oauth.validateAuthResponse(issuer, client, returned, attempt.state),
-      here(),
+      oauth.validateAuthResponse(issuer, client, response, attempt.state),
+      redirectUri(),
       attempt.verifier,
       options(),
     );
-    const tokens = await oauth.processAuthorizationCodeResponse(issuer, client, answered, {
+    const tokens = await oauth.processAuthorizationCodeResponse(issuer, client, tokenResponse, {
       expectedNonce: attempt.nonce,
       requireIdToken: true,
     });
@@ -133,28 +133,28 @@ async function redeem(config, returned) {
 
 function discover(config) {
   const url = new URL(config.issuer);
-  return told(config, async () =>
+  return explainErrors(config, async () =>
     oauth.processDiscoveryResponse(url, await oauth.discoveryRequest(url, options())),
   );
 }
 
-/** Only a page that came without TLS itself, as the local stack's, speaks so with its issuer. */
+/** HTTP is allowed only for a page that was itself served over HTTP, as by the local stack. */
 const options = () => ({ [oauth.allowInsecureRequests]: location.protocol === "http:" });
 
-// -- what goes wrong ----------------------------------------------------------------------------------
+// -- errors -------------------------------------------------------------------------------------------
 
 const SENTENCES = [
-  [oauth.AuthorizationResponseError, (error) => `the issuer did not sign you in: ${reason(error)}.`],
-  [oauth.ResponseBodyError, (error) => `the issuer did not take this sign-in: ${reason(error)}.`],
-  [oauth.WWWAuthenticateChallengeError, () => "the issuer does not take this page for a public client."],
-  [oauth.OperationProcessingError, () => "the issuer's answer is not as it should be."],
-  [TypeError, (_, issuer) => `${issuer} cannot be reached from this page.`, { passing: true }],
+  [oauth.AuthorizationResponseError, (error) => `the issuer refused the sign-in: ${reason(error)}.`],
+  [oauth.ResponseBodyError, (error) => `the issuer rejected the sign-in code: ${reason(error)}.`],
+  [oauth.WWWAuthenticateChallengeError, () => "the issuer does not accept this page as a public client."],
+  [oauth.OperationProcessingError, () => "the issuer returned an invalid response."],
+  [TypeError, (_, issuer) => `${issuer} cannot be reached from this page.`, { transient: true }],
 ];
 
 const reason = ({ error, error_description }) => error_description ?? error.replaceAll("_", " ");
 
-/** Does the work; where that fails, says so in a sentence, without what was sent or received. */
-async function told(config, work) {
+/** Runs `work`; replaces its errors by sentences that contain nothing that was sent or received. */
+async function explainErrors(config, work) {
   try {
     return await work();
   } catch (error) {

@@ -1,3 +1,3 @@
-// Light or dark, before anything is drawn: as the person chose here, else as the system says.
-const chosen = localStorage.getItem("theme");
-if (chosen) document.documentElement.dataset.theme = chosen;
+// Applies the stored theme before the first paint. Without one, the system's setting applies.
+const stored = localStorage.getItem("theme");
+if (stored) document.documentElement.dataset.theme = stored;

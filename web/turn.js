@@ -1,17 +1,17 @@
-// One question and its answer, as a part of the page.
+// One question and its answer, as an element of the page.
 //
-// What it does not know: the connection, and what its buttons do.
+// It does not know the connection, or what its buttons do.
 
-import { Answer, copyButton } from "./render.js";
-import { ENDS, errorText, figures, GOES_ON, NEEDS_NEW_CHAT } from "./words.js";
+import { Answer, copyButton } from "./markdown.js";
+import { CONTINUABLE, errorText, NEEDS_NEW_CHAT, STOP_REASONS, usageText } from "./messages.js";
 
 function element(name, className, textContent = "") {
   return Object.assign(document.createElement(name), { className, textContent });
 }
 
-function button(label, act) {
+function button(label, onClick) {
   const made = Object.assign(element("button", "quiet", label), { type: "button" });
-  made.addEventListener("click", act);
+  made.addEventListener("click", onClick);
   return made;
 }
 
@@ -20,31 +20,33 @@ export class Turn {
   #answer = new Answer();
   #reasoning = null;
   #waiting = element("p", "waiting");
-  #act;
+  #actions;
 
-  /** `question` is null where the model only goes on. `act`: goOn(), askAgain(), newChat(). */
-  constructor(question, act) {
-    this.question = question;
-    this.#act = act;
+  /**
+   * `question` is null if the turn continues the answer before it. `actions` are the buttons'
+   * callbacks: continueAnswer(), retry(), newChat().
+   */
+  constructor(question, actions) {
+    this.#actions = actions;
     if (question !== null) {
-      this.element.append(element("h2", "unseen", "You"), element("div", "question", question));
+      this.element.append(element("h2", "visually-hidden", "You"), element("div", "question", question));
     }
-    this.#waiting.append(element("span", "unseen", "Waiting for the answer"));
-    this.element.append(element("h2", "unseen", "Answer"), this.#answer.element, this.#waiting);
+    this.#waiting.append(element("span", "visually-hidden", "Waiting for the answer"));
+    this.element.append(element("h2", "visually-hidden", "Answer"), this.#answer.element, this.#waiting);
     this.element.ariaBusy = "true";
   }
 
-  /** What was answered so far, as plain text. */
+  /** The answer so far, as plain text. */
   get text() {
     return this.#answer.element.innerText;
   }
 
-  say(text) {
+  addText(text) {
     this.#waiting.remove();
     this.#answer.append(text);
   }
 
-  reason(text) {
+  addReasoning(text) {
     if (!this.#reasoning) {
       const details = element("details", "reasoning");
       this.#reasoning = element("div", "");
@@ -54,47 +56,47 @@ export class Turn {
     this.#reasoning.append(text);
   }
 
-  /** The request's last frame. */
+  /** Ends the turn with the request's last frame. */
   end(frame) {
-    if (frame.type === "error") this.#failed(frame);
-    else this.#ended(frame.stop_reason, figures(frame));
+    if (frame.type === "error") this.#endWithError(frame);
+    else this.#endWithReason(frame.stop_reason, usageText(frame));
   }
 
-  /** How a turn of the history ended. */
-  past(state) {
-    this.#ended(state, "");
+  /** Ends a turn of the history, by its stored state. */
+  endStored(state) {
+    this.#endWithReason(state, "");
   }
 
-  #ended(reason, told) {
-    const goesOn = GOES_ON.has(reason) && this.#answer.source.trim();
-    this.#close(ENDS[reason], goesOn && this.#goOn(), told);
+  #endWithReason(reason, usage) {
+    const continuable = CONTINUABLE.has(reason) && this.#answer.source.trim();
+    this.#close(STOP_REASONS[reason], continuable && this.#continueButton(), usage);
   }
 
-  #failed(frame) {
-    const act = this.#act;
-    let way = null;
-    if (NEEDS_NEW_CHAT.has(frame.code)) way = button("New chat", act.newChat);
-    else if (this.#answer.source.trim()) way = this.#goOn();
-    else if (frame.retryable) way = button("Try again", act.askAgain);
+  #endWithError(frame) {
+    const actions = this.#actions;
+    let action = null;
+    if (NEEDS_NEW_CHAT.has(frame.code)) action = button("New chat", actions.newChat);
+    else if (this.#answer.source.trim()) action = this.#continueButton();
+    else if (frame.retryable) action = button("Try again", actions.retry);
     this.element.classList.add("failed");
-    this.#close(errorText(frame), way, "");
+    this.#close(errorText(frame), action, "");
   }
 
-  #goOn() {
-    const made = button("Continue", this.#act.goOn);
-    made.classList.add("go-on");
+  #continueButton() {
+    const made = button("Continue", this.#actions.continueAnswer);
+    made.classList.add("continue");
     return made;
   }
 
-  #close(note, way, told) {
+  #close(note, action, usage) {
     this.#waiting.remove();
     this.#answer.finish();
     this.element.ariaBusy = null;
     if (note) this.element.append(element("p", "note", note));
     const foot = element("div", "foot");
     if (this.#answer.source.trim()) foot.append(copyButton("Copy answer", () => this.#answer.source));
-    if (way) foot.append(way);
-    if (told) foot.append(element("span", "figures", told));
+    if (action) foot.append(action);
+    if (usage) foot.append(element("span", "usage", usage));
     this.element.append(foot);
   }
 }

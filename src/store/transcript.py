@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta
+from families.types import ReasoningDelta, TextDelta
 from wire.events import Done, Failed, Item, Start
 
 REASONING = "r"  # before a number: of the reasoning, not of the answer

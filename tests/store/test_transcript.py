@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import CODES, ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta, Usage
 from store.transcript import dump, load, reasoning_in
 from wire.events import Done, Failed, Item, Latency, Start
 

@@ -22,7 +22,7 @@ from local.stack import Stack
 
 expect.set_options(timeout=PATIENCE * 1000)
 REQUESTS = 100_000  # a day's allowance, that no test uses up by asking
-MODULES = Path(__file__).parent / "web" / "node_modules"
+MODULES = Path(__file__).parents[1] / "web" / "node_modules"
 UNPACK = "import('@sparticuz/chromium').then((each) => each.default.executablePath())"
 
 

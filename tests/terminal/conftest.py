@@ -1,11 +1,59 @@
-from collections.abc import Iterator
+"""Fixtures of the terminal client's tests. A failed test leaves its screens under build/."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
+from support import failures
+from support.failures import pytest_runtest_makereport
 from support.stacks import Stacks, served
+from support.terminals import Terminal, chatting
+
+__all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
 def stacks() -> Iterator[Stacks]:
-    """The whole local stack, three times: open, and closed by IAM and by JWT."""
+    """Three local stacks: without authentication, with IAM, and with JWT."""
     with served() as running:
         yield running
+
+
+@pytest.fixture
+def start_client(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., Terminal]]:
+    """Start the client in a new terminal, as `chatting`; all are closed after the test."""
+    terminals: list[Terminal] = []
+
+    def start(url: str, *arguments: str, **options: Any) -> Terminal:
+        terminal = open_terminals.enter_context(chatting(tmp_path, url, *arguments, **options))
+        terminals.append(terminal)
+        return terminal
+
+    with ExitStack() as open_terminals:
+        yield start
+        if failures.has_failed(request.node):
+            for number, terminal in enumerate(terminals, 1):
+                path = failures.path_for(request.node, f"terminal-{number}.txt")
+                path.write_text(terminal.all())
+
+
+@pytest.fixture
+def chat(stacks: Stacks, start_client: Callable[..., Terminal]) -> Terminal:
+    """The client at its prompt, in a terminal of 80 by 24."""
+    terminal = start_client(stacks.url())
+    terminal.ready()
+    return terminal
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections, and that no other program can take meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        yield port

@@ -1,7 +1,7 @@
-"""Draws docs/images/terminal.svg: `python -m tests.terminal.picture`.
+"""Makes docs/images/terminal.svg: `python -m tests.terminal.picture`.
 
-A conversation with the small model, on the whole local stack, in a real terminal; what is seen
-there at the end, with its colours, as rich exports it. Each time it is another one.
+A conversation with the small model, on the whole local stack, in a real terminal: the screen at its
+end, with its colours, as exported by rich. Each run gives another conversation.
 """
 
 import asyncio
@@ -18,16 +18,12 @@ from rich.text import Text
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-from support.terminals import Terminal, chatting  # noqa: E402 - found through the line above
+from support.pictures import MODEL, QUESTIONS, SETTINGS  # noqa: E402 - needs the path set above
+from support.terminals import Terminal, chatting  # noqa: E402 - needs the path set above
 
-from local.stack import Stack, settings_for  # noqa: E402 - found through the line above
+from local.stack import Stack  # noqa: E402 - needs the path set above
 
-MODEL = "smollm2"
-COLUMNS, ROWS = 90, 25
-QUESTIONS = (
-    "What is the capital of France?",
-    "Write a Python function that says whether a number is even.",
-)
+COLUMNS, ROWS = 90, 27
 PICTURE = ROOT / "docs" / "images" / "terminal.svg"
 BLACK, GREY, PALE, WHITE = (22, 24, 29), (120, 126, 140), (216, 219, 226), (255, 255, 255)
 COLOURS = [(224, 108, 117), (152, 195, 121), (229, 192, 123)]
@@ -35,8 +31,8 @@ COLOURS += [(97, 175, 239), (198, 120, 221), (86, 182, 194)]
 THEME = TerminalTheme(BLACK, PALE, [BLACK, *COLOURS, PALE], [GREY, *COLOURS, WHITE])
 
 
-def talk(terminal: Terminal) -> str:
-    """What is seen when the questions are answered and the next command is begun."""
+def converse(terminal: Terminal) -> str:
+    """Ask the questions; return the screen after the last answer."""
     for n, question in enumerate(QUESTIONS, 1):
         terminal.ready(n)
         terminal.ask(question)
@@ -44,25 +40,25 @@ def talk(terminal: Terminal) -> str:
     return terminal.tmux("capture-pane", "-p", "-e")
 
 
-def drawn(seen: str) -> str:
-    """The picture. It names no font that would have to be fetched."""
+def to_svg(screen: str) -> str:
+    """Return the screen as SVG, without fonts that a browser would load from another host."""
     console = Console(width=COLUMNS, record=True, file=StringIO())
-    console.print(Text.from_ansi(seen.rstrip("\n")))
+    console.print(Text.from_ansi(screen.rstrip("\n")))
     svg = console.export_svg(title="bedrock-chat", theme=THEME, unique_id="terminal")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 
 async def main() -> None:
-    """Starts the stack, talks, and writes the file."""
-    stack = Stack(model=MODEL, environment=settings_for(MODEL, {}), log=lambda _: None)
+    """Start the stack, converse, and write the file."""
+    stack = Stack(model=MODEL, environment=SETTINGS, log=lambda _: None)
     async with stack:
         with (
             tempfile.TemporaryDirectory() as folder,
             chatting(Path(folder), stack.url, size=(COLUMNS, ROWS)) as terminal,
         ):
-            seen = await asyncio.to_thread(talk, terminal)
+            screen = await asyncio.to_thread(converse, terminal)
     PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(drawn(seen))
+    PICTURE.write_text(to_svg(screen))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Covers bedrock_chat/blocks.py: what is finished when, and that nothing is lost."""
+"""Covers bedrock_chat/blocks.py: when a block is finished, and that no text is lost."""
 
 import itertools
 import re
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_chat.blocks import LONG_LINES, Block, Blocks
+from bedrock_chat.blocks import LONG_LINES, Block, BlockParser
 
 ANSWER = """# Title
 Some *text* that
@@ -52,7 +52,7 @@ PARTS = [
 
 
 def all_of(*pieces: str) -> list[Block]:
-    blocks = Blocks()
+    blocks = BlockParser()
     return [each for piece in pieces for each in blocks.add(piece)] + blocks.end()
 
 
@@ -61,14 +61,14 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[a:b] for a, b in itertools.pairwise(edges)]
 
 
-def test_the_blocks_of_an_answer() -> None:
-    """Each kind of block, whole."""
+def test_an_answer_is_split_into_blocks() -> None:
+    """There is one block for each Markdown element."""
     assert PARTS == [block.text.strip("\n") for block in all_of(ANSWER)]
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=30))
-def test_how_it_is_cut_makes_no_difference(places: list[int]) -> None:
-    """The same blocks come of it, in whatever pieces the text arrives."""
+def test_chunk_boundaries_make_no_difference(places: list[int]) -> None:
+    """The text gives the same blocks, however it is cut into chunks."""
     assert all_of(ANSWER) == all_of(*cut(ANSWER, places))
 
 
@@ -87,8 +87,8 @@ MARKUP = [
 
 
 @given(st.lists(st.sampled_from([*MARKUP, "word", "---\n"]), max_size=60))
-def test_no_word_is_lost(pieces: list[str]) -> None:
-    """Whatever the markup: all letters come out, each once and in order."""
+def test_no_text_is_lost(pieces: list[str]) -> None:
+    """Whatever the markup, the blocks contain all letters, each once and in order."""
     letters = re.sub(r"[^a-z]", "", "".join(pieces))
     assert letters == re.sub(r"[^a-z]", "", "".join(block.text for block in all_of(*pieces)))
 
@@ -109,15 +109,15 @@ def test_no_word_is_lost(pieces: list[str]) -> None:
     ],
 )
 def test_when_a_block_is_finished(before: str, more: str, finished: list[str]) -> None:
-    """As soon as a whole line of the next one is there, and no sooner."""
-    blocks = Blocks()
+    """As soon as a complete line of the next block has arrived, and not earlier."""
+    blocks = BlockParser()
     assert [] == blocks.add(before)
     assert finished == [block.text.strip("\n") for block in blocks.add(more)]
 
 
 def test_a_long_block_of_code() -> None:
-    """Is finished in parts that belong together, at empty lines; the tail stays short."""
-    blocks, parts = Blocks(), list[Block]()
+    """It is finished in continued parts, at empty lines; the tail stays short."""
+    blocks, parts = BlockParser(), list[Block]()
     for n in range(100):
         parts += blocks.add(("```py\n" if n == 0 else "") + f"line {n}\n" + "\n" * (n % 7 == 0))
         assert len(blocks.tail.text.splitlines()) <= 2 * LONG_LINES
@@ -126,34 +126,34 @@ def test_a_long_block_of_code() -> None:
 
     assert len(code) >= 5
     assert all(part.text.startswith("```py\n") for part in code)
-    assert [False] + [True] * (len(code) - 1) == [part.joined for part in code]
+    assert [False] + [True] * (len(code) - 1) == [part.continued for part in code]
     assert list(map(str, range(100))) == re.findall(
         r"line (\d+)", "".join(part.text for part in code)
     )
     assert Block("after\n") == after
 
 
-def test_long_code_that_comes_at_once() -> None:
-    """Is finished with its last line, before anything follows."""
+def test_long_code_that_arrives_at_once() -> None:
+    """It is finished with its last line, before anything follows."""
     code = "```\n" + "line\n" * 50 + "```\n"
-    blocks = Blocks()
+    blocks = BlockParser()
     assert [Block(code)] == blocks.add(code)
     assert [] == blocks.end()
 
 
 def test_a_long_list_without_numbers() -> None:
-    """Is finished item by item, too."""
-    blocks, parts = Blocks(), list[Block]()
+    """It is finished item by item, too."""
+    blocks, parts = BlockParser(), list[Block]()
     for n in range(100):
         parts += blocks.add(f"- item {n}\n")
     parts += blocks.end()
-    assert [False] + [True] * (len(parts) - 1) == [part.joined for part in parts]
+    assert [False] + [True] * (len(parts) - 1) == [part.continued for part in parts]
     assert "".join(f"- item {n}\n" for n in range(100)) == "".join(part.text for part in parts)
 
 
-def test_a_long_list_from_nought() -> None:
-    """Its numbers go on, too."""
-    blocks = Blocks()
+def test_a_long_list_that_starts_at_zero() -> None:
+    """Its numbers continue, too."""
+    blocks = BlockParser()
     parts = [each for n in range(50) for each in blocks.add(f"{n}. item {n}\n")] + blocks.end()
     firsts = [re.match(r"(\d+)\. item (\d+)", part.text) for part in parts]
     assert len(parts) >= 2
@@ -161,8 +161,8 @@ def test_a_long_list_from_nought() -> None:
 
 
 def test_code_without_an_empty_line() -> None:
-    """Is cut all the same."""
-    blocks = Blocks()
+    """It is split nevertheless."""
+    blocks = BlockParser()
     parts = [each for n in range(50) for each in blocks.add(f"{'```' * (n == 0)}\n{n}")]
     assert len(parts) >= 2
     assert len(blocks.tail.text.splitlines()) <= LONG_LINES + 2
@@ -170,8 +170,8 @@ def test_code_without_an_empty_line() -> None:
 
 @pytest.mark.parametrize("number", ["{n}", "1"], ids=["counted", "all ones"])
 def test_a_long_list(number: str) -> None:
-    """Is finished item by item, and its numbers go on."""
-    blocks, parts = Blocks(), list[Block]()
+    """It is finished item by item, and its numbers continue."""
+    blocks, parts = BlockParser(), list[Block]()
     for n in range(1, 101):
         parts += blocks.add(f"{number.format(n=n)}. item\n")
         assert len(blocks.tail.text.splitlines()) <= LONG_LINES + 1

@@ -1,4 +1,4 @@
-"""Covers what `pip install '.[chat]'` puts on a person's machine: the client, alone."""
+"""Covers what `pip install '.[chat]'` installs: the client alone."""
 
 import ast
 import os
@@ -25,8 +25,8 @@ def run(*command: str, folder: Path, **variables: str) -> str:
     return done.stdout
 
 
-def test_it_is_installed_alone(tmp_path: Path) -> None:
-    """The package and the command; they run where nothing else of this repository is."""
+def test_only_the_client_is_installed(tmp_path: Path) -> None:
+    """Its package and its command run without the rest of the repository."""
     source, installed = tmp_path / "source", tmp_path / "installed"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -38,32 +38,32 @@ def test_it_is_installed_alone(tmp_path: Path) -> None:
     modules = [f"bedrock_chat.{path.stem}" for path in (ROOT / "bedrock_chat").glob("[a-z]*.py")]
     imports = f"import {', '.join(modules)}; print(bedrock_chat.__file__)"
 
-    said = run(sys.executable, "-c", imports, folder=tmp_path, PYTHONPATH=str(installed))
-    assert str(installed) in said
-    told = run(
+    location = run(sys.executable, "-c", imports, folder=tmp_path, PYTHONPATH=str(installed))
+    assert str(installed) in location
+    usage = run(
         str(installed / "bin" / "bedrock-chat"),
         "--help",
         folder=tmp_path,
         PYTHONPATH=str(installed),
     )
-    assert told.startswith("usage: bedrock-chat")
+    assert usage.startswith("usage: bedrock-chat")
     assert {"bedrock_chat", "bin"} == {
         path.name for path in installed.iterdir() if path.suffix != ".dist-info"
     }
 
 
 def names_in(node: ast.AST) -> list[str]:
-    """The modules that this imports, if it is an import."""
+    """Return the modules that a node imports."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [str(node.module)] if isinstance(node, ast.ImportFrom) else []
 
 
-def test_what_it_needs_is_said() -> None:
-    """Each library that it imports is among what the extra `chat` or the project asks for."""
+def test_all_dependencies_are_declared() -> None:
+    """Each imported library is a dependency of the project or of its extra `chat`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["chat"]]
-    names = {each.split(">")[0].replace("-py", "").replace("-", "_") for each in asked}
+    declared = [*project["dependencies"], *project["optional-dependencies"]["chat"]]
+    names = {each.split(">")[0].replace("-py", "").replace("-", "_") for each in declared}
     imported = {
         name.split(".")[0]
         for path in (ROOT / "bedrock_chat").glob("*.py")

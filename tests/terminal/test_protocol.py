@@ -1,4 +1,4 @@
-"""Covers bedrock_chat/protocol.py: what is sent, and that what is told is whole and told once."""
+"""Covers bedrock_chat/protocol.py: what is sent, and that each frame is delivered once."""
 
 import json
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from bedrock_chat.protocol import (
     FRAME_BYTES,
     MESSAGE_BYTES,
     Exchange,
-    TooLongError,
+    QuestionTooLongError,
+    decode,
+    encode,
     fragments,
-    read,
-    written,
 )
 
 DONE = {"type": "done", "stop_reason": "end_turn"}
@@ -41,55 +41,55 @@ def exchange(action: str = "chat", **more: object) -> Exchange:
     "request_",
     [
         protocol.chat("hi", "s"),
-        protocol.go_on("s"),
+        protocol.continue_answer("s"),
         protocol.history("s", 20),
         protocol.clear("s"),
         protocol.resume("s", "r"),
         protocol.PING,
     ],
 )
-def test_requests(request_: Frame) -> None:
-    """All that is sent is what the protocol's schema says, also asked again and with a stop."""
+def test_requests_match_the_schema(request_: Frame) -> None:
+    """Also when they are sent again, or with a stop."""
     CLIENT.validate(request_)
     if "request_id" in request_:
-        asked = Exchange(request_)
-        for each in (*asked.ask(), *asked.stop(), *asked.ask()):
+        one = Exchange(request_)
+        for each in (*one.frames_to_send(), *one.stop(), *one.frames_to_send()):
             CLIENT.validate(each)
 
 
-def test_ids_are_new() -> None:
-    """Two questions never have the same."""
+def test_request_ids_are_unique() -> None:
+    """Two questions never have the same one."""
     assert 2 == len({protocol.chat("hi", "s")["request_id"] for _ in range(2)})
 
 
-def test_what_is_no_text() -> None:
-    """Half a character, as shells and terminals can bring, is asked as a question mark."""
+def test_invalid_text_is_replaced() -> None:
+    """Half a character, which shells and terminals can pass, becomes a question mark."""
     assert "a?b" == protocol.chat("a\udce9b", "s")["body"]
 
 
 @pytest.mark.parametrize("character", ["a", "é", "語", "🙂", '"', "\n"])
 def test_a_question_that_just_fits(character: str) -> None:
-    """128 KB are sent, in frames of 32 KB at most; a byte more is refused before it is sent."""
-    rest = MESSAGE_BYTES - len(written(protocol.chat("x", "s")).encode()) + 1
+    """128 KB are sent, in frames of at most 32 KB; one byte more is rejected before sending."""
+    rest = MESSAGE_BYTES - len(encode(protocol.chat("x", "s")).encode()) + 1
     size = len(json.dumps(character, ensure_ascii=False).encode()) - 2
     body = character * (rest // size) + "a" * (rest % size)
-    cut = fragments(written(protocol.chat(body, "s")))
+    cut = fragments(encode(protocol.chat(body, "s")))
 
     assert MESSAGE_BYTES == sum(len(each.encode()) for each in cut)
     assert FRAME_BYTES >= max(len(each.encode()) for each in cut)
     assert body == json.loads("".join(cut))["body"]
-    with pytest.raises(TooLongError, match="131,073 bytes"):
+    with pytest.raises(QuestionTooLongError, match="131,073 bytes"):
         protocol.chat(body + "a", "s")
 
 
-@pytest.mark.parametrize("said", ["", "nonsense", "[1]", "5", b"\xff", '{"a":'])
-def test_what_is_no_frame(said: str | bytes) -> None:
-    """Counts as nothing, and breaks nothing."""
-    assert {} == read(said)
-    assert ([], []) == exchange().hear(read(said))
+@pytest.mark.parametrize("received", ["", "nonsense", "[1]", "5", b"\xff", '{"a":'])
+def test_an_invalid_frame_is_ignored(received: str | bytes) -> None:
+    """It decodes to an empty frame, which has no effect."""
+    assert {} == decode(received)
+    assert ([], []) == exchange().receive(decode(received))
 
 
-# -- one thing after the other ---------------------------------------------------------------------
+# -- sequences of frames ---------------------------------------------------------------------------
 
 RESUME = {"action": "resume", "session_id": "s", "request_id": "r"}
 CHAT = {"action": "chat", "session_id": "s", "request_id": "r"}
@@ -101,98 +101,98 @@ OTHER_COPY = frame(0, "error", code="throttled", retryable=True)
 
 @dataclass(frozen=True)
 class Case:
-    heard: Sequence[Frame]
-    told: Sequence[int]
-    asked: Sequence[Frame] = ()
-    again: Sequence[Frame] = ()
-    over: bool = False
+    received: Sequence[Frame]
+    delivered: Sequence[int]
+    replies: Sequence[Frame] = ()
+    next_sent: Sequence[Frame] = ()
+    finished: bool = False
 
 
 START, ONE, TWO = frame(0, "start"), frame(1), frame(2)
 CASES = {
-    "nothing": Case([], [], again=[CHAT]),
-    "begun": Case([START, ONE], [0, 1], again=[{**RESUME, "from_seq": 2}]),
-    "ended": Case([START, frame(1, "done")], [0, 1], over=True),
-    "twice": Case([START, START, ONE, ONE], [0, 1], again=[{**RESUME, "from_seq": 2}]),
-    "out of order": Case([ONE, START], [0, 1], again=[{**RESUME, "from_seq": 2}]),
-    "a gap": Case([START, TWO], [0], again=[{**RESUME, "from_seq": 1}]),
+    "nothing": Case([], [], next_sent=[CHAT]),
+    "started": Case([START, ONE], [0, 1], next_sent=[{**RESUME, "from_seq": 2}]),
+    "ended": Case([START, frame(1, "done")], [0, 1], finished=True),
+    "twice": Case([START, START, ONE, ONE], [0, 1], next_sent=[{**RESUME, "from_seq": 2}]),
+    "out of order": Case([ONE, START], [0, 1], next_sent=[{**RESUME, "from_seq": 2}]),
+    "a gap": Case([START, TWO], [0], next_sent=[{**RESUME, "from_seq": 1}]),
     "the end before the rest": Case(
-        [START, frame(2, "done")], [0], again=[{**RESUME, "from_seq": 1}]
+        [START, frame(2, "done")], [0], next_sent=[{**RESUME, "from_seq": 1}]
     ),
-    "after the end": Case([frame(0, "done"), ONE], [0], over=True),
-    "an error": Case([frame(0, "error", code="busy", retryable=True)], [0], over=True),
-    "another's": Case([frame(0, request_id="q")], [], again=[CHAT]),
-    "API Gateway's own": Case([{"message": "Forbidden"}], [], again=[CHAT]),
-    "no number": Case([{"type": "delta", "request_id": "r"}], [], again=[CHAT]),
-    "taken before": Case(
+    "after the end": Case([frame(0, "done"), ONE], [0], finished=True),
+    "an error": Case([frame(0, "error", code="busy", retryable=True)], [0], finished=True),
+    "another request's": Case([frame(0, request_id="q")], [], next_sent=[CHAT]),
+    "API Gateway's own": Case([{"message": "Forbidden"}], [], next_sent=[CHAT]),
+    "no number": Case([{"type": "delta", "request_id": "r"}], [], next_sent=[CHAT]),
+    "accepted before": Case(
         [DUPLICATE],
         [],
-        asked=[{**RESUME, "from_seq": 0}],
-        again=[{**RESUME, "from_seq": 0}],
+        replies=[{**RESUME, "from_seq": 0}],
+        next_sent=[{**RESUME, "from_seq": 0}],
     ),
-    "taken before, told twice": Case(
+    "accepted before, reported twice": Case(
         [DUPLICATE, DUPLICATE],
         [],
-        asked=[{**RESUME, "from_seq": 0}],
-        again=[{**RESUME, "from_seq": 0}],
+        replies=[{**RESUME, "from_seq": 0}],
+        next_sent=[{**RESUME, "from_seq": 0}],
     ),
-    "taken before, when it had begun": Case(
-        [START, DUPLICATE, ONE], [0, 1], again=[{**RESUME, "from_seq": 2}]
+    "accepted before, and started": Case(
+        [START, DUPLICATE, ONE], [0, 1], next_sent=[{**RESUME, "from_seq": 2}]
     ),
-    "nothing more to resume": Case([START, ONE, REFUSED], [0, 1, 0], over=True),
-    "another copy fails": Case([START, OTHER_COPY], [0], again=[{**RESUME, "from_seq": 1}]),
+    "nothing more to resume": Case([START, ONE, REFUSED], [0, 1, 0], finished=True),
+    "another copy fails": Case([START, OTHER_COPY], [0], next_sent=[{**RESUME, "from_seq": 1}]),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_hearing(case: Case) -> None:
-    """Which frames are told, what is asked at once, and what on the next connection."""
-    one, told, asked = exchange(), [], []
-    for each in case.heard:
-        due, more = one.hear(each)
-        told += [frame["seq"] for frame in due]
-        asked += more
+def test_received_frames_are_delivered_in_order(case: Case) -> None:
+    """Which frames are delivered, the replies, and what is sent on the next connection."""
+    one, delivered, replies = exchange(), [], []
+    for each in case.received:
+        due, more = one.receive(each)
+        delivered += [frame["seq"] for frame in due]
+        replies += more
 
-    assert (list(case.told), list(case.asked)) == (told, asked)
-    assert case.over == one.over
-    if not case.over:
-        assert list(case.again) == one.ask()
+    assert (list(case.delivered), list(case.replies)) == (delivered, replies)
+    assert case.finished == one.finished
+    if not case.finished:
+        assert list(case.next_sent) == one.frames_to_send()
 
 
-def test_a_stop_is_asked_again() -> None:
-    """On the next connection, behind what asks for the answer."""
+def test_a_stop_is_repeated() -> None:
+    """On the next connection, after the request itself."""
     one = exchange()
     assert [STOP] == one.stop()
-    assert [CHAT, STOP] == one.ask()
-    one.hear(START)
-    assert [{**RESUME, "from_seq": 1}, STOP] == one.ask()
+    assert [CHAT, STOP] == one.frames_to_send()
+    one.receive(START)
+    assert [{**RESUME, "from_seq": 1}, STOP] == one.frames_to_send()
 
 
-def test_history_is_asked_again() -> None:
-    """It is never taken, so there is nothing to resume."""
+def test_history_is_requested_again() -> None:
+    """The server does not store its frames, so there is nothing to resume."""
     one = exchange("history", limit=5)
-    one.hear(frame(0, "history", turns=[]))
-    assert ["history"] == [each["action"] for each in one.ask()]
+    one.receive(frame(0, "history", turns=[]))
+    assert ["history"] == [each["action"] for each in one.frames_to_send()]
 
 
-def test_what_somebody_else_asked() -> None:
-    """Is resumed from its beginning."""
-    assert [{**RESUME, "from_seq": 0}] == exchange("resume").ask()
+def test_another_clients_request_is_resumed() -> None:
+    """From its first frame."""
+    assert [{**RESUME, "from_seq": 0}] == exchange("resume").frames_to_send()
 
 
-# -- whatever breaks -------------------------------------------------------------------------------
+# -- faults ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Connection:
-    """What becomes of one: how many of the client's frames arrive, and how many it hears.
+    """How many of the client's frames arrive, and how many of the server's.
 
-    `twice` and `swapped` are places among these at which the network, or a repeated post, errs;
-    `lost` one that never arrives.
+    Of the server's frames, the one at `twice` arrives twice, the two at `swapped` arrive in reverse
+    order, and the one at `lost` never arrives.
     """
 
-    arrive: int
-    heard: int
+    sent: int
+    received: int
     twice: int
     swapped: int
     lost: int
@@ -210,8 +210,8 @@ GOOD = Connection(9, 99, 99, 99, 99)
 
 
 def through(connection: Connection, frames: list[Frame]) -> list[Frame]:
-    """What of the frames is heard, and in which order."""
-    passed = [each for n, each in enumerate(frames) if n != connection.lost][: connection.heard]
+    """Return the frames that arrive, in their order."""
+    passed = [each for n, each in enumerate(frames) if n != connection.lost][: connection.received]
     at = connection.swapped
     passed[at : at + 2] = reversed(passed[at : at + 2])
     at = connection.twice
@@ -224,25 +224,25 @@ def through(connection: Connection, frames: list[Frame]) -> list[Frame]:
     st.lists(CONNECTIONS, max_size=5),
     st.integers(0, 6),
 )
-def test_whole_and_once(
+def test_each_frame_is_delivered_once(
     words: list[str], end: Frame, connections: list[Connection], stop_at: int
 ) -> None:
-    """Wherever connections break: each frame is told once, in order, and one question is taken."""
+    """Wherever connections break: in order, and one question is accepted."""
     server, one = Server(words, end), Exchange(protocol.chat("?", "s"))
-    told: list[Frame] = []
+    delivered: list[Frame] = []
     for n, connection in enumerate([*connections, GOOD]):
-        asked = one.ask() + (one.stop() if n == stop_at else [])
-        while asked:
+        sent = one.frames_to_send() + (one.stop() if n == stop_at else [])
+        while sent:
             answered = [
-                answer for each in asked[: connection.arrive] for answer in server.answer(each)
+                answer for each in sent[: connection.sent] for answer in server.answer(each)
             ]
-            asked = []
+            sent = []
             for each in through(connection, answered):
-                due, more = one.hear(each)
-                told += due
-                asked += more
+                due, replies = one.receive(each)
+                delivered += due
+                sent += replies
 
-    assert server.frames == told
-    assert "".join(words) == text(told)
-    assert (one.over, server.taken) == (True, 1)
+    assert server.frames == delivered
+    assert "".join(words) == text(delivered)
+    assert (one.finished, server.taken) == (True, 1)
     assert server.stopped or not one._stopping

@@ -1,13 +1,14 @@
-"""Covers web/ for everybody: keyboard alone, screen readers, small screens, light and dark."""
+"""Covers the accessibility of web/: keyboard, screen readers, small screens, light and dark."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 from support.browsers import MODULES, Chat, Served, Told, refusing
 
+THEME = "Switch between dark and light"
 AXE = MODULES / "axe-core" / "axe.min.js"
 FULL = """## Heading
 
@@ -26,34 +27,34 @@ x = "a line of code that is wider than any phone is, and so it has to scroll by 
 
 
 def empty(_chat: Chat, _site: Served, _after: ExitStack) -> None:
-    """Nothing was asked."""
+    """A new conversation."""
 
 
 def streaming(chat: Chat, _site: Served, _after: ExitStack) -> None:
-    """An answer is under way."""
+    """An answer is in progress."""
     chat.ask(chunks=3000, rate=20, text="word ", reasoning=2)
     chat.begins()
 
 
 def finished(chat: Chat, _site: Served, _after: ExitStack) -> None:
-    """A question, and an answer with everything."""
+    """A question, and an answer with all kinds of elements."""
     chat.asked(chunks=1, text=FULL, reasoning=2)
 
 
 def failed(chat: Chat, _site: Served, _after: ExitStack) -> None:
-    """An answer broke off."""
+    """An answer that ended with an error."""
     chat.asked(chunks=5, fault={"at": 3, "type": "cut"})
 
 
 def reconnecting(chat: Chat, site: Served, after: ExitStack) -> None:
-    """The connection is away."""
+    """The connection is lost."""
     after.enter_context(refusing(site))
     site.drop()
-    expect(chat.page.locator("#notice")).to_contain_text("Trying again in")
+    expect(chat.page.locator("#notice")).to_contain_text("Reconnecting in")
 
 
 def clearing(chat: Chat, _site: Served, _after: ExitStack) -> None:
-    """The page asks whether it is meant."""
+    """The page asks for a confirmation."""
     chat.asked("hello")
     chat.button("Clear this chat").click()
 
@@ -72,7 +73,7 @@ STATES: list[Callable[[Chat, Served, ExitStack], None]] = [
 def test_axe_finds_nothing(
     site: Served, chat: Chat, told: Told, state: Callable[[Chat, Served, ExitStack], None]
 ) -> None:
-    """In each state, light and dark, axe-core knows of no hindrance."""
+    """axe-core reports no violation in any state, light or dark."""
     told.expected.append("WebSocket connection to")
     with ExitStack() as after:
         state(chat, site, after)
@@ -89,8 +90,8 @@ def focused(page: Page) -> str:
     )
 
 
-def test_keyboard_alone(chat: Chat) -> None:
-    """Everything can be reached and done with keys, and what has the focus shows it."""
+def test_everything_works_by_keyboard(chat: Chat) -> None:
+    """Every control can be reached and used, and the focused one has an outline."""
     page = chat.page
     page.keyboard.type("/script ")
     page.keyboard.press("Shift+Enter")
@@ -114,19 +115,23 @@ def test_keyboard_alone(chat: Chat) -> None:
     for _ in range(8):
         page.keyboard.press("Shift+Tab")
         reached.append(focused(page))
-    assert {"Copy answer", "Conversation", "Dark or light", "Clear this chat", "New chat"} <= set(
-        reached
-    )
+    assert {
+        "Copy answer",
+        "Conversation",
+        THEME,
+        "Clear this chat",
+        "New chat",
+    } <= set(reached)
     chat.button("Clear this chat").press("Enter")
-    assert "Keep it" == focused(page)
+    assert "Cancel" == focused(page)
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert "Clear this chat" == focused(page)
     expect(chat.answers).to_have_count(2)
 
 
-def test_enter_may_belong_to_an_input_method(chat: Chat) -> None:
-    """Enter that chooses a character sends nothing; in Safari its code alone tells it."""
+def test_enter_in_an_input_method_sends_nothing(chat: Chat) -> None:
+    """There it selects a candidate; in Safari only the key code shows it."""
     chat.question.fill("にほ")
     for composing in ({"isComposing": True}, {"keyCode": 229}):
         chat.question.dispatch_event("keydown", {"key": "Enter", **composing})
@@ -136,8 +141,8 @@ def test_enter_may_belong_to_an_input_method(chat: Chat) -> None:
     chat.has_ended()
 
 
-def test_light_and_dark(chat: Chat) -> None:
-    """As the system says, until the person says otherwise; that is kept."""
+def test_the_theme_can_be_switched(chat: Chat) -> None:
+    """It follows the system until it is switched; the choice is stored."""
     page = chat.page
 
     def dark() -> bool:
@@ -149,11 +154,11 @@ def test_light_and_dark(chat: Chat) -> None:
     assert not dark()
     page.emulate_media(color_scheme="dark")
     assert dark()
-    chat.button("Dark or light").click()
+    chat.button(THEME).click()
     assert not dark()
     page.reload()
     assert not dark()
-    chat.button("Dark or light").click()
+    chat.button(THEME).click()
     assert dark()
 
 
@@ -164,9 +169,11 @@ SMALL: list[ViewportSize] = [
 ]
 
 
-def test_small_screens(browser: Browser, site: Served) -> None:
-    """Only code and tables scroll sideways, by themselves, and nothing is out of reach."""
-    context = browser.new_context(viewport=SMALL[0], has_touch=True, is_mobile=True)
+def test_the_page_fits_small_screens(
+    new_context: Callable[..., BrowserContext], site: Served
+) -> None:
+    """Only code and tables scroll horizontally, and every control is visible and large enough."""
+    context = new_context(viewport=SMALL[0], has_touch=True, is_mobile=True)
     chat = Chat(context.new_page(), site.page).open()
     chat.asked("a_long_word_without_a_break_" * 12)
     chat.asked(chunks=1, text=FULL, reasoning=1)
@@ -174,23 +181,24 @@ def test_small_screens(browser: Browser, site: Served) -> None:
         chat.page.set_viewport_size(size)
         for part in ("html", "#scroller", "footer"):
             assert chat.page.locator(part).evaluate("each => each.scrollWidth") <= size["width"]
-        for name in ("New chat", "Dark or light", "Send"):
+        for name in ("New chat", THEME, "Send"):
             box = chat.button(name).bounding_box()
             assert box is not None
             assert 0 <= box["x"] <= box["x"] + box["width"] <= size["width"]
             assert 0 <= box["y"] <= box["y"] + box["height"] <= size["height"]
             assert min(box["width"], box["height"]) >= 24  # WCAG 2.2, 2.5.8 Target Size
-    context.close()
 
 
-def test_nothing_moves_for_who_wants_none(browser: Browser, site: Served) -> None:
-    """What breathes while one waits stands still where less motion is asked for."""
+def test_reduced_motion_stops_animations(
+    new_context: Callable[..., BrowserContext], site: Served
+) -> None:
+    """The indicator of a pending answer is animated only without that setting."""
     motions: dict[Literal["reduce", "no-preference"], str] = {
         "reduce": "none",
-        "no-preference": "breathe",
+        "no-preference": "pulse",
     }
     for motion, animation in motions.items():
-        context = browser.new_context(reduced_motion=motion)
+        context = new_context(reduced_motion=motion)
         chat = Chat(context.new_page(), site.page).open()
         chat.page.evaluate(
             """() => document.getElementById("log").append(
@@ -200,4 +208,3 @@ def test_nothing_moves_for_who_wants_none(browser: Browser, site: Served) -> Non
             "each => getComputedStyle(each).animationName"
         )
         assert animation == name
-        context.close()

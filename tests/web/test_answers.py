@@ -1,4 +1,4 @@
-"""Covers web/render.js and the page's headers: whatever an answer says, it does nothing."""
+"""Covers web/markdown.js and the page's headers: no answer can execute or load anything."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ VENDORED = {
     "purify.LICENSE.txt": "dompurify/LICENSE",
 }
 
-# Where it worked, each would set `window.done`, ask another host, or change the page.
+# If it worked, each would set `window.done`, send a request to another host, or change the page.
 ATTACKS = {
     "script": "<script>window.done = 1</script>",
     "script in a paragraph": "text <script>window.done = 1</script> text",
@@ -49,7 +49,7 @@ ATTACKS = {
     "code": "`<img src=x onerror=window.done=1>`",
     "split over chunks": "<im" + "g src=x onerror='window.done = 1'>",
 }
-# What an answer may be made of.
+# The elements that an answer may contain.
 ALLOWED = {
     *("A", "B", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "H3", "H4", "H5", "H6"),
     *("HR", "I", "KBD", "LI", "MARK", "OL", "P", "PRE", "S", "SPAN", "STRONG", "SUB", "SUP"),
@@ -68,9 +68,9 @@ PRESS = """() => {
 }"""
 
 
-# Draws answers one beneath the other, each as it grows by a few characters.
+# Renders answers one below the other, each growing by `step` characters at a time.
 GROW = """async ([texts, step]) => {
-  const { Answer } = await import("./render.js");
+  const { Answer } = await import("./markdown.js");
   for (const text of texts) {
     const answer = new Answer();
     document.getElementById("log").append(answer.element);
@@ -85,18 +85,18 @@ GROW = """async ([texts, step]) => {
 
 @pytest.fixture
 def hosts(context: BrowserContext) -> set[str]:
-    """Whom the browser asks for anything."""
-    asked: set[str] = set()
+    """The hosts that the browser sends requests to."""
+    requested: set[str] = set()
 
-    def note(request: Request) -> None:
-        asked.add(urlsplit(request.url).netloc)
+    def record(request: Request) -> None:
+        requested.add(urlsplit(request.url).netloc)
 
-    context.on("request", note)
-    return asked
+    context.on("request", record)
+    return requested
 
 
-def neutralize(chat: Chat) -> None:
-    """No answer on the page has done, or could do, anything."""
+def assert_inert(chat: Chat) -> None:
+    """No answer on the page has executed anything, or could."""
     links = [each for each in chat.page.evaluate(PRESS) if each]
     assert {"https"} >= {urlsplit(each).scheme for each in links}
     assert chat.page.evaluate("window.done") is None
@@ -107,37 +107,37 @@ def neutralize(chat: Chat) -> None:
     assert chat.url == chat.page.url
 
 
-def test_an_answer_does_nothing(site: Served, chat: Chat, hosts: set[str], told: Told) -> None:
-    """None of them runs, asks another host or leaves the page; none even meets the policy."""
+def test_no_attack_has_an_effect(site: Served, chat: Chat, hosts: set[str], told: Told) -> None:
+    """None executes, requests another host or leaves the page; none even violates the policy."""
     chat.page.evaluate(GROW, [list(ATTACKS.values()), 1000])
     chat.page.evaluate(GROW, [list(ATTACKS.values()), 9])
 
     assert 2 * len(ATTACKS) == chat.answers.count()
-    neutralize(chat)
+    assert_inert(chat)
     assert {urlsplit(site.page).netloc} >= hosts
     assert [] == told.complaints
 
 
-def test_an_answer_of_the_model_does_nothing(chat: Chat, told: Told) -> None:
-    """Nor where the model says it, or the history tells it."""
+def test_no_attack_of_a_model_has_an_effect(chat: Chat, told: Told) -> None:
+    """Neither in a streamed answer, nor in the history."""
     answer = chat.asked(chunks=1, text="\n\n".join(ATTACKS.values()))
     shown = answer.inner_text()
-    neutralize(chat)
+    assert_inert(chat)
     chat.page.reload()
     chat.has_ended()
     assert shown == answer.inner_text()
-    neutralize(chat)
+    assert_inert(chat)
     assert [] == told.complaints
 
 
 @pytest.mark.parametrize("name", ["script", "onerror", "style"])
-def test_html_is_shown_as_it_is(chat: Chat, name: str) -> None:
-    """Whoever asks about HTML reads it."""
+def test_html_is_shown_as_text(chat: Chat, name: str) -> None:
+    """An answer about HTML is readable."""
     assert ATTACKS[name] == chat.asked(chunks=1, text=ATTACKS[name]).inner_text()
 
 
-def test_a_question_is_text(chat: Chat) -> None:
-    """What a person asks is shown as it was written, too."""
+def test_a_question_is_shown_as_text(chat: Chat) -> None:
+    """Neither HTML nor Markdown in it is rendered."""
     chat.asked("<b>bold</b>\n**stars**")
     assert "<b>bold</b>\n**stars**" == chat.page.locator(".question").inner_text()
 
@@ -157,8 +157,8 @@ FORBIDDEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_the_policy_is_a_wall_of_its_own(chat: Chat, told: Told, what: str) -> None:
-    """Had an attack come through, the Content-Security-Policy would have stopped it."""
+def test_the_content_security_policy_blocks(chat: Chat, told: Told, what: str) -> None:
+    """Markup that had passed the sanitizer would still be blocked."""
     told.expected += ["Content Security Policy", "TrustedHTML", "TrustedScript"]
     try:
         chat.page.evaluate(POLICY, FORBIDDEN[what])
@@ -201,8 +201,8 @@ MADE = """() => {
 }"""
 
 
-def test_markdown(chat: Chat) -> None:
-    """What models write is shown as it is meant; links open elsewhere and tell nobody."""
+def test_markdown_is_rendered(chat: Chat) -> None:
+    """Links open in a new tab, without a referrer."""
     chat.asked(chunks=1, text=MARKDOWN)
 
     assert [
@@ -240,22 +240,22 @@ def test_markdown(chat: Chat) -> None:
     expect(chat.page.get_by_role("cell", name="1")).to_have_css("text-align", "end")
 
 
-def test_growing_makes_what_the_whole_makes(chat: Chat) -> None:
-    """An answer that came in small pieces looks like the same one at once."""
+def test_chunks_and_complete_text_render_alike(chat: Chat) -> None:
+    """An answer in small chunks gives the same elements as all of it at once."""
     code = (
         "```js\nlet a\n\nlet b\n```\n\nand\n\n"
         "```\nlet c\nlet d\n```\n\nand\n\n    let e\n    let f\n"
     )
     whole = f"{MARKDOWN}\n{code}\nend\n"
-    made = []
+    rendered = []
     for step in (3, len(whole)):
         chat.page.evaluate("() => document.getElementById('log').replaceChildren()")
         chat.page.evaluate(GROW, [[whole], step])
-        made.append(chat.page.evaluate(MADE))
-    assert made[0] == made[1]
+        rendered.append(chat.page.evaluate(MADE))
+    assert rendered[0] == rendered[1]
 
 
 @pytest.mark.parametrize("name", VENDORED)
-def test_the_libraries_are_what_npm_has(name: str) -> None:
-    """Byte for byte the files of the packages that tests/web/package-lock.json pins."""
+def test_vendored_files_equal_the_npm_packages(name: str) -> None:
+    """Byte for byte, in the versions of tests/web/package-lock.json."""
     assert (MODULES / VENDORED[name]).read_bytes() == (ROOT / "web" / "vendor" / name).read_bytes()

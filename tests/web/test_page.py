@@ -1,6 +1,7 @@
-"""Covers web/ (app, link, protocol, turn): conversations in a real browser, on the whole stack."""
+"""Covers web/ (app, connection, protocol, turn): the page in a real browser, on the whole stack."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import boto3
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 from support.browsers import REQUESTS, Chat, Served, Told, refusing, replaced
-from support.e2e_clients import SCHEMA, person, script
+from support.e2e_clients import PATIENCE, SCHEMA, person, script
 
 from deploy.url import presigned
 from errors import CODES
@@ -20,11 +21,12 @@ from local.aws.moto_server import REGION
 from local.gateway.http_front import HttpResponse
 from local.gateway.websocket import Socket
 
-# What was asked and has not ended, as the tab notes it.
-ASKED = "sessionStorage.getItem('asked')"
-REFUSED = "WebSocket connection to"  # the browser's own complaint about a refused handshake
+# The request that has not ended, as the tab stores it.
+PENDING = "sessionStorage.getItem('pending')"
+REFUSED = "WebSocket connection to"  # the browser's own report of a refused handshake
+MANY = 3000  # chunks: an answer that only a stop ends
 
-# Notes how long the answers are whenever they change.
+# Records the answers' lengths whenever they change.
 WATCH = """() => {
   const log = document.getElementById("log");
   window.lengths = [];
@@ -32,22 +34,29 @@ WATCH = """() => {
     [...document.querySelectorAll(".answer")].map((each) => each.textContent.length).join()
   )).observe(log, { childList: true, characterData: true, subtree: true });
 }"""
-# Counts the frames that the page has heard.
+# Counts the frames that the page has received.
 COUNT = """
-  window.heard = 0;
+  window.received = 0;
   window.WebSocket = class extends WebSocket {
     constructor(...how) {
       super(...how);
-      this.addEventListener("message", () => (window.heard += 1));
+      this.addEventListener("message", () => (window.received += 1));
     }
   };
 """
-# Where the person reads, and how far that is from the end, in pixels.
+# The scroll position, and its distance from the end, in pixels.
 PLACE = """() => {
   const { scrollTop, scrollHeight, clientHeight } = document.getElementById("scroller");
   return { top: scrollTop, left: Math.round(scrollHeight - scrollTop - clientHeight) };
 }"""
-# Notes what a screen reader is told.
+# Whether the scroll position is the same for some frames of the screen: a wheel scrolls smoothly.
+AT_REST = """async () => {
+  const scroller = document.getElementById("scroller");
+  const before = scroller.scrollTop;
+  for (let frames = 0; frames < 10; frames += 1) await new Promise(requestAnimationFrame);
+  return scroller.scrollTop === before;
+}"""
+# Records what is announced to screen readers.
 LISTEN = """() => {
   window.announced = [];
   const place = document.getElementById("announcer");
@@ -56,8 +65,8 @@ LISTEN = """() => {
 }"""
 
 
-def heard(page: Page, sockets: list[WebSocket]) -> None:
-    """Notes the connections that the page makes."""
+def record_sockets(page: Page, sockets: list[WebSocket]) -> None:
+    """Record the sockets that the page opens."""
 
     def opened(socket: WebSocket) -> None:
         sockets.append(socket)
@@ -70,7 +79,7 @@ def session(chat: Chat) -> str:
 
 
 def history(chat: Chat, site: Served) -> list[dict[str, Any]]:
-    """The session's turns, as the server tells them to another client."""
+    """Return the session's turns, as another client receives them."""
     turns: dict[int, dict[str, Any]] = {}
     with person(site.stack.url, session_id=session(chat)) as one:
         for frame in one.say({"action": "history"})[:-1]:
@@ -81,21 +90,50 @@ def history(chat: Chat, site: Served) -> list[dict[str, Any]]:
     return list(turns.values())
 
 
-def test_an_answer_grows(chat: Chat) -> None:
-    """What arrives is seen while more is to come, and is all there in the end."""
+def stop_clock(page: Page) -> None:
+    """Stop the page's clock, which is installed: from now on only the test moves it."""
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
+
+
+def wait_for_length(chat: Chat, characters: int) -> None:
+    """Wait until the last answer is longer than this."""
+    longer = "length => [...document.querySelectorAll('.answer')].at(-1).innerText.length > length"
+    chat.page.wait_for_function(longer, arg=characters)
+
+
+def stopped(chat: Chat, site: Served) -> str:
+    """Stop the answer; return its text, which must be the one that the server has stored."""
+    turns = chat.ended.count() + 1
+    chat.button("Stop").click()
+    chat.has_ended(turns)
+    text = chat.answers.last.inner_text()
+    assert text == history(chat, site)[-1]["assistant"].strip()
+    return text
+
+
+def test_an_answer_grows_while_it_arrives(chat: Chat) -> None:
+    """Its length on the page takes several values before it ends, and never shrinks."""
     chat.page.evaluate(WATCH)
-    answer = chat.asked(chunks=60, rate=60, text="word ")
+    chat.ask(chunks=MANY, rate=60, text="word ")
+    chat.page.wait_for_function("() => new Set(window.lengths).size > 5")
+    chat.button("Stop").click()
+    chat.has_ended()
 
     lengths = [int(each) for each in chat.page.evaluate("window.lengths") if each]
-    assert len(set(lengths)) >= 5
     assert lengths == sorted(lengths)
+
+
+def test_a_complete_answer_is_shown_with_its_usage(chat: Chat) -> None:
+    """All of its text, the tokens, the latency and the model's name."""
+    answer = chat.asked(chunks=60, text="word ")
+
     assert ("word " * 60).strip() == answer.inner_text()
-    expect(chat.page.locator(".figures")).to_contain_text("60 out · first word after")
+    expect(chat.page.locator(".usage")).to_contain_text("60 out · first token after")
     expect(chat.page.locator("#model")).to_contain_text("claude")
 
 
-def test_what_has_settled_is_not_drawn_again(chat: Chat) -> None:
-    """A paragraph that is whole stays the very same element, and so does code that grows."""
+def test_finished_blocks_are_not_rendered_again(chat: Chat) -> None:
+    """A finished paragraph remains the same element, and so does code that grows."""
     chat.ask(chunks=40, rate=80, text="para\n\n")
     first = chat.page.locator(".answer p").first.element_handle()
     chat.has_ended()
@@ -110,9 +148,9 @@ def test_what_has_settled_is_not_drawn_again(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("by", ["button", "Escape"])
-def test_stop_and_continue(chat: Chat, by: str) -> None:
-    """What was said stays, and the answer can be asked to go on; once."""
-    chat.ask(chunks=2000, rate=50, text="on ")
+def test_a_stopped_answer_can_be_continued(chat: Chat, by: str) -> None:
+    """Its text stays; the button to continue it is there until it is used."""
+    chat.ask(chunks=MANY, rate=50, text="on ")
     chat.begins()
     if by == "button":
         chat.button("Stop").click()
@@ -133,16 +171,16 @@ def test_stop_and_continue(chat: Chat, by: str) -> None:
     expect(chat.page.locator(".question")).to_have_count(1)
 
 
-def test_the_longest_answer_can_go_on(chat: Chat) -> None:
-    """An answer that reached its greatest length says so."""
+def test_an_answer_at_the_length_limit_can_be_continued(chat: Chat) -> None:
+    """A note says that the answer reached the limit."""
     chat.asked(chunks=3, stop_reason="max_tokens")
 
-    expect(chat.notes).to_have_text("The answer reached its greatest length.")
+    expect(chat.notes).to_have_text("The answer reached the length limit.")
     expect(chat.button("Continue")).to_be_visible()
 
 
-def test_reasoning(chat: Chat) -> None:
-    """It is there for who wants it, and closed for who does not."""
+def test_reasoning_is_collapsed(chat: Chat) -> None:
+    """It can be opened, and is not part of the answer."""
     chat.asked(chunks=2, text="so ", reasoning=3)
 
     details = chat.page.locator("details.reasoning")
@@ -153,7 +191,7 @@ def test_reasoning(chat: Chat) -> None:
 
 
 def closed_at_the_gateway(site: Served) -> None:
-    """As `DELETE /@connections/{id}` does."""
+    """Close all connections, as `DELETE /@connections/{id}` does."""
 
     def close() -> None:
         for each in list(site.stack.gateway._sockets.values()):
@@ -163,26 +201,28 @@ def closed_at_the_gateway(site: Served) -> None:
 
 
 def test_a_lost_connection_resumes(site: Served, chat: Chat) -> None:
-    """However often and in whichever way it is lost: no word is missing, and none comes twice."""
+    """Whenever and however the connection closes, no text is missing, and none is there twice."""
     sockets: list[WebSocket] = []
-    heard(chat.page, sockets)
-    chat.ask(chunks=150, rate=50, text="ab ")
-    for n, cut in enumerate((site.drop, lambda: closed_at_the_gateway(site), site.drop)):
-        long = "n => document.querySelector('.answer').innerText.length > n"
-        chat.page.wait_for_function(long, arg=50 * (n + 1))
+    record_sockets(chat.page, sockets)
+    chat.ask(chunks=MANY, rate=50, text="ab ")
+    length = 0
+    for cut in (site.drop, lambda: closed_at_the_gateway(site), site.drop):
+        wait_for_length(chat, length)
         expect(chat.page.locator("#notice")).to_be_hidden()
         with chat.page.expect_websocket():
             cut()
-    chat.has_ended()
+        length = len(chat.answers.inner_text())
+    wait_for_length(chat, length)
+    text = stopped(chat, site)
 
-    assert ("ab " * 150).strip() == chat.answers.inner_text()
+    assert re.fullmatch("(ab )*ab", text)
     assert 3 == len(sockets)
     assert 1 == len(history(chat, site))
 
 
-@pytest.mark.parametrize("arrives", [False, True], ids=["lost on its way", "taken, and not told"])
-def test_a_question_is_asked_once(site: Served, chat: Chat, *, arrives: bool) -> None:
-    """Where the connection ends before a word is heard, it is sent again, and asked once."""
+@pytest.mark.parametrize("arrives", [False, True], ids=["lost", "accepted"])
+def test_a_question_is_answered_once(site: Served, chat: Chat, *, arrives: bool) -> None:
+    """Also if the connection closes before its first frame, and the page sends it again."""
     received = site.stack.gateway.received
     cut: list[str] = []
 
@@ -203,9 +243,9 @@ def test_a_question_is_asked_once(site: Served, chat: Chat, *, arrives: bool) ->
     assert 1 == len(history(chat, site))
 
 
-@pytest.mark.parametrize("times", [0, 2], ids=["one is lost", "one comes twice"])
-def test_frames_that_are_lost_or_doubled(site: Served, chat: Chat, times: int) -> None:
-    """A gap in `seq` is asked for, and a frame that came before is dropped."""
+@pytest.mark.parametrize("times", [0, 2], ids=["one is lost", "one arrives twice"])
+def test_a_lost_or_repeated_frame_is_corrected(site: Served, chat: Chat, times: int) -> None:
+    """A gap in `seq` is requested again, and a repeated frame is dropped."""
     methods = site.stack.gateway.connections._methods
     post = methods["POST"]
     posts = 0
@@ -218,34 +258,42 @@ def test_frames_that_are_lost_or_doubled(site: Served, chat: Chat, times: int) -
 
     methods["POST"] = faulty
     try:
-        answer = chat.asked(chunks=100, rate=60, text="ab ")
+        chat.ask(chunks=MANY, rate=60, text="ab ")
+        chat.begins()
+        deadline = time.monotonic() + PATIENCE
+        while posts < 5:
+            assert time.monotonic() < deadline, posts
+            chat.page.wait_for_timeout(50)
+        wait_for_length(chat, len(chat.answers.inner_text()))
+        text = stopped(chat, site)
     finally:
         methods["POST"] = post
 
-    assert posts > 5
-    assert ("ab " * 100).strip() == answer.inner_text()
+    assert re.fullmatch("(ab )*ab", text)
 
 
-def test_a_reload(chat: Chat) -> None:
-    """The conversation is there again, and an answer that runs goes on with its question."""
+def test_a_reload_restores_the_conversation(site: Served, chat: Chat) -> None:
+    """With the draft; a running answer continues below its question."""
     chat.asked("first")
-    chat.ask(chunks=100, rate=50, text="ab ")
+    chat.ask(chunks=MANY, rate=50, text="ab ")
     expect(chat.answers.last).to_contain_text("ab ab")
-    chat.question.fill("half a thought")
+    chat.question.fill("a draft")
     chat.page.reload()
-    chat.has_ended(2)
+    expect(chat.answers.last).to_contain_text("ab ab")
+    wait_for_length(chat, len(chat.answers.last.inner_text()))
+    text = stopped(chat, site)
 
-    assert ["You said: first", ("ab " * 100).strip()] == chat.answers.all_inner_texts()
+    assert re.fullmatch("(ab )*ab", text)
     questions = chat.page.locator(".question").all_inner_texts()
-    assert ["first", script(chunks=100, rate=50, text="ab ")] == questions
-    expect(chat.question).to_have_value("half a thought")
+    assert ["first", script(chunks=MANY, rate=50, text="ab ")] == questions
+    expect(chat.question).to_have_value("a draft")
     chat.page.reload()
     chat.has_ended(2)
-    assert ["You said: first", ("ab " * 100).strip()] == chat.answers.all_inner_texts()
+    assert ["You said: first", text] == chat.answers.all_inner_texts()
 
 
 def test_a_long_question(site: Served, chat: Chat, context: BrowserContext) -> None:
-    """What does not fit one frame of 32 KB arrives whole, whatever characters it is made of."""
+    """A question that does not fit one frame of 32 KB arrives complete, whatever its characters."""
     question = ('é"x"\\' * 130 + "🙂\n") * 60
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     chat.page.evaluate("text => navigator.clipboard.writeText(text)", question)
@@ -257,40 +305,40 @@ def test_a_long_question(site: Served, chat: Chat, context: BrowserContext) -> N
     assert question == turn["user"]
 
 
-# Gives the frames that ask a text, their sizes and whether their characters are whole; and what
-# is told at once.
+# Returns a question's frames, their sizes, and whether their characters are complete; and the codes
+# of the errors that it ends with at once.
 PARTS = """async (text) => {
   const { Conversation } = await import("./protocol.js");
-  const [sent, told] = [[], []];
+  const [sent, codes] = [[], []];
   const send = (frame) => sent.push(frame);
-  const conversation = new Conversation("session", send, (_, frame) => told.push(frame.code));
+  const conversation = new Conversation("session", send, (_, frame) => codes.push(frame.code));
   conversation.opened();
   conversation.ask(text);
   await null;
   conversation.lost();
   const size = (frame) => new TextEncoder().encode(JSON.stringify(frame)).length;
-  return [sent.map((frame) => [frame, size(frame), frame.body.isWellFormed()]), told];
+  return [sent.map((frame) => [frame, size(frame), frame.body.isWellFormed()]), codes];
 }"""
 
 
-def test_parts(chat: Chat) -> None:
-    """Together they are the question; each fits a frame, and no character is divided."""
+def test_a_long_question_is_split_into_parts(chat: Chat) -> None:
+    """Together they are the question; each fits a frame, and no character is split."""
     for text in ("x", "é", "🙂", "a🙂", '"\\\n', "\u0001"):
         whole = text * (100_000 // len(text.encode()))
-        frames, told = chat.page.evaluate(PARTS, whole)
+        frames, codes = chat.page.evaluate(PARTS, whole)
 
-        assert [] == told
+        assert [] == codes
         assert whole == "".join(frame["body"] for frame, _, _ in frames)
         assert all(size <= 32 * 1024 and well_formed for _, size, well_formed in frames)
         count = len(frames)
         numbers = [(frame["part"], frame["parts"]) for frame, _, _ in frames]
         assert [(n, count) for n in range(1, count + 1)] == numbers
-    # What would take more than the 32 parts that the server takes is not sent.
+    # A question of more parts than the server's limit of 32 is not sent.
     assert [[], ["too_large"]] == chat.page.evaluate(PARTS, "\u0001" * 200_000)
 
 
-def test_a_new_chat(chat: Chat) -> None:
-    """It is empty, knows nothing of the other, and is there after a reload."""
+def test_a_new_chat_is_another_session(chat: Chat) -> None:
+    """It is empty, independent of the first, and is restored by a reload."""
     chat.asked("first")
     other = session(chat)
     chat.button("New chat").click()
@@ -302,14 +350,14 @@ def test_a_new_chat(chat: Chat) -> None:
     assert ["You said: second"] == chat.answers.all_inner_texts()
 
 
-def test_clear(chat: Chat) -> None:
-    """Only who means it loses the conversation; then the server has none of it."""
+def test_clear_deletes_the_conversation(chat: Chat) -> None:
+    """After a confirmation, on the page and on the server."""
     chat.asked("first")
     chat.button("Clear this chat").click()
-    chat.button("Keep it").click()
+    chat.button("Cancel").click()
     expect(chat.answers).to_have_count(1)
     chat.button("Clear this chat").click()
-    chat.button("Clear it").click()
+    chat.button("Clear").click()
     expect(chat.answers).to_have_count(0)
     expect(chat.question).to_be_focused()
     expect(chat.page.get_by_role("status")).to_have_text("Cleared.")
@@ -318,29 +366,29 @@ def test_clear(chat: Chat) -> None:
     assert "You said: second" == chat.asked("second").inner_text()
 
 
-def test_what_was_cleared_is_not_asked_again(site: Served, chat: Chat) -> None:
-    """The page forgets what is answered or cleared; what the server forgot has ended, once."""
+def test_a_cleared_question_is_not_sent_again(site: Served, chat: Chat) -> None:
+    """A pending request is deleted once it is answered or cleared, also by the server alone."""
     chat.asked("first")
     (turn,) = history(chat, site)
-    asked = {"session": session(chat), "id": turn["request_id"], "text": "first"}
-    note = f"sessionStorage.setItem('asked', {json.dumps(json.dumps(asked))})"
+    pending = {"session": session(chat), "id": turn["request_id"], "text": "first"}
+    note = f"sessionStorage.setItem('pending', {json.dumps(json.dumps(pending))})"
     chat.page.evaluate(note)
     chat.page.reload()
     chat.has_ended()
-    assert chat.page.evaluate(ASKED) is None
+    assert chat.page.evaluate(PENDING) is None
 
     chat.page.evaluate(note)
     chat.button("Clear this chat").click()
-    chat.button("Clear it").click()
+    chat.button("Clear").click()
     expect(chat.answers).to_have_count(0)
-    assert chat.page.evaluate(ASKED) is None
+    assert chat.page.evaluate(PENDING) is None
 
     chat.page.evaluate(note)
     chat.page.reload()
-    expect(chat.notes).to_have_text("The server could not make sense of this.")
+    expect(chat.notes).to_have_text("The server rejected this request as invalid.")
 
 
-# Gives the frames that are sent where an answer is joined while something else is under way.
+# Returns the frames that are sent if an answer is joined while another request is active.
 JOINING = """async () => {
   const { Conversation } = await import("./protocol.js");
   const sent = [];
@@ -354,13 +402,13 @@ JOINING = """async () => {
 }"""
 
 
-def test_an_answer_that_is_joined_may_have_to_wait(chat: Chat) -> None:
-    """Its frames are asked for as soon as it is its turn."""
+def test_a_joined_answer_waits_for_the_active_request(chat: Chat) -> None:
+    """Its frames are requested as soon as the other request has ended."""
     assert [["clear", "first"], ["resume", "joined"]] == chat.page.evaluate(JOINING)
 
 
 def test_a_question_waits_for_the_history(site: Served, chat: Chat) -> None:
-    """Until it is known what was asked before, nothing else is; then it is, by itself."""
+    """It is sent automatically once the history is complete."""
     chat.asked("first")
     received = site.stack.gateway.received
 
@@ -379,31 +427,32 @@ def test_a_question_waits_for_the_history(site: Served, chat: Chat) -> None:
 
 
 def failing(site: Served, action: str) -> Callable[[Socket, str], None]:
-    """A gateway behind which one request for `action` fails, for a moment."""
+    """Return a gateway's `received` whose first request for `action` fails, retryably."""
     received = site.stack.gateway.received
     post = site.stack.gateway.connections._methods["POST"]
     failed: list[str] = []
 
     def receive(socket: Socket, text: str) -> None:
-        asked = json.loads(text)
-        if asked["action"] == action and not failed:
+        request = json.loads(text)
+        if request["action"] == action and not failed:
             failed.append(text)
-            told = {"type": "error", "code": "throttled", "message": "", "retryable": True}
-            post(socket, json.dumps({**told, "seq": 0, "request_id": asked["request_id"]}).encode())
+            error = {"type": "error", "code": "throttled", "message": "", "retryable": True}
+            frame = {**error, "seq": 0, "request_id": request["request_id"]}
+            post(socket, json.dumps(frame).encode())
         else:
             received(socket, text)
 
     return receive
 
 
-def test_a_history_that_fails_for_a_moment(site: Served, chat: Chat) -> None:
-    """The page says so, and asks for it again when the person wants it."""
+def test_a_failed_history_can_be_requested_again(site: Served, chat: Chat) -> None:
+    """The page shows the error with a button."""
     chat.asked("first")
     notice = chat.page.locator("#notice")
     with replaced(site.stack.gateway, "received", failing(site, "history")):
         chat.page.reload()
-        expect(notice).to_contain_text("Too much is being asked at the moment.")
-        expect(chat.page.get_by_role("status")).to_contain_text("Too much is being asked")
+        expect(notice).to_contain_text("Rate limit reached; try again shortly.")
+        expect(chat.page.get_by_role("status")).to_contain_text("Rate limit reached")
         chat.button("Try again").click()
         chat.has_ended()
     expect(notice).to_be_hidden()
@@ -411,20 +460,20 @@ def test_a_history_that_fails_for_a_moment(site: Served, chat: Chat) -> None:
     assert "You said: first" == chat.answers.inner_text()
 
 
-def test_a_clear_that_fails(site: Served, chat: Chat) -> None:
-    """The page says so, until something else is asked."""
+def test_a_failed_clear_is_reported(site: Served, chat: Chat) -> None:
+    """Until the next question."""
     chat.asked("first")
     notice = chat.page.locator("#notice")
     with replaced(site.stack.gateway, "received", failing(site, "clear")):
         chat.button("Clear this chat").click()
-        chat.button("Clear it").click()
-        expect(notice).to_contain_text("Too much is being asked at the moment.")
+        chat.button("Clear").click()
+        expect(notice).to_contain_text("Rate limit reached; try again shortly.")
     chat.asked("second")
     expect(notice).to_be_hidden()
 
 
 def test_a_tab_keeps_its_conversation(site: Served, chat: Chat, context: BrowserContext) -> None:
-    """Whatever another tab has begun meanwhile; a third begins with the newest."""
+    """Whatever session another tab opens; a third tab opens the latest one."""
     chat.asked("first")
     other = Chat(context.new_page(), site.page).open()
     other.has_ended()
@@ -436,94 +485,102 @@ def test_a_tab_keeps_its_conversation(site: Served, chat: Chat, context: Browser
     expect(chat.answers).to_have_text(["You said: first"])
 
 
-def test_busy_in_another_tab(site: Served, chat: Chat, context: BrowserContext) -> None:
-    """The second tab says why it cannot ask, and can when the first has ended."""
+def test_a_second_tab_is_busy_during_an_answer(
+    site: Served, chat: Chat, context: BrowserContext
+) -> None:
+    """It explains why, and can ask again when the answer has ended."""
     chat.asked("hello")
     other = Chat(context.new_page(), site.page).open()
     other.has_ended()
-    chat.ask(chunks=2000, rate=50)
+    chat.ask(chunks=MANY, rate=50)
     chat.begins()
     other.asked("me too")
-    expect(other.notes).to_contain_text("Another answer is still running")
+    expect(other.notes).to_contain_text("Another answer is in progress")
     chat.button("Stop").click()
     chat.has_ended(2)
     other.button("Try again").click()
     expect(other.answers.last).to_have_text("You said: me too")
 
 
-def test_an_answer_in_two_tabs(site: Served, chat: Chat, context: BrowserContext) -> None:
-    """The newest tab hears it; the other has the rest as soon as somebody looks at it."""
-    chat.ask(chunks=60, rate=40, text="ab ")
+def test_the_latest_tab_receives_the_answer(
+    site: Served, chat: Chat, context: BrowserContext
+) -> None:
+    """The first tab receives the rest as soon as it becomes visible."""
+    chat.ask(chunks=MANY, rate=40, text="ab ")
     chat.begins()
     other = Chat(context.new_page(), site.page)
     other.page.goto(site.page)
-    other.has_ended()
+    other.begins()  # from here on, only this tab receives frames
+    text = stopped(other, site)
     expect(chat.ended).to_have_count(0)
     chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     chat.has_ended()
 
-    assert ("ab " * 60).strip() == chat.answers.inner_text() == other.answers.inner_text()
+    assert re.fullmatch("(ab )*ab", text)
+    assert text == chat.answers.inner_text()
 
 
 ERRORS: list[tuple[dict[str, Any], str, str | None]] = [
-    ({"fault": {"before": "ThrottlingException"}}, "Too much is being asked", "Try again"),
-    ({"fault": {"before": "AccessDeniedException"}}, "The model cannot be reached", None),
+    ({"fault": {"before": "ThrottlingException"}}, "Rate limit reached", "Try again"),
+    ({"fault": {"before": "AccessDeniedException"}}, "The model is temporarily unavailable", None),
     ({"fault": {"before": "ModelErrorException"}}, "The model failed", "Try again"),
     ({"fault": {"at": 3, "type": "cut"}, "chunks": 5}, "The model failed", "Continue"),
     ({"fault": {"at": 3, "type": "validationException"}, "chunks": 5}, "", "Continue"),
 ]
 
 
-def test_errors(chat: Chat) -> None:
-    """Each is a sentence, with the way on where there is one."""
-    for number, (order, words, way) in enumerate(ERRORS, start=1):
+def test_each_error_is_shown_with_its_action(chat: Chat) -> None:
+    """A sentence, and a button if there is something to do."""
+    for number, (order, words, action) in enumerate(ERRORS, start=1):
         chat.asked(**order)
         expect(chat.notes).to_have_count(number)
         expect(chat.notes.last).to_contain_text(words)
-        ways = [
+        actions = [
             each
             for each in ("Try again", "Continue")
             if chat.page.locator(".turn").last.get_by_role("button", name=each).is_visible()
         ]
-        assert [way] * bool(way) == ways, order
+        assert [action] * bool(action) == actions, order
 
     chat.question.fill("x" * 150_000)
     chat.question.press("Enter")
     chat.has_ended(len(ERRORS) + 1)
-    expect(chat.notes.last).to_contain_text("longer than this chat takes")
+    expect(chat.notes.last).to_contain_text("The message is too long.")
 
 
-def test_there_is_a_sentence_for_everything(chat: Chat) -> None:
-    """For each code of an error, and for each way in which an answer does not end by itself."""
-    codes, ends = chat.page.evaluate(
+def test_every_code_and_stop_reason_has_a_text(chat: Chat) -> None:
+    """Except the stop reasons and states of an answer that completed."""
+    codes, reasons = chat.page.evaluate(
         """async () => {
-          const words = await import("./words.js");
-          return [Object.keys(words.ERRORS), Object.keys(words.ENDS)];
+          const { ERRORS, STOP_REASONS } = await import("./messages.js");
+          return [Object.keys(ERRORS), Object.keys(STOP_REASONS)];
         }"""
     )
-    said = [
+    definitions = [
         SCHEMA["$defs"]["done"]["properties"]["stop_reason"],
         SCHEMA["$defs"]["turn"]["properties"]["state"],
     ]
-    by_itself = {"end_turn", "stop_sequence", "other", "complete"}
+    completed = {"end_turn", "stop_sequence", "other", "complete"}
 
-    assert set(CODES) - {"duplicate"} == set(codes)  # that is resumed, not told
-    assert {each["const"] for values in said for each in values["oneOf"]} - by_itself == set(ends)
+    assert set(CODES) - {"duplicate"} == set(codes)  # it is resumed, and never shown
+    assert {each["const"] for values in definitions for each in values["oneOf"]} - completed == set(
+        reasons
+    )
 
 
-def test_a_conversation_that_cannot_be_read(chat: Chat) -> None:
-    """The page says so, and offers another."""
+def test_a_conversation_that_cannot_be_loaded(chat: Chat) -> None:
+    """The page reports it, and offers a new chat."""
     chat.page.evaluate("sessionStorage.setItem('session', 'no id at all')")
     chat.page.reload()
     notice = chat.page.locator("#notice")
-    expect(notice).to_contain_text("The server could not make sense of this.")
+    expect(notice).to_contain_text("The server rejected this request as invalid.")
     notice.get_by_role("button", name="New chat").click()
     expect(notice).to_be_hidden()
     assert "You said: hello" == chat.asked("hello").inner_text()
 
 
-def test_over_budget(site: Served, chat: Chat) -> None:
-    """It says when the allowance is free again."""
+def test_an_exhausted_quota_shows_when_it_resets(site: Served, chat: Chat) -> None:
+    """The time is part of the error's text."""
     chat.asked("hello")
     table = boto3.resource("dynamodb", endpoint_url=site.dynamodb, region_name=REGION).Table("chat")
     (count,) = [item for item in table.scan()["Items"] if str(item["pk"]).startswith("budget#")]
@@ -533,31 +590,38 @@ def test_over_budget(site: Served, chat: Chat) -> None:
     finally:
         table.put_item(Item=count)
 
-    expect(chat.notes).to_contain_text("Today's allowance is used up. It is free again ")
-    expect(chat.notes).to_contain_text(str(time.gmtime().tm_year))
+    expect(chat.notes).to_have_text(
+        re.compile(r"^Today's quota is used up\. You can ask again from .*\d:00.*\.$")
+    )
 
 
-def test_refused(site: Served, chat: Chat, told: Told) -> None:
-    """A page is not told why it may not connect; it says what it may be, and tries again."""
+def test_a_refused_connection_can_be_retried(site: Served, page: Page, told: Told) -> None:
+    """The page shows the possible reasons, when it tries again, and a button to do it now."""
     told.expected.append(REFUSED)
-    notice = chat.page.locator("#notice")
+    chat, notice = Chat(page, site.page), page.locator("#notice")
+    page.clock.install()
+    chat.open()
+    stop_clock(page)  # so that it does not try again by itself
     with refusing(site):
         site.drop()
-        expect(notice).to_contain_text("the server is not there, or does not take this page in")
-        expect(notice).to_contain_text("Trying again in")
+        expect(notice).to_contain_text("Connection lost. Reconnecting in")
+        page.clock.run_for(1_000)
+        expect(notice).to_contain_text("the server is unreachable, or does not allow this page")
+        expect(notice).to_contain_text("Reconnecting in")
         chat.ask("when you can")
-    chat.button("Try now").click()
+    chat.button("Reconnect now").click()
+    page.clock.resume()
     expect(chat.question).to_be_focused()
     expect(chat.answers).to_have_text("You said: when you can")
     expect(notice).to_be_hidden()
 
 
-def test_a_question_is_taken_back(site: Served, chat: Chat, told: Told) -> None:
-    """One that could not leave yet is given back to who stops it, before what is written by now."""
+def test_an_unsent_question_can_be_withdrawn(site: Served, chat: Chat, told: Told) -> None:
+    """Stop moves it back to the composer, before the current draft."""
     told.expected.append(REFUSED)
     with refusing(site):
         site.drop()
-        expect(chat.page.locator("#notice")).to_contain_text("Trying again in")
+        expect(chat.page.locator("#notice")).to_contain_text("Reconnecting in")
         chat.ask("never mind")
         chat.button("Stop").click()
         expect(chat.question).to_have_value("never mind")
@@ -569,8 +633,8 @@ def test_a_question_is_taken_back(site: Served, chat: Chat, told: Told) -> None:
     expect(chat.question).to_have_value("never mind\n\nor rather")
 
 
-def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
-    """Under IAM the page asks for a signed URL, keeps it nowhere, and asks anew if need be."""
+def test_iam_needs_a_signed_url(site: Served, page: Page, told: Told) -> None:
+    """The page prompts for it, again if it is refused, and never stores it."""
     told.expected.append(REFUSED)
     alice = user(PEOPLE[0])
     guard: Guard = iam({alice.access_key: alice})
@@ -582,57 +646,59 @@ def test_a_signed_url(site: Served, page: Page, told: Told) -> None:
     with replaced(site.stack.gateway, "_guard", guard):
         page.goto(site.page)
         for wrong, words in {
-            "nonsense": "It should begin with ws://",
-            "wss://elsewhere.example/": "It should begin with ws://",
-            f"{site.stack.url}?format=text": "It is signed for format=text",
+            "nonsense": "The URL must begin with ws://",
+            "wss://elsewhere.example/": "The URL must begin with ws://",
+            f"{site.stack.url}?format=text": "The URL is signed for format=text",
         }.items():
             field.fill(wrong)
             chat.button("Connect").click()
             expect(page.get_by_role("alert")).to_contain_text(words)
         field.fill(site.stack.url)  # not signed: refused
         chat.button("Connect").click()
-        expect(page.locator("#notice")).to_contain_text("the signed URL is used up")
+        expect(page.locator("#notice")).to_contain_text("the signed URL has expired")
         expect(field).to_be_visible()
         field.fill(signed)
         field.press("Enter")
         assert "You said: hello" == chat.asked("hello").inner_text()
 
-    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, location.href])")
-    assert "Signature" not in kept
+    stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, location.href])")
+    assert "Signature" not in stored
 
 
-def test_a_connection_is_kept(site: Served, page: Page) -> None:
-    """A person may read for an hour: a ping goes out before API Gateway thinks nobody is there."""
+def test_an_idle_connection_is_kept_open(site: Served, page: Page) -> None:
+    """For an hour: the page sends a ping before API Gateway's idle timeout."""
     sent: list[str | bytes] = []
 
     def opened(socket: WebSocket) -> None:
-        socket.on("framesent", noted)
+        socket.on("framesent", record)
 
-    def noted(text: str | bytes) -> None:
+    def record(text: str | bytes) -> None:
         sent.append(text)
 
     page.on("websocket", opened)
     page.add_init_script(COUNT)
     page.clock.install()
     Chat(page, site.page).open()
+    stop_clock(page)
     for pongs in range(1, 16):
         page.clock.run_for(241_000)
-        page.wait_for_function("pongs => window.heard === pongs", arg=pongs)
+        page.wait_for_function("pongs => window.received === pongs", arg=pongs)
 
     assert [{"action": "ping"}] * 15 == [json.loads(each) for each in sent]
 
 
-def test_a_silent_connection_is_given_up(site: Served, page: Page, told: Told) -> None:
-    """Where an answer is awaited and nothing at all is heard, another connection has it."""
+def test_a_silent_connection_is_replaced(site: Served, page: Page, told: Told) -> None:
+    """If a response is pending and a ping gets no pong; the new connection receives the answer."""
     told.expected.append("closed before")
     chat = Chat(page, site.page)
     page.clock.install()
     chat.open()
+    stop_clock(page)
 
-    def deaf(_socket: Socket, _text: str) -> None:
+    def ignore(_socket: Socket, _text: str) -> None:
         return
 
-    with replaced(site.stack.gateway, "received", deaf):
+    with replaced(site.stack.gateway, "received", ignore):
         chat.ask("is anybody there")
         page.clock.run_for(20_000)
         page.clock.run_for(10_000)
@@ -640,29 +706,34 @@ def test_a_silent_connection_is_given_up(site: Served, page: Page, told: Told) -
     expect(chat.answers).to_have_text("You said: is anybody there")
 
 
-def test_what_a_screen_reader_hears(chat: Chat) -> None:
-    """That it is being answered, and then the answer: once, not word by word."""
+def test_an_answer_is_announced_once(chat: Chat) -> None:
+    """To screen readers: that it has started, and then all of it, not each word."""
     chat.page.evaluate(LISTEN)
     chat.asked(chunks=40, rate=40, text="word ")
 
-    assert ["Answering.", "Answer: " + ("word " * 40).strip()] == chat.page.evaluate(
+    assert ["Generating an answer.", "Answer: " + ("word " * 40).strip()] == chat.page.evaluate(
         "window.announced"
     )
     expect(chat.page.get_by_role("log")).to_have_attribute("aria-live", "off")
 
 
-def test_it_scrolls_along_only_with_who_reads_at_the_end(chat: Chat) -> None:
-    """Who scrolls back is left in peace, and finds the way to the end again."""
-    chat.ask(chunks=200, rate=100, text="line\n\n")
+def test_the_page_scrolls_along_only_at_the_end(chat: Chat) -> None:
+    """After scrolling back it stays where it is, and a button leads to the end again."""
+    chat.ask(chunks=MANY, rate=100, text="line\n\n")
     chat.page.wait_for_function("() => document.getElementById('scroller').scrollTop > 400")
     chat.page.get_by_role("main").hover()
     chat.page.mouse.wheel(0, -300)
-    expect(chat.button("Newest ↓")).to_be_visible()
-    left = chat.page.evaluate(PLACE)["top"]
+    latest = chat.button("Jump to latest ↓")
+    expect(latest).to_be_visible()
+    chat.page.wait_for_function(AT_REST)
+    top = chat.page.evaluate(PLACE)["top"]
+    wait_for_length(chat, len(chat.answers.inner_text()))
+    assert top == chat.page.evaluate(PLACE)["top"]
+    chat.page.keyboard.press("Escape")
     chat.has_ended()
-    assert left == chat.page.evaluate(PLACE)["top"]
-    chat.button("Newest ↓").click()
-    expect(chat.button("Newest ↓")).to_be_hidden()
+    assert top == chat.page.evaluate(PLACE)["top"]
+    latest.click()
+    expect(latest).to_be_hidden()
     expect(chat.question).to_be_focused()
     assert 0 == chat.page.evaluate(PLACE)["left"]
     chat.ask(chunks=50, rate=100, text="line\n\n")
@@ -670,8 +741,8 @@ def test_it_scrolls_along_only_with_who_reads_at_the_end(chat: Chat) -> None:
     chat.page.wait_for_function(f"() => ({PLACE})().left === 0")
 
 
-def test_copy(chat: Chat, context: BrowserContext) -> None:
-    """An answer is copied as Markdown, and code as it is."""
+def test_answers_and_code_can_be_copied(chat: Chat, context: BrowserContext) -> None:
+    """An answer as Markdown, and code as plain text."""
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     chat.asked(chunks=1, text="**Look**:\n\n```py\nx = '<b>'\n```\n")
     pasted = "navigator.clipboard.readText()"

@@ -1,4 +1,4 @@
-"""Covers web/signin.js: a person signs in at the local issuer, in a real browser, and talks."""
+"""Covers web/signin.js: signing in at the local issuer, in a real browser."""
 
 import json
 from collections.abc import Iterator
@@ -14,86 +14,86 @@ from support.browsers import MODULES, Chat, Served, Told, served
 from local.page import FOLDER
 
 TOKEN, ATTEMPT = "signin.token", "signin.attempt"
-FAILED = "Failed to load resource"  # the browser's own complaint about what the issuer refuses
+FAILED = "Failed to load resource"  # the browser's own report of a response with an error
 
 
 @pytest.fixture(scope="module")
 def closed() -> Iterator[Served]:
-    """The stack, and its page, for whoever has a token."""
+    """The stack with JWT authentication, and its page."""
     with served(auth="jwt") as one:
         yield one
 
 
 @dataclass
 class Visit:
-    """A tab that nobody has signed in from, and all that it told anybody."""
+    """A tab without a sign-in, and everything that it has disclosed."""
 
     page: Page
     url: str
     urls: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("request", self._request)
         self.page.on("websocket", lambda socket: self.urls.append(socket.url))
-        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("console", lambda message: self.texts.append(message.text))
 
     def _request(self, request: Request) -> None:
         self.urls.append(request.url)
-        self.said.append(request.headers.get("referer", ""))
+        self.texts.append(request.headers.get("referer", ""))
 
-    def begin(self) -> None:
-        """Opens the page, which goes to the issuer."""
+    def open(self) -> None:
+        """Open the page, which redirects to the issuer."""
         self.page.goto(self.url)
-        self.is_asked()
+        self.is_at_issuer()
 
-    def is_asked(self) -> None:
-        """Waits until the issuer asks who it is."""
+    def is_at_issuer(self) -> None:
+        """Wait until the issuer shows its sign-in page."""
         expect(self.page.get_by_role("heading", name="Who are you?")).to_be_visible()
 
-    def answer(self, name: str = "alice") -> None:
-        """Tells the issuer, which goes back to the page."""
+    def choose(self, name: str = "alice") -> None:
+        """Sign in at the issuer, which redirects to the page."""
         self.page.get_by_role("link", name=name, exact=True).click()
 
-    def enter(self, name: str = "alice") -> Chat:
-        """Comes in as somebody."""
-        self.answer(name)
-        return self.is_in()
+    def sign_in(self, name: str = "alice") -> Chat:
+        """Sign in, and wait until the page is connected."""
+        self.choose(name)
+        return self.is_connected()
 
-    def is_in(self) -> Chat:
-        """Waits until the page is connected."""
+    def is_connected(self) -> Chat:
+        """Wait until the page is connected."""
         expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
         expect(self.page.locator("#notice")).to_be_hidden()
         return Chat(self.page, self.url)
 
-    def is_told(self, words: str) -> None:
-        """Waits until the page says so; nothing of it stays in the address bar."""
-        expect(self.page.locator("#notice-text")).to_have_text(f"Not connected: {words}")
+    def shows_error(self, error: str) -> None:
+        """Wait until the page shows the error; the address bar contains nothing of it."""
+        expect(self.page.locator("#notice-text")).to_contain_text(f"Not connected: {error}")
         assert self.url == self.page.url
 
     @property
-    def returned(self) -> str:
-        """Where the issuer has sent the tab back to."""
-        [place] = [url for url in self.urls if url.startswith(f"{self.url}?")]
-        return place
+    def redirect(self) -> str:
+        """The URL that the issuer redirected the tab to."""
+        [redirect] = [url for url in self.urls if url.startswith(f"{self.url}?")]
+        return redirect
 
-    def kept(self, name: str) -> Any:
-        """What the tab has noted; None where that is nothing."""
+    def stored(self, name: str) -> Any:
+        """Return a value that the tab has stored; None if there is none."""
         return json.loads(
             self.page.evaluate("name => sessionStorage.getItem(name)", name) or "null"
         )
 
-    def keep(self, name: str, value: Any) -> None:
-        """Notes something else."""
+    def store(self, name: str, value: Any) -> None:
+        """Store another value."""
         self.page.evaluate(
             "([name, value]) => sessionStorage.setItem(name, value)", [name, json.dumps(value)]
         )
 
-    def on_return(self, program: str) -> None:
-        """Has a program run in the page's place, before the page itself, with its notes `noted`."""
+    def before_redirect_is_handled(self, program: str) -> None:
+        """Run a script before the page's own, with the stored attempt as `attempt`."""
         self.page.add_init_script(
-            f"{{ const noted = JSON.parse(sessionStorage.getItem('{ATTEMPT}'));"
-            f" if (noted) {{ {program} }} }}"
+            f"{{ const attempt = JSON.parse(sessionStorage.getItem('{ATTEMPT}'));"
+            f" if (attempt) {{ {program} }} }}"
         )
 
 
@@ -105,217 +105,219 @@ def visit(page: Page, closed: Served) -> Visit:
 @pytest.fixture
 def chat(visit: Visit) -> Chat:
     """The page, with alice signed in."""
-    visit.begin()
-    return visit.enter()
+    visit.open()
+    return visit.sign_in()
 
 
 # -- signing in ------------------------------------------------------------------------------------
 
 
-def test_a_person_signs_in_and_talks(visit: Visit) -> None:
-    """At the issuer, and from then on in the page, whose address is as it was."""
-    visit.begin()
-    chat = visit.enter()
+def test_signing_in_connects_the_page(visit: Visit) -> None:
+    """Its address is afterwards as it was, and the button to sign out has the user's name."""
+    visit.open()
+    chat = visit.sign_in()
 
     assert "You said: hello" == chat.asked("hello").inner_text()
     assert visit.url == visit.page.url
     assert "alice" == visit.page.get_by_role("button", name="Sign out").get_attribute("title")
 
 
-def test_the_token_is_the_tabs_alone(visit: Visit, chat: Chat) -> None:
-    """It is in no address, no message, no cookie, and nothing that outlives the tab."""
+def test_the_token_stays_in_the_tab(visit: Visit, chat: Chat) -> None:
+    """It is in no URL, no message, no cookie, and nothing that outlives the tab."""
     chat.asked("hello")
-    token = visit.kept(TOKEN)["token"]
+    token = visit.stored(TOKEN)["token"]
     signature = token.rpartition(".")[2]
     lasting = visit.page.evaluate("JSON.stringify(localStorage) + document.cookie")
 
     assert any(url.startswith("ws:") for url in visit.urls)
-    assert not [each for each in [*visit.urls, *visit.said, lasting] if signature in each]
+    assert not [each for each in [*visit.urls, *visit.texts, lasting] if signature in each]
     assert not visit.page.context.cookies()
 
 
-def test_the_code_is_gone_before_anything_else(visit: Visit) -> None:
-    """When the page first asks for anything of the issuer's, its address has no code any more."""
-    visit.begin()
-    visit.on_return(
-        "const asked = fetch; window.addresses = [];"
+def test_the_code_is_removed_from_the_url_first(visit: Visit) -> None:
+    """Before the page sends its first request to the issuer."""
+    visit.open()
+    visit.before_redirect_is_handled(
+        "const original = fetch; window.addresses = [];"
         " window.fetch = (...all) => {"
         " if (!String(all[0]).endsWith('config.json')) addresses.push(location.href);"
-        " return asked(...all); };"
+        " return original(...all); };"
     )
-    visit.enter()
-    code = parse_qs(urlsplit(visit.returned).query)["code"][0]
+    visit.sign_in()
+    code = parse_qs(urlsplit(visit.redirect).query)["code"][0]
 
     assert {visit.url} == set(visit.page.evaluate("addresses"))
-    assert [visit.returned] == [url for url in visit.urls if code in url]
-    assert not [each for each in visit.said if code in each]
+    assert [visit.redirect] == [url for url in visit.urls if code in url]
+    assert not [each for each in visit.texts if code in each]
 
 
-def test_a_reload_asks_nobody(visit: Visit, chat: Chat) -> None:
-    """The tab still knows who it is, and what was said."""
+def test_a_reload_needs_no_sign_in(visit: Visit, chat: Chat) -> None:
+    """The tab still has its token, and its conversation."""
     chat.asked("hello")
     before = len(visit.urls)
     visit.page.reload()
-    visit.is_in()
+    visit.is_connected()
 
     expect(chat.answers.last).to_have_text("You said: hello")
     assert not [url for url in visit.urls[before:] if "/authorize" in url]
 
 
-def test_an_access_token(visit: Visit) -> None:
-    """Where the deployment says so, that is what the page brings; it has no nonce."""
+def test_the_page_can_use_an_access_token(visit: Visit) -> None:
+    """If config.json says so; it has no nonce."""
     visit.page.route(
         "**/config.json",
         lambda route: route.fulfill(json={**route.fetch().json(), "token": "access_token"}),
     )
-    visit.begin()
-    chat = visit.enter()
-    claims = jwt.decode(visit.kept(TOKEN)["token"], options={"verify_signature": False})
+    visit.open()
+    chat = visit.sign_in()
+    claims = jwt.decode(visit.stored(TOKEN)["token"], options={"verify_signature": False})
 
     assert "You said: hello" == chat.asked("hello").inner_text()
     assert "nonce" not in claims
 
 
-def test_signing_out(visit: Visit, chat: Chat) -> None:
-    """Forgets all but the theme, and has the issuer ask who it is, whomever it knows."""
-    chat.button("Dark or light").click()
+def test_signing_out_deletes_everything_stored(visit: Visit, chat: Chat) -> None:
+    """Except the theme; the issuer prompts again, even if it has a session."""
+    chat.button("Switch between dark and light").click()
     chat.ask(chunks=2000, rate=50)
     chat.begins()
-    chat.question.fill("half a thought")
+    chat.question.fill("a draft")
     chat.button("Sign out").click()
-    visit.is_asked()
-    asked = parse_qs(urlsplit(visit.page.url).query)
-    visit.page.goto(f"{visit.url}icon.svg")  # of the page's origin, and without the page
-    kept = "[...Object.keys(localStorage), ...Object.keys(sessionStorage)]"
-    assert ["theme", ATTEMPT] == visit.page.evaluate(kept)
-    visit.begin()
-    visit.answer("bob")
+    visit.is_at_issuer()
+    query = parse_qs(urlsplit(visit.page.url).query)
+    visit.page.goto(f"{visit.url}icon.svg")  # the page's origin, without the page
+    keys = "[...Object.keys(localStorage), ...Object.keys(sessionStorage)]"
+    assert ["theme", ATTEMPT] == visit.page.evaluate(keys)
+    visit.open()
+    visit.choose("bob")
     expect(chat.button("Sign out")).to_have_attribute("title", "bob")
 
-    assert ["login"] == asked["prompt"]
+    assert ["login"] == query["prompt"]
 
 
-# -- when it has run out ---------------------------------------------------------------------------
+# -- expiry ----------------------------------------------------------------------------------------
 
 
-def test_a_token_that_has_run_out(visit: Visit, chat: Chat, closed: Served) -> None:
-    """The next time that the page connects, the person signs in again, and goes on."""
+def test_an_expired_token_is_replaced(visit: Visit, chat: Chat, closed: Served) -> None:
+    """When the page connects the next time, the user signs in again and continues."""
     chat.asked("hello")
-    visit.keep(TOKEN, {**visit.kept(TOKEN), "expiresAt": 0})
+    visit.store(TOKEN, {**visit.stored(TOKEN), "expiresAt": 0})
     closed.drop()
-    visit.is_asked()
-    visit.enter()
+    visit.is_at_issuer()
+    visit.sign_in()
 
     expect(chat.answers).to_have_text(["You said: hello"])
     assert "You said: again" == chat.asked("again").inner_text()
 
 
-def test_a_token_for_something_else(visit: Visit, chat: Chat) -> None:
-    """What was signed in to at this address before is nothing to this deployment."""
-    visit.keep(TOKEN, {**visit.kept(TOKEN), "purpose": "another"})
+def test_another_deployments_token_is_not_used(visit: Visit, chat: Chat) -> None:
+    """Even if both are served at the same address."""
+    visit.store(TOKEN, {**visit.stored(TOKEN), "purpose": "another"})
     chat.page.reload()
 
-    visit.is_asked()
+    visit.is_at_issuer()
 
 
-# -- what goes wrong -------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
-def test_nobody_signs_in(visit: Visit) -> None:
-    """The issuer's reason is told, and the person may try again."""
-    visit.begin()
-    visit.answer("Nobody")
-    visit.is_told("the issuer did not sign you in: nobody signed in.")
+def test_a_refused_sign_in_can_be_repeated(visit: Visit) -> None:
+    """The page shows the issuer's reason, and a button."""
+    visit.open()
+    visit.choose("Nobody")
+    visit.shows_error("the issuer refused the sign-in: ")
     visit.page.get_by_role("button", name="Connect").click()
 
-    visit.is_asked()
+    visit.is_at_issuer()
 
 
-def test_a_return_that_was_not_asked_for(visit: Visit, closed: Served) -> None:
-    """Somebody else's code signs nobody in: its state is not this tab's."""
-    visit.begin()
+def test_a_response_to_no_request_is_rejected(visit: Visit, closed: Served) -> None:
+    """Another user's code is not redeemed: its state is not this tab's."""
+    visit.open()
     visit.page.goto(f"{visit.url}?code=theirs&state=theirs")
-    visit.is_told("this sign-in was not begun here, or was used already.")
+    visit.shows_error("this sign-in was not started in this tab, or was already completed.")
 
     assert not [url for url in visit.urls if url == f"{closed.stack.page['issuer']}/token"]
-    assert visit.kept(TOKEN) is None
+    assert visit.stored(TOKEN) is None
 
 
-def test_a_return_that_was_used(visit: Visit, chat: Chat) -> None:
-    """Its address, from a history or a log, is of no use."""
-    del chat
-    visit.page.goto(visit.returned)
+@pytest.mark.usefixtures("chat")
+def test_a_completed_response_is_rejected(visit: Visit) -> None:
+    """Its URL, from a browser's history or a log, cannot be used again."""
+    visit.page.goto(visit.redirect)
 
-    visit.is_told("this sign-in was not begun here, or was used already.")
+    visit.shows_error("this sign-in was not started in this tab, or was already completed.")
 
 
-def test_a_code_that_was_used(visit: Visit, told: Told) -> None:
-    """Even with all that the tab knew of it, the issuer takes it once."""
+def test_a_code_can_be_redeemed_once(visit: Visit, told: Told) -> None:
+    """Even with the attempt's stored values."""
     told.expected.append(FAILED)
-    visit.begin()
-    visit.on_return("sessionStorage.copy = JSON.stringify(noted);")
-    visit.enter()
-    visit.keep(TOKEN, None)
-    visit.keep(ATTEMPT, visit.kept("copy"))
-    visit.page.goto(visit.returned)
+    visit.open()
+    visit.before_redirect_is_handled("sessionStorage.copy = JSON.stringify(attempt);")
+    visit.sign_in()
+    visit.store(TOKEN, None)
+    visit.store(ATTEMPT, visit.stored("copy"))
+    visit.page.goto(visit.redirect)
 
-    visit.is_told("the issuer did not take this sign-in: invalid grant.")
+    visit.shows_error("the issuer rejected the sign-in code: ")
 
 
 @pytest.mark.parametrize(
-    ("noted", "words"),
+    ("member", "error"),
     [
-        ("nonce", "the issuer's answer is not as it should be."),
-        ("verifier", "the issuer did not take this sign-in: invalid grant."),
+        ("nonce", "the issuer returned an invalid response."),
+        ("verifier", "the issuer rejected the sign-in code: "),
     ],
 )
-def test_another_attempts_code(visit: Visit, told: Told, noted: str, words: str) -> None:
-    """A code that was made for another attempt has its nonce and its challenge."""
+def test_another_attempts_code_is_rejected(
+    visit: Visit, told: Told, member: str, error: str
+) -> None:
+    """A code is bound to the nonce and the challenge of its attempt."""
     told.expected.append(FAILED)
-    visit.begin()
-    visit.on_return(
-        f"noted.{noted} = 'x'.repeat(43);"
-        f" sessionStorage.setItem('{ATTEMPT}', JSON.stringify(noted));"
+    visit.open()
+    visit.before_redirect_is_handled(
+        f"attempt.{member} = 'x'.repeat(43);"
+        f" sessionStorage.setItem('{ATTEMPT}', JSON.stringify(attempt));"
     )
-    visit.answer()
-    visit.is_told(words)
+    visit.choose()
+    visit.shows_error(error)
 
-    assert visit.kept(TOKEN) is None
+    assert visit.stored(TOKEN) is None
 
 
-def test_an_issuer_that_is_not_there(visit: Visit, told: Told, closed: Served) -> None:
-    """The page says that it cannot be reached, and tries again, by itself or at once."""
+def test_an_unreachable_issuer_is_retried(visit: Visit, told: Told, closed: Served) -> None:
+    """Automatically, and at once when the network is back."""
     told.expected.append(FAILED)
     issuer = closed.stack.page["issuer"]
     visit.page.route("**/.well-known/*", lambda route: route.abort())
     visit.page.goto(visit.url)
     notice = visit.page.locator("#notice-text")
-    words = f"Not connected: {issuer} cannot be reached from this page. Trying again in"
-    expect(notice).to_contain_text(words)
-    with visit.page.expect_request("**/.well-known/*"):  # by itself
+    error = f"Not connected: {issuer} cannot be reached from this page. Reconnecting in"
+    expect(notice).to_contain_text(error)
+    with visit.page.expect_request("**/.well-known/*"):  # automatically
         pass
-    expect(notice).to_contain_text(words)
+    expect(notice).to_contain_text(error)
     visit.page.unroute_all()
     visit.page.evaluate("dispatchEvent(new Event('online'))")
 
-    visit.is_asked()
+    visit.is_at_issuer()
 
 
-def test_coming_back_without_signing_in(visit: Visit) -> None:
-    """By the browser's own button, the page that waits is there again, and says so."""
+def test_going_back_without_signing_in(visit: Visit) -> None:
+    """The browser's back button shows the waiting page again, which reports it."""
     visit.page.route("**/authorize?*", lambda route: route.abort("aborted"))
     with visit.page.expect_request("**/authorize?*"):
         visit.page.goto(visit.url)
     visit.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
 
-    visit.is_told("you have not signed in.")
+    visit.shows_error("you are not signed in.")
 
 
 @pytest.mark.parametrize(
     ("vendored", "original"),
     [("oauth4webapi.js", "build/index.js"), ("oauth4webapi.LICENSE.txt", "LICENSE.md")],
 )
-def test_the_library_is_what_npm_has(vendored: str, original: str) -> None:
-    """Byte for byte the file of the package that tests/web/package-lock.json pins."""
+def test_vendored_files_equal_the_npm_package(vendored: str, original: str) -> None:
+    """Byte for byte, in the version of tests/web/package-lock.json."""
     package = MODULES / "oauth4webapi"
     assert (package / original).read_bytes() == (FOLDER / "vendor" / vendored).read_bytes()

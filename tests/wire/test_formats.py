@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
 from wire.events import Done, Failed, HistoryPage, Item, Latency, PastTurn, Start
 from wire.formats import (

@@ -1,13 +1,12 @@
-// Speaks as the web client of the LangChain sample speaks, for which ?format=seed is there.
+// A client with the wire behaviour of the LangChain sample's web client, which ?format=seed serves.
 //
-// Written anew after html/chat.js of github.com/kyopark2014/stream-chatbot-for-amazon-bedrock and of
-// github.com/kyopark2014/korean-chatbot-using-amazon-bedrock; what it sends, how it reads what comes,
-// and its clock are theirs:
-// - a pong is looked for behind one character: their server sends it as a JSON text, in quotation
-//   marks. Where none is found the connection is made anew, 5 s after a ping; whatever is no pong must
-//   be JSON;
-// - `msg` is all the text so far, and takes the place of what was shown;
-// - who never chose a user or a kind of conversation sends null.
+// Written from scratch after html/chat.js of github.com/kyopark2014/stream-chatbot-for-amazon-bedrock
+// and of github.com/kyopark2014/korean-chatbot-using-amazon-bedrock. What it sends, how it parses
+// frames, and its timers are theirs:
+// - a pong is expected after one character, because their server sends it as a JSON text, in quotation
+//   marks. Without one, the client reconnects 5 s after a ping; any other message must be JSON;
+// - `msg` is the complete text so far, and replaces what was shown;
+// - a client that never selected a user or a kind of conversation sends null.
 
 const endpoint = new URLSearchParams(location.search).get("endpoint");
 const log = document.getElementById("log");
