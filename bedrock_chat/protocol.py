@@ -26,7 +26,7 @@ ID_BYTES = 24  # as the server's session ids: 192 bits, which cannot be guessed
 
 PING: Frame = {"action": "ping"}
 
-# As in src/handler.py: how the history shows a turn that continues the answer before it.
+# As in src/turn.py: how the history shows a turn that continues the answer before it.
 CONTINUE = "Continue exactly where your last answer ended."
 
 

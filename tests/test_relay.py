@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import bedrock_stream
 import relay as relay_module
 from bedrock_stream import RetryNotice
 from errors import ChatError
@@ -130,7 +131,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
         yield batches()
         scene.closed = True
 
-    monkeypatch.setattr(relay_module.bedrock_stream, "open_stream", open_stream)
+    monkeypatch.setattr(bedrock_stream, "open_stream", open_stream)
     return scene
 
 

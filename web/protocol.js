@@ -15,7 +15,7 @@ const MAX_PARTS = 32;
 const SILENT_SECONDS = 60;
 // A resume that failed with a retryable error is sent again after this pause.
 const RETRY_SECONDS = 2;
-// As in src/handler.py: how the history shows a turn that continues the answer before it.
+// As in src/turn.py: how the history shows a turn that continues the answer before it.
 export const CONTINUE = "Continue exactly where your last answer ended.";
 
 const HISTORY_TURNS = 50;

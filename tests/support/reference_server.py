@@ -1,6 +1,6 @@
-"""What a client may rely on, as the smallest server that keeps the protocol: one request's frames.
+"""The smallest server that implements the protocol, for one request, without a connection.
 
-The frames are there at once; what a connection makes of them is the tests' business.
+All frames exist at once; the tests decide which of them arrive, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,39 +12,39 @@ Frame = Mapping[str, Any]
 
 @dataclass
 class Server:
-    """Answers one chat with these words, under whatever id it is asked."""
+    """Answers one chat request, whatever its id, with these words."""
 
     words: Sequence[str]
     end: Frame
     request_id: str = ""
-    taken: int = 0
+    accepted: int = 0
     stopped: bool = False
 
     @property
     def frames(self) -> list[Frame]:
-        told = [
+        frames = [
             {"type": "start", "session_id": "s", "model": "m"},
             *({"type": "delta", "text": word} for word in self.words),
             self.end,
         ]
-        return [{**each, "request_id": self.request_id, "seq": n} for n, each in enumerate(told)]
+        return [{**each, "request_id": self.request_id, "seq": n} for n, each in enumerate(frames)]
 
-    def answer(self, asked: Frame) -> list[Frame]:
-        """The frames that this client's frame is answered with."""
-        if asked["action"] == "stop":
+    def answer(self, request: Frame) -> list[Frame]:
+        """Return the frames that answer a client's frame."""
+        if request["action"] == "stop":
             self.stopped = True
             return []
-        if asked["action"] == "ping":
+        if request["action"] == "ping":
             return [{"type": "pong"}]
-        if asked["action"] == "resume":
-            return self._told_again(asked["request_id"], asked.get("from_seq", 0))
-        if self.request_id == asked["request_id"]:
-            return [self._error("duplicate", "It was taken before.")]
-        self.request_id = asked["request_id"]
-        self.taken += 1
+        if request["action"] == "resume":
+            return self._resumed(request["request_id"], request.get("from_seq", 0))
+        if self.request_id == request["request_id"]:
+            return [self._error("duplicate", "This request was already accepted.")]
+        self.request_id = request["request_id"]
+        self.accepted += 1
         return self.frames
 
-    def _told_again(self, request_id: str, from_seq: int) -> list[Frame]:
+    def _resumed(self, request_id: str, from_seq: int) -> list[Frame]:
         if request_id != self.request_id:
             return [{**self._error("invalid_request", "Unknown."), "request_id": request_id}]
         return self.frames[from_seq:] or [{**self.frames[-1], "seq": from_seq}]

@@ -1,4 +1,4 @@
-"""The local stack in a thread of this process, once for each way to be let in."""
+"""The local stack in a thread of this process, once for each kind of authentication."""
 
 import asyncio
 import urllib.request
@@ -17,7 +17,7 @@ from local.stack import Stack
 
 @dataclass(frozen=True)
 class Stacks:
-    """Running stacks with the scripted model, by who may connect to them."""
+    """Running stacks with the scripted model, by kind of authentication."""
 
     running: Mapping[str, Stack]
 
@@ -25,25 +25,28 @@ class Stacks:
         return self.running[auth].url
 
     def token(self) -> str:
-        """A token for the one that asks for one, as a person gets it: by the printed hint."""
+        """Return a token for the stack with JWT, from the URL that it prints."""
         hint = next(line for line in self.running["jwt"].hints if "curl" in line)
         with urllib.request.urlopen(hint.rpartition(" ")[2], timeout=PATIENCE) as response:
             return str(response.read().decode().strip())
 
     def drop(self) -> int:
-        """Closes every connection to the open one, as `DELETE /@connections/{id}` does."""
+        """Close every connection to the stack without authentication; return how many.
+
+        As a deployment would: by `DELETE /@connections/{id}`.
+        """
         stack = self.running["none"]
         ids = list(stack.gateway._sockets)
         for each in ids:
-            place = f"{stack.url.replace('ws:', 'http:')}/local/@connections/{quote(each, safe='')}"
-            asked = urllib.request.Request(place, method="DELETE")
-            with urllib.request.urlopen(asked, timeout=PATIENCE) as response:
+            url = f"{stack.url.replace('ws:', 'http:')}/local/@connections/{quote(each, safe='')}"
+            request = urllib.request.Request(url, method="DELETE")
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 assert 204 == response.status
         return len(ids)
 
 
 def served() -> AbstractContextManager[Stacks]:
-    """All of them, started side by side, until the tests are over."""
+    """Start all of them, in parallel."""
     return in_a_thread(_opened())
 
 

@@ -1,4 +1,4 @@
-"""A real terminal for tests: tmux, with a server of its own and no settings of this machine."""
+"""A real terminal for tests: tmux, with its own server and without this machine's settings."""
 
 import itertools
 import os
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from support.e2e_clients import PATIENCE, ROOT
 
-ONES = itertools.count()
-UP = re.compile(r"\x1b\[(\d+)A")
+NUMBERS = itertools.count()
+CURSOR_UP = re.compile(r"\x1b\[(\d+)A")
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 ENTER, STOP, LEAVE = "Enter", "C-c", "C-d"
 
 
 class Terminal:
-    """A terminal of so many columns and rows in which one program runs."""
+    """A terminal with one program."""
 
     def __init__(self, socket: str, columns: int, rows: int, command: str) -> None:
         self._socket = socket
@@ -53,49 +53,54 @@ class Terminal:
         self.tmux("paste-buffer", "-p")
 
     def screen(self) -> str:
-        """What is seen."""
+        """Return the visible rows."""
         return self.tmux("capture-pane", "-p")
 
     def all(self, *more: str) -> str:
-        """What is seen, and what has scrolled away."""
+        """Return the scrollback and the visible rows, with wrapped lines joined."""
         return self.tmux("capture-pane", "-p", "-J", "-S", "-", *more)
 
     def until(self, holds: str | Callable[[str], object]) -> str:
-        """Waits until this is seen, or was, however it wraps; gives all there is then."""
+        """Wait until scrollback and screen contain the text, however it wraps; return them."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            seen = self.all()
-            if holds(seen) if callable(holds) else holds in " ".join(seen.split()):
-                return seen
-            assert time.monotonic() < deadline, seen
+            text = self.all()
+            if holds(text) if callable(holds) else holds in " ".join(text.split()):
+                return text
+            assert time.monotonic() < deadline, text
             time.sleep(0.05)
 
     def ready(self, prompts: int = 1) -> str:
-        """Waits until so many prompts were there, the last of them empty."""
+        """Wait until there have been so many prompts, and the last one is empty."""
         return self.until(
-            lambda seen: (
-                len(re.findall("^›", seen, re.MULTILINE)) >= prompts
-                and re.search(r"^›\s*^(?:not )?connected", seen, re.MULTILINE)
+            lambda text: (
+                len(re.findall("^›", text, re.MULTILINE)) >= prompts
+                and re.search(r"^›\s*^(?:not )?connected", text, re.MULTILINE)
             )
         )
 
 
 @contextmanager
-def chatting(
+def client_in_terminal(
     folder: Path,
     url: str,
     *arguments: str,
     size: tuple[int, int] = (80, 24),
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
-    given = {"XDG_STATE_HOME": str(folder / "state"), "TERM": "tmux-256color", **(variables or {})}
+    """Run the client in a new terminal, which is closed afterwards."""
+    environment = {
+        "XDG_STATE_HOME": str(folder / "state"),
+        "TERM": "tmux-256color",
+        **(variables or {}),
+    }
     command = shlex.join(
         ["env", "-u", "NO_COLOR", "-u", "COLUMNS", "-u", "LINES"]
-        + [f"{name}={value}" for name, value in given.items()]
+        + [f"{name}={value}" for name, value in environment.items()]
         + [f"PYTHONPATH={ROOT}", sys.executable, "-m", "bedrock_chat", url, *arguments]
     )
-    socket = f"bedrock-chat-{os.getpid()}-{next(ONES)}"
-    # The shell stays, so that what was said last can be read.
+    socket = f"bedrock-chat-{os.getpid()}-{next(NUMBERS)}"
+    # The terminal stays open, so that the last output can be read.
     shell = f"cd {shlex.quote(str(folder))}; {command}; echo status: $?; exec cat"
     terminal = Terminal(socket, *size, shell)
     try:
@@ -105,13 +110,13 @@ def chatting(
             terminal.tmux("kill-server")
 
 
-def played(text: str) -> list[str]:
-    """The rows of a terminal that is high enough, after this was written to it."""
+def rendered_rows(text: str) -> list[str]:
+    """Return the rows of a tall terminal after this was written to it."""
     rows, row, column = [""], 0, 0
     for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b\n\r]+|\n|\r", SGR.sub("", text)):
-        if up := UP.fullmatch(token):
+        if up := CURSOR_UP.fullmatch(token):
             row -= int(up[1])
-        elif token == "\n":  # a terminal's line discipline adds the return
+        elif token == "\n":  # the line discipline adds the carriage return
             row, column = row + 1, 0
             rows += [""] * (row == len(rows))
         elif token == "\r":

@@ -10,7 +10,7 @@ import pytest
 from support import failures
 from support.failures import pytest_runtest_makereport
 from support.stacks import Stacks, served
-from support.terminals import Terminal, chatting
+from support.terminals import Terminal, client_in_terminal
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -26,11 +26,13 @@ def stacks() -> Iterator[Stacks]:
 def start_client(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Callable[..., Terminal]]:
-    """Start the client in a new terminal, as `chatting`; all are closed after the test."""
+    """Run the client as `client_in_terminal` does; its terminal is closed after the test."""
     terminals: list[Terminal] = []
 
     def start(url: str, *arguments: str, **options: Any) -> Terminal:
-        terminal = open_terminals.enter_context(chatting(tmp_path, url, *arguments, **options))
+        terminal = open_terminals.enter_context(
+            client_in_terminal(tmp_path, url, *arguments, **options)
+        )
         terminals.append(terminal)
         return terminal
 

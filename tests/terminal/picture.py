@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from support.pictures import MODEL, QUESTIONS, SETTINGS  # noqa: E402 - needs the path set above
-from support.terminals import Terminal, chatting  # noqa: E402 - needs the path set above
+from support.terminals import Terminal, client_in_terminal  # noqa: E402 - needs the path set above
 
 from local.stack import Stack  # noqa: E402 - needs the path set above
 
@@ -54,7 +54,7 @@ async def main() -> None:
     async with stack:
         with (
             tempfile.TemporaryDirectory() as folder,
-            chatting(Path(folder), stack.url, size=(COLUMNS, ROWS)) as terminal,
+            client_in_terminal(Path(folder), stack.url, size=(COLUMNS, ROWS)) as terminal,
         ):
             screen = await asyncio.to_thread(converse, terminal)
     PICTURE.parent.mkdir(exist_ok=True)

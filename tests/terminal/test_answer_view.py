@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from support.terminals import played
+from support.terminals import rendered_rows
 
 from bedrock_chat import rendering
 from bedrock_chat.answer_view import AnswerView, PlainView, view_for
@@ -83,7 +83,7 @@ def test_committed_lines_and_the_region_are_visible(
         else:
             region.update(lines(*words))
             tail = words
-    assert [*committed, *tail] == [row for row in played(written(terminal)) if row]
+    assert [*committed, *tail] == [row for row in rendered_rows(written(terminal)) if row]
 
 
 def test_a_region_taller_than_the_terminal() -> None:
@@ -91,9 +91,9 @@ def test_a_region_taller_than_the_terminal() -> None:
     terminal = console(height=12)
     region, tail = LiveRegion(terminal), lines(*map(str, range(30)))
     region.update(tail)
-    assert [*map(str, range(20, 30)), ""] == played(shown := written(terminal))
+    assert [*map(str, range(20, 30)), ""] == rendered_rows(shown := written(terminal))
     region.commit(tail)
-    assert [*map(str, range(30)), ""] == played(shown + written(terminal))
+    assert [*map(str, range(30)), ""] == rendered_rows(shown + written(terminal))
 
 
 def test_a_terminal_that_is_made_narrower() -> None:
@@ -138,7 +138,7 @@ REASONED: list[dict[str, Any]] = [
 
 def test_reasoning_is_above_the_answer() -> None:
     """It is not parsed as Markdown; the line below the answer says why it ended."""
-    rows = played(output(REASONED, AnswerView))
+    rows = rendered_rows(output(REASONED, AnswerView))
     expected = ["First I", "think *hard*.", "", "Yes.", "", "cut off at the deployment's length"]
     assert expected == rows[:6]
     assert "/continue resumes it · 1,200 out" in " ".join(rows)
@@ -160,10 +160,10 @@ def test_the_status_stays_until_removed() -> None:
             for frame in REASONED[1:5]:
                 shown.show_frame(frame)
             shown._draw()
-            during = played(before := written(terminal))
+            during = rendered_rows(before := written(terminal))
             shown.show_status("")
             shown.show_frame(REASONED[-1])
-            return during, played(before + written(terminal))
+            return during, rendered_rows(before + written(terminal))
 
     during, after = asyncio.run(scenario())
     assert ["Yes.", "stopping", ""] == during[-3:]

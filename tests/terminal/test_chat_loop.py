@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from support.e2e_clients import ROOT
-from support.terminals import played
+from support.terminals import rendered_rows
 from websockets.asyncio.server import ServerConnection, serve
 
 from bedrock_chat import protocol, rendering
@@ -71,7 +71,7 @@ def shown(
             return loop.exit_code
 
     status = asyncio.run(scenario())
-    return " ".join(" ".join(played(out.getvalue())).split()), status
+    return " ".join(" ".join(rendered_rows(out.getvalue())).split()), status
 
 
 @pytest.mark.parametrize("name", ["_ask", "_history", "_clear", "_save"])
@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_written(run: Run, name: str) -> None:
 
 def test_a_continuation_is_recognized(run: Run) -> None:
     """It is shown as the command, and saved as a continued answer."""
-    for place in ("src/handler.py", "web/protocol.js"):
+    for place in ("src/turn.py", "web/protocol.js"):
         assert f'CONTINUE = "{protocol.CONTINUE}' in (ROOT / place).read_text()
     turns = [turn(1, "a?", "b"), turn(2, f"{protocol.CONTINUE} Repeat nothing.", "c.")]
 

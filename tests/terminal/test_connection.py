@@ -94,7 +94,7 @@ def test_connections_that_break(counts: list[int]) -> None:
     there, frames = asyncio.run(scenario())
     assert "".join(there.server.words) == text(frames)
     assert there.server.frames == frames
-    assert (1, len(counts) + 1) == (there.server.taken, there.connections)
+    assert (1, len(counts) + 1) == (there.server.accepted, there.connections)
     assert bool(counts) == any(there.statuses)
     assert "" == (there.statuses or [""])[-1]  # connected again
 

@@ -244,5 +244,5 @@ def test_each_frame_is_delivered_once(
 
     assert server.frames == delivered
     assert "".join(words) == text(delivered)
-    assert (one.finished, server.taken) == (True, 1)
+    assert (one.finished, server.accepted) == (True, 1)
     assert server.stopped or not one._stopping

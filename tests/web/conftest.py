@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 from support import failures
-from support.browsers import REQUESTS, Chat, Served, Told, executable, served
+from support.browsers import REQUESTS, BrowserLog, Chat, Served, executable, served
 from support.e2e_clients import PATIENCE
 from support.failures import pytest_runtest_makereport
 
@@ -35,14 +35,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def told() -> Told:
+def browser_log() -> BrowserLog:
     """What the browser reports."""
-    return Told()
+    return BrowserLog()
 
 
 @pytest.fixture
 def new_context(
-    request: pytest.FixtureRequest, browser: Browser, told: Told
+    request: pytest.FixtureRequest, browser: Browser, browser_log: BrowserLog
 ) -> Iterator[Callable[..., BrowserContext]]:
     """Open a new browser context. An error or a warning of the browser fails the test."""
     contexts: list[BrowserContext] = []
@@ -50,21 +50,21 @@ def new_context(
     def new(**options: Any) -> BrowserContext:
         context = browser.new_context(**options)
         context.set_default_timeout(PATIENCE * 1000)
-        context.on("page", told.listen)
+        context.on("page", browser_log.watch)
         contexts.append(context)
         return context
 
     yield new
-    unexpected = list(told.unexpected)
+    unexpected = list(browser_log.unexpected)
     if unexpected or failures.has_failed(request.node):
-        _save(request.node, contexts, told)
+        _save(request.node, contexts, browser_log)
     for context in contexts:
         context.close()
     assert [] == unexpected
 
 
-def _save(item: pytest.Item, contexts: list[BrowserContext], told: Told) -> None:
-    failures.path_for(item, "browser.txt").write_text("\n".join(told.complaints))
+def _save(item: pytest.Item, contexts: list[BrowserContext], browser_log: BrowserLog) -> None:
+    failures.path_for(item, "browser.txt").write_text("\n".join(browser_log.entries))
     pages = [page for context in contexts for page in context.pages]
     for number, page in enumerate(pages, 1):
         try:

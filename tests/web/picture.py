@@ -22,7 +22,7 @@ def screenshot(browser: Browser, url: str, path: Path, **options: object) -> Non
     context = browser.new_context(**options)  # type: ignore[arg-type]  # as its caller names them
     chat = Chat(context.new_page(), url).open()
     for question in QUESTIONS:
-        chat.asked(question)
+        chat.answer_to(question)
     chat.page.screenshot(path=path)
     context.close()
 

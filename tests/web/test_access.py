@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
-from support.browsers import MODULES, Chat, Served, Told, refusing
+from support.browsers import MODULES, BrowserLog, Chat, Served, refusing
 
 THEME = "Switch between dark and light"
 AXE = MODULES / "axe-core" / "axe.min.js"
@@ -33,17 +33,17 @@ def empty(_chat: Chat, _site: Served, _after: ExitStack) -> None:
 def streaming(chat: Chat, _site: Served, _after: ExitStack) -> None:
     """An answer is in progress."""
     chat.ask(chunks=3000, rate=20, text="word ", reasoning=2)
-    chat.begins()
+    chat.has_started()
 
 
 def finished(chat: Chat, _site: Served, _after: ExitStack) -> None:
     """A question, and an answer with all kinds of elements."""
-    chat.asked(chunks=1, text=FULL, reasoning=2)
+    chat.answer_to(chunks=1, text=FULL, reasoning=2)
 
 
 def failed(chat: Chat, _site: Served, _after: ExitStack) -> None:
     """An answer that ended with an error."""
-    chat.asked(chunks=5, fault={"at": 3, "type": "cut"})
+    chat.answer_to(chunks=5, fault={"at": 3, "type": "cut"})
 
 
 def reconnecting(chat: Chat, site: Served, after: ExitStack) -> None:
@@ -55,7 +55,7 @@ def reconnecting(chat: Chat, site: Served, after: ExitStack) -> None:
 
 def clearing(chat: Chat, _site: Served, _after: ExitStack) -> None:
     """The page asks for a confirmation."""
-    chat.asked("hello")
+    chat.answer_to("hello")
     chat.button("Clear this chat").click()
 
 
@@ -71,10 +71,13 @@ STATES: list[Callable[[Chat, Served, ExitStack], None]] = [
 
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(
-    site: Served, chat: Chat, told: Told, state: Callable[[Chat, Served, ExitStack], None]
+    site: Served,
+    chat: Chat,
+    browser_log: BrowserLog,
+    state: Callable[[Chat, Served, ExitStack], None],
 ) -> None:
     """axe-core reports no violation in any state, light or dark."""
-    told.expected.append("WebSocket connection to")
+    browser_log.expected.append("WebSocket connection to")
     with ExitStack() as after:
         state(chat, site, after)
         chat.page.evaluate(AXE.read_text())
@@ -98,7 +101,7 @@ def test_everything_works_by_keyboard(chat: Chat) -> None:
     page.keyboard.type('{"chunks": 2000, "rate": 50}')
     expect(chat.page.locator(".turn")).to_have_count(0)
     page.keyboard.press("Enter")
-    chat.begins()
+    chat.has_started()
     page.keyboard.press("Tab")
     assert "Stop" == focused(page)
     page.keyboard.press("Escape")
@@ -175,8 +178,8 @@ def test_the_page_fits_small_screens(
     """Only code and tables scroll horizontally, and every control is visible and large enough."""
     context = new_context(viewport=SMALL[0], has_touch=True, is_mobile=True)
     chat = Chat(context.new_page(), site.page).open()
-    chat.asked("a_long_word_without_a_break_" * 12)
-    chat.asked(chunks=1, text=FULL, reasoning=1)
+    chat.answer_to("a_long_word_without_a_break_" * 12)
+    chat.answer_to(chunks=1, text=FULL, reasoning=1)
     for size in SMALL:
         chat.page.set_viewport_size(size)
         for part in ("html", "#scroller", "footer"):

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Request, expect
-from support.browsers import MODULES, Chat, Served, Told
+from support.browsers import MODULES, BrowserLog, Chat, Served
 from support.e2e_clients import ROOT
 
 VENDORED = {
@@ -107,7 +107,9 @@ def assert_inert(chat: Chat) -> None:
     assert chat.url == chat.page.url
 
 
-def test_no_attack_has_an_effect(site: Served, chat: Chat, hosts: set[str], told: Told) -> None:
+def test_no_attack_has_an_effect(
+    site: Served, chat: Chat, hosts: set[str], browser_log: BrowserLog
+) -> None:
     """None executes, requests another host or leaves the page; none even violates the policy."""
     chat.page.evaluate(GROW, [list(ATTACKS.values()), 1000])
     chat.page.evaluate(GROW, [list(ATTACKS.values()), 9])
@@ -115,30 +117,30 @@ def test_no_attack_has_an_effect(site: Served, chat: Chat, hosts: set[str], told
     assert 2 * len(ATTACKS) == chat.answers.count()
     assert_inert(chat)
     assert {urlsplit(site.page).netloc} >= hosts
-    assert [] == told.complaints
+    assert [] == browser_log.entries
 
 
-def test_no_attack_of_a_model_has_an_effect(chat: Chat, told: Told) -> None:
+def test_no_attack_of_a_model_has_an_effect(chat: Chat, browser_log: BrowserLog) -> None:
     """Neither in a streamed answer, nor in the history."""
-    answer = chat.asked(chunks=1, text="\n\n".join(ATTACKS.values()))
+    answer = chat.answer_to(chunks=1, text="\n\n".join(ATTACKS.values()))
     shown = answer.inner_text()
     assert_inert(chat)
     chat.page.reload()
     chat.has_ended()
     assert shown == answer.inner_text()
     assert_inert(chat)
-    assert [] == told.complaints
+    assert [] == browser_log.entries
 
 
 @pytest.mark.parametrize("name", ["script", "onerror", "style"])
 def test_html_is_shown_as_text(chat: Chat, name: str) -> None:
     """An answer about HTML is readable."""
-    assert ATTACKS[name] == chat.asked(chunks=1, text=ATTACKS[name]).inner_text()
+    assert ATTACKS[name] == chat.answer_to(chunks=1, text=ATTACKS[name]).inner_text()
 
 
 def test_a_question_is_shown_as_text(chat: Chat) -> None:
     """Neither HTML nor Markdown in it is rendered."""
-    chat.asked("<b>bold</b>\n**stars**")
+    chat.answer_to("<b>bold</b>\n**stars**")
     assert "<b>bold</b>\n**stars**" == chat.page.locator(".question").inner_text()
 
 
@@ -157,17 +159,17 @@ FORBIDDEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_the_content_security_policy_blocks(chat: Chat, told: Told, what: str) -> None:
+def test_the_content_security_policy_blocks(chat: Chat, browser_log: BrowserLog, what: str) -> None:
     """Markup that had passed the sanitizer would still be blocked."""
-    told.expected += ["Content Security Policy", "TrustedHTML", "TrustedScript"]
+    browser_log.expected += ["Content Security Policy", "TrustedHTML", "TrustedScript"]
     try:
         chat.page.evaluate(POLICY, FORBIDDEN[what])
     except Exception as error:  # noqa: BLE001 - some are refused by throwing
-        told.complaints.append(str(error))
+        browser_log.entries.append(str(error))
     chat.page.evaluate("() => new Promise(requestAnimationFrame)")
 
-    assert told.complaints
-    assert [] == told.unexpected
+    assert browser_log.entries
+    assert [] == browser_log.unexpected
     assert chat.page.evaluate("window.done") is None
 
 
@@ -203,7 +205,7 @@ MADE = """() => {
 
 def test_markdown_is_rendered(chat: Chat) -> None:
     """Links open in a new tab, without a referrer."""
-    chat.asked(chunks=1, text=MARKDOWN)
+    chat.answer_to(chunks=1, text=MARKDOWN)
 
     assert [
         ["h3", "One"],

@@ -9,17 +9,17 @@ from typing import Any
 import boto3
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
-from support.browsers import REQUESTS, Chat, Served, Told, refusing, replaced
+from support.browsers import REQUESTS, BrowserLog, Chat, Served, refusing, replaced
 from support.e2e_clients import PATIENCE, SCHEMA, person, script
 
 from deploy.url import presigned
 from errors import CODES
-from handler import CONTINUE
 from local.auth.authorizers import Guard, iam
 from local.auth.entry import PEOPLE, user
 from local.aws.moto_server import REGION
 from local.gateway.http_front import HttpResponse
 from local.gateway.websocket import Socket
+from turn import CONTINUE
 
 # The request that has not ended, as the tab stores it.
 PENDING = "sessionStorage.getItem('pending')"
@@ -125,7 +125,7 @@ def test_an_answer_grows_while_it_arrives(chat: Chat) -> None:
 
 def test_a_complete_answer_is_shown_with_its_usage(chat: Chat) -> None:
     """All of its text, the tokens, the latency and the model's name."""
-    answer = chat.asked(chunks=60, text="word ")
+    answer = chat.answer_to(chunks=60, text="word ")
 
     assert ("word " * 60).strip() == answer.inner_text()
     expect(chat.page.locator(".usage")).to_contain_text("60 out · first token after")
@@ -151,7 +151,7 @@ def test_finished_blocks_are_not_rendered_again(chat: Chat) -> None:
 def test_a_stopped_answer_can_be_continued(chat: Chat, by: str) -> None:
     """Its text stays; the button to continue it is there until it is used."""
     chat.ask(chunks=MANY, rate=50, text="on ")
-    chat.begins()
+    chat.has_started()
     if by == "button":
         chat.button("Stop").click()
     else:
@@ -173,7 +173,7 @@ def test_a_stopped_answer_can_be_continued(chat: Chat, by: str) -> None:
 
 def test_an_answer_at_the_length_limit_can_be_continued(chat: Chat) -> None:
     """A note says that the answer reached the limit."""
-    chat.asked(chunks=3, stop_reason="max_tokens")
+    chat.answer_to(chunks=3, stop_reason="max_tokens")
 
     expect(chat.notes).to_have_text("The answer reached the length limit.")
     expect(chat.button("Continue")).to_be_visible()
@@ -181,7 +181,7 @@ def test_an_answer_at_the_length_limit_can_be_continued(chat: Chat) -> None:
 
 def test_reasoning_is_collapsed(chat: Chat) -> None:
     """It can be opened, and is not part of the answer."""
-    chat.asked(chunks=2, text="so ", reasoning=3)
+    chat.answer_to(chunks=2, text="so ", reasoning=3)
 
     details = chat.page.locator("details.reasoning")
     expect(details).not_to_have_attribute("open", "")
@@ -236,7 +236,7 @@ def test_a_question_is_answered_once(site: Served, chat: Chat, *, arrives: bool)
             received(socket, text)
 
     with replaced(site.stack.gateway, "received", once):
-        answer = chat.asked("the question")
+        answer = chat.answer_to("the question")
 
     assert "You said: the question" == answer.inner_text()
     assert 1 == len(cut)
@@ -259,7 +259,7 @@ def test_a_lost_or_repeated_frame_is_corrected(site: Served, chat: Chat, times: 
     methods["POST"] = faulty
     try:
         chat.ask(chunks=MANY, rate=60, text="ab ")
-        chat.begins()
+        chat.has_started()
         deadline = time.monotonic() + PATIENCE
         while posts < 5:
             assert time.monotonic() < deadline, posts
@@ -274,7 +274,7 @@ def test_a_lost_or_repeated_frame_is_corrected(site: Served, chat: Chat, times: 
 
 def test_a_reload_restores_the_conversation(site: Served, chat: Chat) -> None:
     """With the draft; a running answer continues below its question."""
-    chat.asked("first")
+    chat.answer_to("first")
     chat.ask(chunks=MANY, rate=50, text="ab ")
     expect(chat.answers.last).to_contain_text("ab ab")
     chat.question.fill("a draft")
@@ -339,12 +339,12 @@ def test_a_long_question_is_split_into_parts(chat: Chat) -> None:
 
 def test_a_new_chat_is_another_session(chat: Chat) -> None:
     """It is empty, independent of the first, and is restored by a reload."""
-    chat.asked("first")
+    chat.answer_to("first")
     other = session(chat)
     chat.button("New chat").click()
     expect(chat.answers).to_have_count(0)
     assert other != session(chat)
-    chat.asked("second")
+    chat.answer_to("second")
     chat.page.reload()
     chat.has_ended()
     assert ["You said: second"] == chat.answers.all_inner_texts()
@@ -352,7 +352,7 @@ def test_a_new_chat_is_another_session(chat: Chat) -> None:
 
 def test_clear_deletes_the_conversation(chat: Chat) -> None:
     """After a confirmation, on the page and on the server."""
-    chat.asked("first")
+    chat.answer_to("first")
     chat.button("Clear this chat").click()
     chat.button("Cancel").click()
     expect(chat.answers).to_have_count(1)
@@ -363,12 +363,12 @@ def test_clear_deletes_the_conversation(chat: Chat) -> None:
     expect(chat.page.get_by_role("status")).to_have_text("Cleared.")
     chat.page.reload()
     expect(chat.page.get_by_text("What would you like to know?")).to_be_visible()
-    assert "You said: second" == chat.asked("second").inner_text()
+    assert "You said: second" == chat.answer_to("second").inner_text()
 
 
 def test_a_cleared_question_is_not_sent_again(site: Served, chat: Chat) -> None:
     """A pending request is deleted once it is answered or cleared, also by the server alone."""
-    chat.asked("first")
+    chat.answer_to("first")
     (turn,) = history(chat, site)
     pending = {"session": session(chat), "id": turn["request_id"], "text": "first"}
     note = f"sessionStorage.setItem('pending', {json.dumps(json.dumps(pending))})"
@@ -409,7 +409,7 @@ def test_a_joined_answer_waits_for_the_active_request(chat: Chat) -> None:
 
 def test_a_question_waits_for_the_history(site: Served, chat: Chat) -> None:
     """It is sent automatically once the history is complete."""
-    chat.asked("first")
+    chat.answer_to("first")
     received = site.stack.gateway.received
 
     def but_history(socket: Socket, text: str) -> None:
@@ -447,7 +447,7 @@ def failing(site: Served, action: str) -> Callable[[Socket, str], None]:
 
 def test_a_failed_history_can_be_requested_again(site: Served, chat: Chat) -> None:
     """The page shows the error with a button."""
-    chat.asked("first")
+    chat.answer_to("first")
     notice = chat.page.locator("#notice")
     with replaced(site.stack.gateway, "received", failing(site, "history")):
         chat.page.reload()
@@ -462,23 +462,23 @@ def test_a_failed_history_can_be_requested_again(site: Served, chat: Chat) -> No
 
 def test_a_failed_clear_is_reported(site: Served, chat: Chat) -> None:
     """Until the next question."""
-    chat.asked("first")
+    chat.answer_to("first")
     notice = chat.page.locator("#notice")
     with replaced(site.stack.gateway, "received", failing(site, "clear")):
         chat.button("Clear this chat").click()
         chat.button("Clear").click()
         expect(notice).to_contain_text("Rate limit reached; try again shortly.")
-    chat.asked("second")
+    chat.answer_to("second")
     expect(notice).to_be_hidden()
 
 
 def test_a_tab_keeps_its_conversation(site: Served, chat: Chat, context: BrowserContext) -> None:
     """Whatever session another tab opens; a third tab opens the latest one."""
-    chat.asked("first")
+    chat.answer_to("first")
     other = Chat(context.new_page(), site.page).open()
     other.has_ended()
     other.button("New chat").click()
-    other.asked("second")
+    other.answer_to("second")
     third = Chat(context.new_page(), site.page).open()
     expect(third.answers).to_have_text(["You said: second"])
     chat.page.reload()
@@ -489,12 +489,12 @@ def test_a_second_tab_is_busy_during_an_answer(
     site: Served, chat: Chat, context: BrowserContext
 ) -> None:
     """It explains why, and can ask again when the answer has ended."""
-    chat.asked("hello")
+    chat.answer_to("hello")
     other = Chat(context.new_page(), site.page).open()
     other.has_ended()
     chat.ask(chunks=MANY, rate=50)
-    chat.begins()
-    other.asked("me too")
+    chat.has_started()
+    other.answer_to("me too")
     expect(other.notes).to_contain_text("Another answer is in progress")
     chat.button("Stop").click()
     chat.has_ended(2)
@@ -507,10 +507,10 @@ def test_the_latest_tab_receives_the_answer(
 ) -> None:
     """The first tab receives the rest as soon as it becomes visible."""
     chat.ask(chunks=MANY, rate=40, text="ab ")
-    chat.begins()
+    chat.has_started()
     other = Chat(context.new_page(), site.page)
     other.page.goto(site.page)
-    other.begins()  # from here on, only this tab receives frames
+    other.has_started()  # from here on, only this tab receives frames
     text = stopped(other, site)
     expect(chat.ended).to_have_count(0)
     chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
@@ -532,7 +532,7 @@ ERRORS: list[tuple[dict[str, Any], str, str | None]] = [
 def test_each_error_is_shown_with_its_action(chat: Chat) -> None:
     """A sentence, and a button if there is something to do."""
     for number, (order, words, action) in enumerate(ERRORS, start=1):
-        chat.asked(**order)
+        chat.answer_to(**order)
         expect(chat.notes).to_have_count(number)
         expect(chat.notes.last).to_contain_text(words)
         actions = [
@@ -576,17 +576,17 @@ def test_a_conversation_that_cannot_be_loaded(chat: Chat) -> None:
     expect(notice).to_contain_text("The server rejected this request as invalid.")
     notice.get_by_role("button", name="New chat").click()
     expect(notice).to_be_hidden()
-    assert "You said: hello" == chat.asked("hello").inner_text()
+    assert "You said: hello" == chat.answer_to("hello").inner_text()
 
 
 def test_an_exhausted_quota_shows_when_it_resets(site: Served, chat: Chat) -> None:
     """The time is part of the error's text."""
-    chat.asked("hello")
+    chat.answer_to("hello")
     table = boto3.resource("dynamodb", endpoint_url=site.dynamodb, region_name=REGION).Table("chat")
     (count,) = [item for item in table.scan()["Items"] if str(item["pk"]).startswith("budget#")]
     table.put_item(Item={**count, "requests": REQUESTS})
     try:
-        chat.asked("more")
+        chat.answer_to("more")
     finally:
         table.put_item(Item=count)
 
@@ -595,9 +595,11 @@ def test_an_exhausted_quota_shows_when_it_resets(site: Served, chat: Chat) -> No
     )
 
 
-def test_a_refused_connection_can_be_retried(site: Served, page: Page, told: Told) -> None:
+def test_a_refused_connection_can_be_retried(
+    site: Served, page: Page, browser_log: BrowserLog
+) -> None:
     """The page shows the possible reasons, when it tries again, and a button to do it now."""
-    told.expected.append(REFUSED)
+    browser_log.expected.append(REFUSED)
     chat, notice = Chat(page, site.page), page.locator("#notice")
     page.clock.install()
     chat.open()
@@ -616,9 +618,11 @@ def test_a_refused_connection_can_be_retried(site: Served, page: Page, told: Tol
     expect(notice).to_be_hidden()
 
 
-def test_an_unsent_question_can_be_withdrawn(site: Served, chat: Chat, told: Told) -> None:
+def test_an_unsent_question_can_be_withdrawn(
+    site: Served, chat: Chat, browser_log: BrowserLog
+) -> None:
     """Stop moves it back to the composer, before the current draft."""
-    told.expected.append(REFUSED)
+    browser_log.expected.append(REFUSED)
     with refusing(site):
         site.drop()
         expect(chat.page.locator("#notice")).to_contain_text("Reconnecting in")
@@ -633,9 +637,9 @@ def test_an_unsent_question_can_be_withdrawn(site: Served, chat: Chat, told: Tol
     expect(chat.question).to_have_value("never mind\n\nor rather")
 
 
-def test_iam_needs_a_signed_url(site: Served, page: Page, told: Told) -> None:
+def test_iam_needs_a_signed_url(site: Served, page: Page, browser_log: BrowserLog) -> None:
     """The page prompts for it, again if it is refused, and never stores it."""
-    told.expected.append(REFUSED)
+    browser_log.expected.append(REFUSED)
     alice = user(PEOPLE[0])
     guard: Guard = iam({alice.access_key: alice})
     signed = presigned(site.stack.url, alice.credentials, REGION)
@@ -659,7 +663,7 @@ def test_iam_needs_a_signed_url(site: Served, page: Page, told: Told) -> None:
         expect(field).to_be_visible()
         field.fill(signed)
         field.press("Enter")
-        assert "You said: hello" == chat.asked("hello").inner_text()
+        assert "You said: hello" == chat.answer_to("hello").inner_text()
 
     stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, location.href])")
     assert "Signature" not in stored
@@ -687,9 +691,9 @@ def test_an_idle_connection_is_kept_open(site: Served, page: Page) -> None:
     assert [{"action": "ping"}] * 15 == [json.loads(each) for each in sent]
 
 
-def test_a_silent_connection_is_replaced(site: Served, page: Page, told: Told) -> None:
+def test_a_silent_connection_is_replaced(site: Served, page: Page, browser_log: BrowserLog) -> None:
     """If a response is pending and a ping gets no pong; the new connection receives the answer."""
-    told.expected.append("closed before")
+    browser_log.expected.append("closed before")
     chat = Chat(page, site.page)
     page.clock.install()
     chat.open()
@@ -709,7 +713,7 @@ def test_a_silent_connection_is_replaced(site: Served, page: Page, told: Told) -
 def test_an_answer_is_announced_once(chat: Chat) -> None:
     """To screen readers: that it has started, and then all of it, not each word."""
     chat.page.evaluate(LISTEN)
-    chat.asked(chunks=40, rate=40, text="word ")
+    chat.answer_to(chunks=40, rate=40, text="word ")
 
     assert ["Generating an answer.", "Answer: " + ("word " * 40).strip()] == chat.page.evaluate(
         "window.announced"
@@ -744,7 +748,7 @@ def test_the_page_scrolls_along_only_at_the_end(chat: Chat) -> None:
 def test_answers_and_code_can_be_copied(chat: Chat, context: BrowserContext) -> None:
     """An answer as Markdown, and code as plain text."""
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    chat.asked(chunks=1, text="**Look**:\n\n```py\nx = '<b>'\n```\n")
+    chat.answer_to(chunks=1, text="**Look**:\n\n```py\nx = '<b>'\n```\n")
     pasted = "navigator.clipboard.readText()"
     chat.button("Copy answer").click()
     expect(chat.button("Copy answer")).to_have_text("Copied")

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 import pytest
 from playwright.sync_api import Page, Request, expect
-from support.browsers import MODULES, Chat, Served, Told, served
+from support.browsers import MODULES, BrowserLog, Chat, Served, served
 
 from local.page import FOLDER
 
@@ -117,14 +117,14 @@ def test_signing_in_connects_the_page(visit: Visit) -> None:
     visit.open()
     chat = visit.sign_in()
 
-    assert "You said: hello" == chat.asked("hello").inner_text()
+    assert "You said: hello" == chat.answer_to("hello").inner_text()
     assert visit.url == visit.page.url
     assert "alice" == visit.page.get_by_role("button", name="Sign out").get_attribute("title")
 
 
 def test_the_token_stays_in_the_tab(visit: Visit, chat: Chat) -> None:
     """It is in no URL, no message, no cookie, and nothing that outlives the tab."""
-    chat.asked("hello")
+    chat.answer_to("hello")
     token = visit.stored(TOKEN)["token"]
     signature = token.rpartition(".")[2]
     lasting = visit.page.evaluate("JSON.stringify(localStorage) + document.cookie")
@@ -153,7 +153,7 @@ def test_the_code_is_removed_from_the_url_first(visit: Visit) -> None:
 
 def test_a_reload_needs_no_sign_in(visit: Visit, chat: Chat) -> None:
     """The tab still has its token, and its conversation."""
-    chat.asked("hello")
+    chat.answer_to("hello")
     before = len(visit.urls)
     visit.page.reload()
     visit.is_connected()
@@ -172,7 +172,7 @@ def test_the_page_can_use_an_access_token(visit: Visit) -> None:
     chat = visit.sign_in()
     claims = jwt.decode(visit.stored(TOKEN)["token"], options={"verify_signature": False})
 
-    assert "You said: hello" == chat.asked("hello").inner_text()
+    assert "You said: hello" == chat.answer_to("hello").inner_text()
     assert "nonce" not in claims
 
 
@@ -180,7 +180,7 @@ def test_signing_out_deletes_everything_stored(visit: Visit, chat: Chat) -> None
     """Except the theme; the issuer prompts again, even if it has a session."""
     chat.button("Switch between dark and light").click()
     chat.ask(chunks=2000, rate=50)
-    chat.begins()
+    chat.has_started()
     chat.question.fill("a draft")
     chat.button("Sign out").click()
     visit.is_at_issuer()
@@ -200,14 +200,14 @@ def test_signing_out_deletes_everything_stored(visit: Visit, chat: Chat) -> None
 
 def test_an_expired_token_is_replaced(visit: Visit, chat: Chat, closed: Served) -> None:
     """When the page connects the next time, the user signs in again and continues."""
-    chat.asked("hello")
+    chat.answer_to("hello")
     visit.store(TOKEN, {**visit.stored(TOKEN), "expiresAt": 0})
     closed.drop()
     visit.is_at_issuer()
     visit.sign_in()
 
     expect(chat.answers).to_have_text(["You said: hello"])
-    assert "You said: again" == chat.asked("again").inner_text()
+    assert "You said: again" == chat.answer_to("again").inner_text()
 
 
 def test_another_deployments_token_is_not_used(visit: Visit, chat: Chat) -> None:
@@ -249,9 +249,9 @@ def test_a_completed_response_is_rejected(visit: Visit) -> None:
     visit.shows_error("this sign-in was not started in this tab, or was already completed.")
 
 
-def test_a_code_can_be_redeemed_once(visit: Visit, told: Told) -> None:
+def test_a_code_can_be_redeemed_once(visit: Visit, browser_log: BrowserLog) -> None:
     """Even with the attempt's stored values."""
-    told.expected.append(FAILED)
+    browser_log.expected.append(FAILED)
     visit.open()
     visit.before_redirect_is_handled("sessionStorage.copy = JSON.stringify(attempt);")
     visit.sign_in()
@@ -270,10 +270,10 @@ def test_a_code_can_be_redeemed_once(visit: Visit, told: Told) -> None:
     ],
 )
 def test_another_attempts_code_is_rejected(
-    visit: Visit, told: Told, member: str, error: str
+    visit: Visit, browser_log: BrowserLog, member: str, error: str
 ) -> None:
     """A code is bound to the nonce and the challenge of its attempt."""
-    told.expected.append(FAILED)
+    browser_log.expected.append(FAILED)
     visit.open()
     visit.before_redirect_is_handled(
         f"attempt.{member} = 'x'.repeat(43);"
@@ -285,9 +285,11 @@ def test_another_attempts_code_is_rejected(
     assert visit.stored(TOKEN) is None
 
 
-def test_an_unreachable_issuer_is_retried(visit: Visit, told: Told, closed: Served) -> None:
+def test_an_unreachable_issuer_is_retried(
+    visit: Visit, browser_log: BrowserLog, closed: Served
+) -> None:
     """Automatically, and at once when the network is back."""
-    told.expected.append(FAILED)
+    browser_log.expected.append(FAILED)
     issuer = closed.stack.page["issuer"]
     visit.page.route("**/.well-known/*", lambda route: route.abort())
     visit.page.goto(visit.url)
