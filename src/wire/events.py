@@ -3,10 +3,10 @@
 Rules
 - The items of one request are `Start`, then deltas, then one terminal item: `Done` or `Failed`.
 - An item's position among its request's items is its frame's `seq`.
-- An item says what happened; a frame is one JSON object of `?format=events`, with its ids. A field
+- An item is what happened; a frame is one JSON object of `?format=events`, with its ids. A field
   that is None is left out of a frame.
-- What the types, docstrings and `EXAMPLES` of the frames say is also the published schema
-  (docs/protocol.schema.json).
+- The published schema (docs/protocol.schema.json) is generated from the types, docstrings and
+  `EXAMPLES` of the frames.
 
 Does not know how items are combined into frames (`formats`), or how a frame travels.
 """

@@ -56,7 +56,6 @@ PENDING = (
     "docs/deploy.md",
     "docs/families.md",
     "docs/operations.md",
-    "docs/protocol",
     "docs/reliability.md",
     "docs/settings.md",
     "docs/terminal.md",
@@ -65,7 +64,6 @@ PENDING = (
     "local/",
     "src/",
     "terraform/",
-    "tools/protocol.py",
     "web/",
 )
 FILES = sorted(
