@@ -4,8 +4,8 @@ Rules
 - A frame becomes one request or one `ChatError`; nothing is guessed and nothing is corrected.
 - Text that begins with `{` must be a JSON object. A JSON array is refused. All other text is chat.
 - Fields that a request does not have are ignored: an older server accepts a newer client's frames.
-- The published schema (docs/protocol.schema.json) is generated from the types, docstrings, `EXAMPLES`
-  and `EXCLUDES` here.
+- The published schema (docs/protocol.schema.json) is generated from the types, docstrings,
+  `EXAMPLES` and `EXCLUDES` here.
 
 Does not know how events are written (`formats`), who is connected, or how a frame travels.
 """
