@@ -78,14 +78,14 @@ METRICS = (
 def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
     """Reports a turn, however it ended."""
     failure = answer.end.error if isinstance(answer.end, Failed) else None
-    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in sender.log)
+    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in sender.log.events)
     _write(
         "INFO" if failure is None else _level(failure, "WARN"),
         "turn",
         turn=turn.number,
         state=turn.state,
         cause=failure and failure.cause,
-        delivery=sender.outcome,
+        delivery=sender.delivery.outcome,
         Model=model,
         StopReason=answer.stop_reason or None,
         Code=failure and failure.code,
@@ -98,7 +98,7 @@ def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
         OutputTokens=answer.usage.output_tokens,
         CacheReadTokens=answer.usage.cache_read_tokens,
         CacheWriteTokens=answer.usage.cache_write_tokens,
-        Posts=sender.posts,
+        Posts=sender.delivery.posts,
         DeltasPerPost=round(answer.deltas / frames, 2) if frames else None,
         Retries=answer.retries,
     )

@@ -260,7 +260,7 @@ class ErrorFrame(_Frame, frozen=True, tag="error", omit_defaults=True):
             "request_id": "question-1",
             "seq": 0,
             "code": "duplicate",
-            "message": "This request_id was taken before; resume shows what became of it.",
+            "message": "This request_id was used before; resume returns its frames.",
             "retryable": False,
         },
         {
@@ -268,8 +268,8 @@ class ErrorFrame(_Frame, frozen=True, tag="error", omit_defaults=True):
             "request_id": "question-4",
             "seq": 0,
             "code": "over_budget",
-            "message": "Today's allowance is used up, or held by answers that still run; "
-            "a new day begins at 00:00 UTC.",
+            "message": "The daily quota is used up or reserved by running requests; it resets "
+            "at 00:00 UTC.",
             "retryable": False,
             "retry_at": 1_795_392_000,
         },
