@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 
+from families import shapes  # noqa: E402 - found through the line above
 from families.registry import FAMILIES, Decoder  # noqa: E402 - found through the line above
 
 CHUNKS = 100_000
@@ -23,20 +24,18 @@ WORDS = "some words "
 
 LLAMA = {"generation": WORDS, "generation_token_count": 7, "stop_reason": None}
 CHAT = {"choices": [{"index": 0, "delta": {"content": WORDS}, "finish_reason": None}]}
-TEXT: dict[str, dict[str, Any]] = {
-    "claude": {
+TEXT: dict[Callable[..., Any], dict[str, Any]] = {
+    shapes.claude_events: {
         "type": "content_block_delta",
         "index": 0,
         "delta": {"type": "text_delta", "text": WORDS},
     },
-    "nova": {"contentBlockDelta": {"delta": {"text": WORDS}, "contentBlockIndex": 0}},
-    "titan": {"outputText": WORDS, "index": 0, "completionReason": None},
-    "mistral-text": {"outputs": [{"text": WORDS, "stop_reason": None}]},
-    "mistral-chat": {"choices": [{"index": 0, "message": {"content": WORDS}}]},
-    "command-r": {"is_finished": False, "event_type": "text-generation", "text": WORDS},
-    "deepseek-r1": {"choices": [{"text": WORDS, "stop_reason": None}]},
-    **dict.fromkeys(("llama2", "llama3", "llama4"), LLAMA),
-    **dict.fromkeys(("jamba", "openai-chat", "palmyra"), CHAT),
+    shapes.nova_events: {"contentBlockDelta": {"delta": {"text": WORDS}, "contentBlockIndex": 0}},
+    shapes.titan_events: {"outputText": WORDS, "index": 0, "completionReason": None},
+    shapes.mistral_text_events: {"outputs": [{"text": WORDS, "stop_reason": None}]},
+    shapes.command_r_events: {"is_finished": False, "event_type": "text-generation", "text": WORDS},
+    shapes.llama_events: LLAMA,
+    shapes.choice_events: CHAT,
 }
 
 
@@ -54,7 +53,7 @@ def main() -> None:
     say(f"CPU per chunk, microseconds, over {CHUNKS:,} chunks\n")
     say(f"{'family':<14}{'decode':>8}{'parse':>8}\n")
     for family in FAMILIES:
-        chunk = TEXT[family.name]
+        chunk = TEXT[family.events]
         line = json.dumps(chunk).encode()
         events = Decoder(family).events
         decode = microseconds(lambda: list(events(chunk)))  # noqa: B023 - called at once

@@ -45,6 +45,9 @@ RATE = 200
 POST_SECONDS = 0.015  # what a post takes within a Region
 LATENCIES = (0.005, 0.015, 0.050, 0.150)
 TOKENS = 4_000
+# Lambda bills wall time, so this is a courtesy; botocore's own reading of the stream is more than
+# half of what ChatBedrock takes, so that less than 0.5 cannot be reached on boto3.
+CPU_MOST = 0.5
 CPU_CHUNKS, PACED_CHUNKS, CPU_RUNS, QUICK_CPU_RUNS = 2_000, 600, 5, 2
 PATIENCE = 300
 
@@ -157,7 +160,7 @@ async def answers(chunks: int) -> list[Row]:
             most=most,
             note=pace,
         )
-        for share, most in ((0.5, 1.0), (0.99, 2.5))
+        for share, most in ((0.5, 0.7), (0.99, 2.0))
     ]
     return rows
 
@@ -172,7 +175,7 @@ async def sizes() -> Row:
         "B",
         "the seed's cumulative frames",
         peer.size,
-        most=0.01,
+        most=1 / 400,
         note=f"{ours.frames} frames against {peer.frames}",
     )
 
@@ -232,7 +235,7 @@ async def cpu(runs: int) -> list[Row]:
                     "us",
                     "ChatBedrock.stream",
                     middle["peer"],
-                    most=None if rate else 0.3,
+                    most=None if rate else CPU_MOST,
                     note=f"of it botocore's reading {middle['botocore']:.0f} us"
                     f" (HTTP alone {middle['http']:.0f} us)",
                 )

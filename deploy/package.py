@@ -1,14 +1,16 @@
-"""`make package`: the zips that Lambda runs, the same bytes each time they are built.
+"""`make package`: the zips that Lambda runs, byte-identical on each build.
 
 Rules
-- A zip contains what its entry module imports from src/, and the pinned wheels, and nothing else.
-- Of the wheels' content only what is used (`trim`).
-- Order, times, modes and compression are fixed, so that an equal content is an equal file, and
-  Terraform sees a change only where there is one.
-- Bytecode goes with the sources, for most of a cold start would be spent on compiling them. Only a
-  Python of Lambda's version can make it. Where there is none the zip does without, and says so: in
-  what is printed, and in its own comment (`unzip -z`). So machines with and without such a Python
-  build different zips of the same content; each builds the same one again.
+- A zip contains the modules of src/ that its entry module imports, directly or indirectly, and the
+  pinned wheels. An import that neither of them nor Python itself provides is an error.
+- A zip is for one architecture: the wheels contain compiled code.
+- The wheels are reduced to what is used (`trim`).
+- File order, times, modes and compression are fixed, so equal content gives an equal file and
+  Terraform sees a change only when there is one.
+- Bytecode is included, because compiling the sources would take most of a cold start. Only Lambda's
+  version of Python can produce it. Without that version the zip has no bytecode, which is printed
+  and recorded in the zip's comment (`unzip -z`). Machines with and without that version therefore
+  build different zips from the same content; each of them rebuilds its own identically.
 
 Does not know how the zips are deployed.
 """
@@ -23,7 +25,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from deploy import trim
@@ -37,30 +39,31 @@ BUILD = ROOT / "build"
 # Entry module of each zip.
 ENTRIES = {"lambda": "handler", "authorizer": "authorizer"}
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can tell
-MODE = 0o100644  # a file that everybody may read: Lambda's user is nobody's owner
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can store
+MODE = 0o100644  # readable by all users: Lambda's user does not own the files
 LEVEL = 9
-TASK_ROOT = "/var/task"  # where Lambda unpacks it: tracebacks name the files there
+TASK_ROOT = "/var/task"  # where Lambda unpacks the zip; tracebacks name the files there
+
+_FOR_TYPE_CHECKERS = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 class UnresolvedImportError(Exception):
-    """The function imports what its zip would not have. The message names both."""
+    """A module imports another one that its zip would not contain. The message names both."""
 
 
 def build(
     name: str, out: Path = BUILD, architecture: str = "arm64", source: Path = SRC
 ) -> tuple[Path, str]:
-    """Writes `<out>/<name>.zip`. Returns its path and how it was made.
+    """Writes `<out>/<name>.zip`. Returns its path and a description of how it was made.
 
     Raises:
         WheelsError: the wheels cannot be fetched.
-        UnresolvedImportError: something is imported that the zip would not have.
+        UnresolvedImportError: a module is imported that the zip would not contain.
     """
     content: dict[str, bytes] = {}
     for wheel in wheels(name, architecture, BUILD / "wheels" / architecture):
         content |= used(wheel)
-    packages = {path.partition("/")[0].removesuffix(".py") for path in content}
-    content |= sources(ENTRIES[name], source, packages)
+    content |= sources(ENTRIES[name], source, modules(content))
     python = interpreter()
     made = f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
     if python:
@@ -70,77 +73,98 @@ def build(
         made = f"no bytecode, {made}"
     path = out / f"{name}.zip"
     path.parent.mkdir(parents=True, exist_ok=True)
-    # At once, for somebody may be reading the one before.
+    # Replaced atomically: another process may be reading the previous one.
     unfinished = path.with_suffix(f".{os.getpid()}")
     unfinished.write_bytes(zipped(content, made))
     unfinished.replace(path)
     return path, made
 
 
-def sources(entry: str, folder: Path = SRC, packages: Iterable[str] = ()) -> dict[str, bytes]:
-    """The modules of `folder` that `entry` imports, itself and directly or not, by path there.
+def sources(entry: str, folder: Path = SRC, available: Collection[str] = ()) -> dict[str, bytes]:
+    """The modules of `folder` that `entry` imports, directly or indirectly, by path; and itself.
 
-    `packages` are the names that the wheels provide.
+    `available` are the modules that the wheels provide.
 
     Raises:
-        UnresolvedImportError: an import is none of `folder`'s, the wheels' or Python's own.
+        UnresolvedImportError: an import is in none of `folder`, `available` and Python's own.
     """
     found: dict[str, bytes] = {}
-    known = sys.stdlib_module_names | set(packages)
-    waiting = [(entry, "the entry point")]
+    waiting = [(entry, "the zip")]
     while waiting:
         name, importer = waiting.pop()
-        path = _module(folder, name)
-        if path is None and name.partition(".")[0] not in known:
-            raise UnresolvedImportError(f"{importer} imports {name}, which is not in {folder}")
-        if path is None or (place := path.relative_to(folder).as_posix()) in found:
-            continue
-        found[place] = path.read_bytes()
-        waiting += [(each, place) for each in _imports(ast.parse(found[place]), name, folder)]
+        path = _file(folder, name)
+        if path is None:
+            if name not in available and name.partition(".")[0] not in sys.stdlib_module_names:
+                raise UnresolvedImportError(
+                    f"{importer} imports {name}, which neither {folder} nor the wheels provide"
+                )
+        elif (place := path.relative_to(folder).as_posix()) not in found:
+            found[place] = path.read_bytes()
+            waiting += [(each, place) for each in _imports(found[place], place, folder)]
     return found
 
 
-def _module(folder: Path, name: str) -> Path | None:
-    """The file of that module: its own, or its package's `__init__.py`."""
+def modules(paths: Iterable[str]) -> set[str]:
+    """The names of the modules in these files, sources or compiled."""
+    parts = (path.partition(".") for path in paths)
+    return {
+        stem.removesuffix("/__init__").replace("/", ".")
+        for stem, _, suffix in parts
+        if suffix in ("py", "so") or suffix.endswith(".so")
+    }
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """The file of the module `name`; a package's is its `__init__.py`."""
     place = folder.joinpath(*name.split("."))
-    return next(
-        (path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None
-    )
+    candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
 
 
-def _imports(tree: ast.AST, importer: str, folder: Path) -> Iterator[str]:
-    """The modules that the code imports when it runs, each after the packages that hold it."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
+def _imports(source: bytes, place: str, folder: Path) -> Iterator[str]:
+    """The modules that the source imports when it runs, each with the packages that contain it.
+
+    `place` is the source's path in `folder`, for relative imports.
+    """
+    for node in _executed(ast.parse(source)):
+        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [each.name for each in node.names]
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                raise UnresolvedImportError(f"{importer} has a relative import")
-            module = node.module or ""
-            inside = [f"{module}.{each.name}" for each in node.names]
-            names = [module, *(each for each in inside if _module(folder, each))]
-        else:
-            yield from _imports(node, importer, folder)
-            continue
+            package = place.split("/")[: -node.level] if node.level else []
+            module = ".".join([*package, *filter(None, [node.module])])
+            members = [f"{module}.{each.name}" for each in node.names]
+            # A member is a module, or a name in one.
+            names = [module, *(each for each in members if _file(folder, each))]
         for name in names:
             parts = name.split(".")
             yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below `node`, without what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) in _FOR_TYPE_CHECKERS:
+            for each in child.orelse:
+                yield each
+                yield from _executed(each)
+        else:
+            yield child
+            yield from _executed(child)
+
+
 def used(wheel: Path) -> dict[str, bytes]:
-    """What of the wheel runs in Lambda, by path there."""
+    """The wheel's files that the zip contains, by path."""
     with zipfile.ZipFile(wheel) as packed:
         return dict(
             trim.trimmed(path, packed.read(path))
             for path in packed.namelist()
-            if not path.endswith("/") and trim.kept(path)
+            if not path.endswith("/") and trim.included(path)
         )
 
 
 def interpreter() -> str | None:
-    """A Python of Lambda's version, wherever it is: this one, on PATH, or one of pyenv's."""
+    """A Python of Lambda's version: this one, one on PATH, or one of pyenv's; None without one."""
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [
         sys.executable,
@@ -156,7 +180,8 @@ def interpreter() -> str | None:
 def compiled(content: Mapping[str, bytes], python: str) -> dict[str, bytes]:
     """The bytecode of the sources, by the path at which Python looks for it.
 
-    Nothing in it depends on when or where it was made, and no source is looked at to trust it.
+    It does not depend on time or place of the build, and Python does not check it against the
+    sources.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -178,49 +203,50 @@ def compiled(content: Mapping[str, bytes], python: str) -> dict[str, bytes]:
 
 
 def zipped(content: Mapping[str, bytes], comment: str) -> bytes:
-    """The content as a zip: equal bytes for equal content."""
+    """The content as a zip; equal content gives equal bytes."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as target:
         target.comment = comment.encode()
         for path in sorted(content):
             entry = zipfile.ZipInfo(path, EPOCH)
-            entry.create_system = 3  # Unix, wherever it is made, for the mode to count
+            entry.create_system = 3  # Unix on every machine, so that the mode is applied
             entry.external_attr = MODE << 16
             target.writestr(entry, content[path], zipfile.ZIP_DEFLATED, LEVEL)
     return packed.getvalue()
 
 
 def _version(python: str) -> str:
-    """Its version; "" where it does not run, as a shim of pyenv's for one that is not chosen."""
-    asked = subprocess.run(
+    """The interpreter's version; "" if it does not run, such as a pyenv shim of another version."""
+    done = subprocess.run(
         [python, "-S", "-c", "import platform; print(platform.python_version())"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return asked.stdout.strip()
+    return done.stdout.strip()
 
 
-def main(given: list[str] | None = None) -> None:
-    """Builds what was asked for."""
+def main(arguments: list[str] | None = None) -> None:
+    """Builds the zips that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m deploy.package")
     parser.add_argument("--architecture", choices=ARCHITECTURES, default="arm64")
-    parser.add_argument("--authorizer", action="store_true", help="build the authorizer, too")
+    parser.add_argument("--authorizer", action="store_true", help="also build the authorizer")
     parser.add_argument(
         "--configured",
         action="store_true",
-        help="as Terraform's variables say; what else is given is as for `terraform plan`",
+        help="take both from Terraform's variables; other arguments are those of `terraform plan`",
     )
     parser.add_argument("--out", type=Path, default=BUILD)
-    asked, arguments = parser.parse_known_args(given)
+    options, others = parser.parse_known_args(arguments)
     try:
-        if asked.configured:
-            chosen = variables(("architecture", "auth"), arguments)
-            asked.architecture, asked.authorizer = chosen["architecture"], chosen["auth"] == "jwt"
-        elif arguments:
-            parser.error(f"unknown: {' '.join(arguments)}")
-        for name in ENTRIES if asked.authorizer else ("lambda",):
-            path, made = build(name, asked.out, asked.architecture)
+        if options.configured:
+            chosen = variables(("architecture", "auth"), others)
+            options.architecture = chosen["architecture"]
+            options.authorizer = chosen["auth"] == "jwt"
+        elif others:
+            parser.error(f"unknown arguments: {' '.join(others)}")
+        for name in ENTRIES if options.authorizer else ("lambda",):
+            path, made = build(name, options.out, options.architecture)
             print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {made}")
     except (WheelsError, TerraformMissingError, UnresolvedImportError) as error:
         raise SystemExit(str(error)) from None

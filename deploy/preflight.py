@@ -1,15 +1,15 @@
-"""`make preflight`, the first part of `make deploy`: says what is missing before anything is made.
+"""`make preflight`, the first part of `make deploy`: reports which requirements are missing.
 
 Rules
 - It changes nothing and invokes no model, so it costs nothing.
-- Each thing takes one line: that it is there, or that it is missing and what to do.
-- What cannot be found out, for lack of a permission that deploying does not need, is told and holds
-  nobody up.
-- What rests on something that is missing is not looked at: one cause, one line.
+- Each requirement is reported in one line: ok, or missing with the remedy.
+- A requirement that cannot be checked, for lack of a permission that deploying does not need, is
+  reported as unknown and does not fail the check.
+- A check that depends on a missing requirement is skipped: one cause, one line.
 
-Unconfirmed without an account: what Bedrock answers about a model that nobody has used yet. The
-names and values are those of botocore's model of GetFoundationModelAvailability, what they ask for
-is in the Bedrock User Guide, "Request access to models".
+Unconfirmed without an account: Bedrock's answer about a model that the account has never used. The
+names and values are those of botocore's model of GetFoundationModelAvailability; the remedies are
+those of the Bedrock User Guide, "Request access to models".
 """
 
 import argparse
@@ -34,42 +34,42 @@ SIGN_IN = (
     "AWS_SECRET_ACCESS_KEY."
 )
 
-# What GetFoundationModelAvailability tells of a model, and what to do where it is not fine. Bedrock
-# subscribes an account to a model when somebody who may subscribe calls it for the first time; the
+# The fields of GetFoundationModelAvailability, with the remedy for each. Bedrock subscribes an
+# account to a model when an identity that may subscribe invokes it for the first time; the
 # function's role may not.
-FINE = ("AVAILABLE", "AUTHORIZED")
+GRANTED = ("AVAILABLE", "AUTHORIZED")
 AVAILABILITY = {
-    "regionAvailability": "It is not offered in this Region: choose another region or model_id.",
-    "authorizationStatus": "Your identity is not authorized for it: ask whoever sets the policies "
-    "of this account.",
+    "regionAvailability": "It is not available in this Region: choose another region or model_id.",
+    "authorizationStatus": "Your identity is not authorized for it: ask an administrator of this "
+    "account.",
     "entitlementAvailability": "The account is not entitled to it: open it once in the playground "
-    "of the Bedrock console, which also has the form that Anthropic asks for.",
+    "of the Bedrock console, which also has the form that Anthropic requires.",
     "agreementAvailability": "Its offer has not been accepted: open it once in the playground of "
     "the Bedrock console, as somebody who may subscribe in AWS Marketplace.",
 }
 
 
 class MissingError(Exception):
-    """Something that a deployment needs is not there. The message says what, and what to do."""
+    """A requirement is missing. The message says which, and what to do."""
 
 
 class UnknownError(Exception):
-    """It cannot be found out. The message says why."""
+    """A requirement cannot be checked. The message says why."""
 
 
 @dataclass(slots=True)
 class Report:
-    """Tells each finding in a line, and remembers whether anything is missing."""
+    """Prints a line for each requirement, and records whether any is missing."""
 
     say: Callable[[str], None]
     complete: bool = True
 
-    def of(self, name: str, check: Callable[[], tuple[T, str]]) -> T | None:
-        """What the check found; None where there is nothing to go on with."""
+    def check(self, name: str, check: Callable[[], tuple[T, str]]) -> T | None:
+        """The value that the check returns, with a description; None if it has none."""
         found: T | None = None
         try:
-            found, told = check()
-            self.say(f"ok       {name}: {told}")
+            found, description = check()
+            self.say(f"ok       {name}: {description}")
         except UnknownError as error:
             self.say(f"unknown  {name}: {error}")
         except MissingError as error:
@@ -79,7 +79,7 @@ class Report:
 
 
 def terraform_program() -> tuple[str, str]:
-    """Terraform itself."""
+    """The path of Terraform."""
     try:
         found = terraform.program()
     except terraform.TerraformMissingError as error:
@@ -88,8 +88,8 @@ def terraform_program() -> tuple[str, str]:
 
 
 def account(session: boto3.Session) -> tuple[str, str]:
-    """Credentials that AWS takes: the account's id."""
-    # Any Region can tell.
+    """The account's id, if AWS accepts the credentials."""
+    # Every Region returns the same.
     client = session.client("sts", region_name=session.region_name or "us-east-1")
     try:
         identity = client.get_caller_identity()
@@ -99,7 +99,7 @@ def account(session: boto3.Session) -> tuple[str, str]:
 
 
 def variables(arguments: list[str]) -> tuple[Mapping[str, Any], str]:
-    """Those of Terraform's that the rest depends on."""
+    """The Terraform variables on which the other checks depend."""
     names = ("region", "model_id", "account_logging")
     try:
         found = terraform.variables(names, arguments)
@@ -109,100 +109,101 @@ def variables(arguments: list[str]) -> tuple[Mapping[str, Any], str]:
 
 
 def region(session: boto3.Session, chosen: str | None) -> tuple[str, str]:
-    """The Region, as Terraform's AWS provider looks for it: boto3 does not read AWS_REGION."""
+    """The Region that Terraform's AWS provider uses; boto3 itself does not read AWS_REGION."""
     found = chosen or os.environ.get("AWS_REGION") or session.region_name
     if not found:
-        raise MissingError("None is chosen. Set region in terraform.tfvars, or AWS_REGION.")
+        raise MissingError("There is none. Set region in terraform.tfvars, or AWS_REGION.")
     return found, found
 
 
 def model(client: Any, model_id: str) -> tuple[str, str]:
-    """Whether the account may use the model: each that stands behind a profile, too."""
-    behind = foundation_models(client, model_id)
-    for each in behind or [model_id]:
-        told = availability(client, each)
-        for name, advice in AVAILABILITY.items():
-            # A profile leads to other Regions: the models need not be offered in this one.
-            if told[name] not in FINE and not (behind and name == "regionAvailability"):
-                raise MissingError(f"{each} has {name} {told[name]}. {advice}")
+    """The model id, if the account may use the model; of a profile, each of its models."""
+    routed = foundation_models(client, model_id)
+    for each in routed or [model_id]:
+        status = availability(client, each)
+        for name, remedy in AVAILABILITY.items():
+            # A profile routes to other Regions: its models need not be available in this one.
+            if status[name] not in GRANTED and not (routed and name == "regionAvailability"):
+                raise MissingError(f"{each} has {name} {status[name]}. {remedy}")
     return model_id, f"{model_id} may be used"
 
 
 def foundation_models(client: Any, model_id: str) -> list[str]:
-    """The models behind an inference profile; none for what is no profile."""
+    """The models of an inference profile; empty for any other model id."""
     try:
-        profile = asked(client.get_inference_profile, inferenceProfileIdentifier=model_id)
+        profile = call(client.get_inference_profile, inferenceProfileIdentifier=model_id)
     except MissingError:
         return []
     return sorted({each["modelArn"].rpartition("/")[2] for each in profile["models"]})
 
 
 def availability(client: Any, model_id: str) -> dict[str, str]:
-    """What Bedrock tells of one model."""
+    """Bedrock's availability status of one model."""
     kind, _, name = model_id.rpartition("/")
     if kind and not kind.endswith(":foundation-model"):
-        raise UnknownError(f"{model_id} is a model of your own; Bedrock tells only of its models.")
-    told = asked(client.get_foundation_model_availability, modelId=name)
-    return {**told, "agreementAvailability": told["agreementAvailability"]["status"]}
+        raise UnknownError(f"{model_id} is a custom model, for which Bedrock reports no status.")
+    status = call(client.get_foundation_model_availability, modelId=name)
+    return {**status, "agreementAvailability": status["agreementAvailability"]["status"]}
 
 
-def asked(operation: Callable[..., Any], **arguments: str) -> Any:
-    """What AWS answers; its errors as ours."""
+def call(operation: Callable[..., Any], **arguments: str) -> Any:
+    """The response of AWS, with its errors translated to this module's."""
     try:
         return operation(**arguments)
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in NOT_ALLOWED:
-            raise UnknownError(f"Your identity may not ask: {error}") from None
+            raise UnknownError(f"Your identity may not read it: {error}") from None
         if code in NOT_KNOWN:
-            raise MissingError(f"It is not known in this Region: {error}") from None
+            raise MissingError(f"It does not exist in this Region: {error}") from None
         raise UnknownError(str(error)) from None
     except BotoCoreError as error:
         raise UnknownError(str(error)) from None
 
 
-def log_role(client: Any, made_here: bool) -> tuple[bool, str]:
-    """The role with which API Gateway writes access logs: one for the account and Region."""
-    if made_here:
-        return True, "Terraform makes it (account_logging)"
-    role = asked(client.get_account).get("cloudwatchRoleArn")
+def logging_role(client: Any, created: bool) -> tuple[bool, str]:
+    """Whether API Gateway has a role to write access logs: one per account and Region."""
+    if created:
+        return True, "Terraform creates the role (account_logging)"
+    role = call(client.get_account).get("cloudwatchRoleArn")
     if not role:
         raise MissingError(
-            "API Gateway has no role to write logs with, and refuses the stage without one. Set "
-            "account_logging = true: Terraform then makes it, for the account and Region."
+            "API Gateway has no logging role, and refuses the stage without one. Set "
+            "account_logging = true: Terraform then creates it, for the account and Region."
         )
     return True, role
 
 
 def preflight(session: boto3.Session, arguments: list[str], say: Callable[[str], None]) -> bool:
-    """Looks at everything. Returns whether all is there."""
+    """Checks all requirements. Returns whether none is missing."""
     report = Report(say)
-    program = report.of("Terraform", terraform_program)
-    identity = report.of("credentials", lambda: account(session))
-    # Also after the credentials: a remote state is opened with them.
-    chosen = report.of("variables", lambda: variables(arguments)) if program and identity else None
+    program = report.check("Terraform", terraform_program)
+    identity = report.check("credentials", lambda: account(session))
+    if not (program and identity):  # credentials may be needed for a remote state
+        return False
+    chosen = report.check("variables", lambda: variables(arguments))
     if chosen is None:
         return False
-    where = report.of("Region", lambda: region(session, chosen["region"]))
+    where = report.check("Region", lambda: region(session, chosen["region"]))
     if where is None:
         return False
     bedrock = session.client("bedrock", region_name=where)
     gateway = session.client("apigateway", region_name=where)
-    report.of("model", lambda: model(bedrock, chosen["model_id"]))
-    report.of("API Gateway's logs", lambda: log_role(gateway, chosen["account_logging"]))
+    report.check("model", lambda: model(bedrock, chosen["model_id"]))
+    report.check("API Gateway's logs", lambda: logging_role(gateway, chosen["account_logging"]))
     return report.complete
 
 
-def main(given: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status. The arguments are those of `terraform plan`."""
     parser = argparse.ArgumentParser(prog="python -m deploy.preflight")
-    _, arguments = parser.parse_known_args(given)
+    _, others = parser.parse_known_args(arguments)
     try:
         session = boto3.Session()
     except BotoCoreError as error:  # a profile that does not exist
         print(f"missing  credentials: {error}. {SIGN_IN}")
         return 1
-    return 0 if preflight(session, arguments, print) else 1
+    return 0 if preflight(session, others, print) else 1
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The one place that finds Terraform, tells it where its provider is, and runs it.
+"""Finds Terraform, configures where its provider comes from, and runs it.
 
 Rules
-- The provider comes from a folder where `TF_PLUGIN_DIR` names one: a Terraform filesystem mirror,
-  which holds `registry.terraform.io/hashicorp/aws`. Terraform is then given our configuration.
-- Else it comes from Terraform's own registry, over the network, as anybody's does.
-- What is wrong is told in one sentence, before Terraform is asked for anything.
+- If `TF_PLUGIN_DIR` names a Terraform filesystem mirror with `registry.terraform.io/hashicorp/aws`,
+  the provider comes from there, by a CLI configuration that is written for it.
+- Otherwise Terraform downloads the provider from its registry.
+- An error is one sentence, raised before Terraform runs.
 
-`python -m deploy.terraform plan ...` is `terraform plan ...` in the folder `terraform/`. It does
-not know what is deployed there.
+`python -m deploy.terraform plan ...` is `terraform plan ...` in the folder `terraform/`. This
+module does not know what is deployed there.
 """
 
 import json
@@ -26,7 +26,6 @@ BUILD = ROOT / "build"
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 LEAST_VERSION = (1, 9)
 
-# Where a person gets it; the same sentence wherever it is missing.
 GET_TERRAFORM = (
     "Terraform 1.9 or newer is needed: https://developer.hashicorp.com/terraform/install"
 )
@@ -36,18 +35,18 @@ _SETTING = re.compile(r"--?var(-file)?(?P<value>=.*)?", re.DOTALL)
 
 
 class TerraformMissingError(Exception):
-    """Terraform cannot be used here. The message says what is missing and what to do."""
+    """Terraform cannot be used. The message says what is missing and what to do."""
 
 
-def find_mirror(given: Mapping[str, str] = os.environ) -> Path | None:
-    """The mirror that `TF_PLUGIN_DIR` means; None where it names nothing.
+def find_mirror(variables: Mapping[str, str] = os.environ) -> Path | None:
+    """The mirror that `TF_PLUGIN_DIR` names; None if it is not set.
 
-    A folder just above or below the mirror's root is taken to mean it.
+    The folder may also be one level above or below the mirror's root.
 
     Raises:
-        TerraformMissingError: `TF_PLUGIN_DIR` is set, and no mirror of the provider is there.
+        TerraformMissingError: `TF_PLUGIN_DIR` is set, and there is no mirror of the provider.
     """
-    named = given.get("TF_PLUGIN_DIR")
+    named = variables.get("TF_PLUGIN_DIR")
     if not named:
         return None
     folder = Path(named).resolve()
@@ -55,112 +54,114 @@ def find_mirror(given: Mapping[str, str] = os.environ) -> Path | None:
     for candidate in (folder, folder.parent, *below):
         if (candidate / PROVIDER).is_dir():
             return candidate
-    raise TerraformMissingError(f"TF_PLUGIN_DIR is {named}, which holds no {PROVIDER}.")
+    raise TerraformMissingError(f"TF_PLUGIN_DIR is {named}, which contains no {PROVIDER}.")
 
 
-def environment(given: Mapping[str, str] = os.environ, build: Path = BUILD) -> dict[str, str]:
-    """The variables to add to `given` for Terraform; writes the configuration that they name.
+def environment(base: Mapping[str, str] = os.environ, build: Path = BUILD) -> dict[str, str]:
+    """The environment variables to add to `base` for Terraform.
+
+    Writes the CLI configuration that they name, into `build`.
 
     Raises:
         TerraformMissingError: as `find_mirror`.
     """
-    added = {"CHECKPOINT_DISABLE": "1"}  # asks nobody whether there is a newer Terraform
-    mirror = find_mirror(given)
+    added = {"CHECKPOINT_DISABLE": "1"}  # no check for a newer version of Terraform
+    mirror = find_mirror(base)
     if mirror is not None:
         configuration = build / "terraform.rc"
         configuration.parent.mkdir(parents=True, exist_ok=True)
         configuration.write_text(_configuration(mirror))
         added["TF_CLI_CONFIG_FILE"] = str(configuration)
-    elif not Path(given.get("TF_CLI_CONFIG_FILE") or os.devnull).exists():
-        added["TF_CLI_CONFIG_FILE"] = ""  # as unset: Terraform would warn of it each time
+    elif not Path(base.get("TF_CLI_CONFIG_FILE") or os.devnull).exists():
+        added["TF_CLI_CONFIG_FILE"] = ""  # as if unset: Terraform would print a warning each time
     return added
 
 
-def program(given: Mapping[str, str] = os.environ) -> str:
-    """Where Terraform is, once it is seen to be new enough.
+def program(base: Mapping[str, str] = os.environ) -> str:
+    """The path of Terraform, if its version is new enough.
 
     Raises:
-        TerraformMissingError: there is none, it does not run, or it is too old.
+        TerraformMissingError: it is not on PATH, does not run, or is too old.
     """
-    found = shutil.which("terraform", path=given.get("PATH"))
+    found = shutil.which("terraform", path=base.get("PATH"))
     if found is None:
         raise TerraformMissingError(f"There is no terraform on PATH. {GET_TERRAFORM}")
-    asked = subprocess.run(
+    done = subprocess.run(
         [found, "version", "-json"],
-        env={**given, **environment(given)},
+        env={**base, **environment(base)},
         capture_output=True,
         text=True,
         check=False,
     )
     try:
-        version = str(json.loads(asked.stdout)["terraform_version"])
+        version = str(json.loads(done.stdout)["terraform_version"])
         numbers = tuple(int(part) for part in version.partition("-")[0].split("."))
     except (ValueError, KeyError, TypeError):
-        raise TerraformMissingError(f"{found} does not tell its version. {GET_TERRAFORM}") from None
+        raise TerraformMissingError(f"{found} reports no version. {GET_TERRAFORM}") from None
     if numbers < LEAST_VERSION:
         raise TerraformMissingError(f"{found} is version {version}. {GET_TERRAFORM}")
     return found
 
 
-def outputs(given: Mapping[str, str] = os.environ, folder: Path = FOLDER) -> dict[str, Any]:
-    """What the deployment says of itself, by name; empty where nothing is deployed.
+def outputs(base: Mapping[str, str] = os.environ, folder: Path = FOLDER) -> dict[str, Any]:
+    """Terraform's outputs by name; empty if nothing is deployed.
 
     Raises:
         TerraformMissingError: as `program`, or Terraform cannot read its state.
     """
-    asked = subprocess.run(
-        [program(given), "output", "-json"],
+    done = subprocess.run(
+        [program(base), "output", "-json"],
         cwd=folder,
-        env={**given, **environment(given)},
+        env={**base, **environment(base)},
         capture_output=True,
         text=True,
         check=False,
     )
-    if asked.returncode != 0:
-        raise TerraformMissingError(f"Terraform cannot tell: {_unframed(asked.stderr)}")
-    return {name: output["value"] for name, output in json.loads(asked.stdout).items()}
+    if done.returncode != 0:
+        raise TerraformMissingError(f"Terraform cannot read its outputs: {_unframed(done.stderr)}")
+    return {name: output["value"] for name, output in json.loads(done.stdout).items()}
 
 
 def variables(
     names: Iterable[str],
     arguments: Iterable[str] = (),
-    given: Mapping[str, str] = os.environ,
+    base: Mapping[str, str] = os.environ,
     folder: Path = FOLDER,
 ) -> dict[str, Any]:
-    """What the variables are, wherever they were set; `arguments` as for `plan` (`-var=...`).
+    """The values of Terraform's variables; `arguments` are those of `plan` (`-var=...`).
 
-    Initialises the folder, which Terraform asks for; needs no credentials but for a remote state.
+    Initialises the folder, which Terraform requires. Needs credentials only for a remote state.
 
     Raises:
         TerraformMissingError: as `program`, or a variable is refused.
     """
     expression = f"jsonencode({{{', '.join(f'{name} = var.{name}' for name in names)}}})"
-    own = {**given, **environment(given)}
-    told = ""
+    environ = {**base, **environment(base)}
+    output = ""
     for command, text in (
         (["init", "-input=false", "-no-color"], None),
         (["console", "-no-color", *_settings(arguments)], expression),
     ):
-        asked = subprocess.run(
-            [program(given), *command],
+        done = subprocess.run(
+            [program(base), *command],
             input=text,
             cwd=folder,
-            env=own,
+            env=environ,
             capture_output=True,
             text=True,
             check=False,
         )
-        # The console tells a value even where it refuses one.
-        if asked.returncode != 0 or "Error:" in asked.stderr:
-            raise TerraformMissingError(_unframed(asked.stderr))
-        told = asked.stdout
-    values: dict[str, Any] = json.loads(json.loads(told))  # a string of Terraform's, of JSON
+        # The console exits with 0 and prints a value even if a validation fails.
+        if done.returncode != 0 or "Error:" in done.stderr:
+            raise TerraformMissingError(_unframed(done.stderr))
+        output = done.stdout
+    values: dict[str, Any] = json.loads(json.loads(output))  # JSON in a Terraform string
     return values
 
 
 def _settings(arguments: Iterable[str]) -> list[str]:
-    """Those that set variables, a word each; the others are for `plan` and `apply` only."""
-    rest = iter(arguments)  # the value may be the next one
+    """The arguments that set variables, in the form `-var=...`; others are for `plan` only."""
+    rest = iter(arguments)  # a value may be an argument of its own
     return [
         each if setting["value"] else f"{each}={next(rest, '')}"
         for each in rest
@@ -169,13 +170,13 @@ def _settings(arguments: Iterable[str]) -> list[str]:
 
 
 def _unframed(text: str) -> str:
-    """What Terraform says, without the frame that it draws around it."""
+    """Terraform's message without the frame around it."""
     lines = (line.strip("╷│╵ ") for line in _ESCAPES.sub("", text).splitlines())
     return " ".join(line for line in lines if line)
 
 
 def _configuration(mirror: Path) -> str:
-    path = json.dumps(str(mirror))  # quoted as HCL quotes, too
+    path = json.dumps(str(mirror))  # HCL quotes strings as JSON does
     return f"""provider_installation {{
   filesystem_mirror {{
     path    = {path}
@@ -188,14 +189,14 @@ def _configuration(mirror: Path) -> str:
 """
 
 
-def main(arguments: list[str], given: Mapping[str, str] = os.environ) -> None:
-    """Becomes Terraform, so that signals and the terminal are its own."""
+def main(arguments: list[str], base: Mapping[str, str] = os.environ) -> None:
+    """Replaces this process by Terraform, which then receives signals and the terminal's input."""
     try:
-        found, own = program(given), {**given, **environment(given)}
+        found, environ = program(base), {**base, **environment(base)}
     except TerraformMissingError as error:
         raise SystemExit(str(error)) from None
     os.chdir(FOLDER)
-    os.execve(found, [found, *arguments], own)  # noqa: S606 - no shell is wanted
+    os.execve(found, [found, *arguments], environ)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

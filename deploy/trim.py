@@ -1,12 +1,12 @@
-"""What of the wheels runs in Lambda, as small as it can be told there.
+"""The part of the wheels that runs in Lambda.
 
 Rules
-- Data says the same of what is used, and nothing of what is not: `OPERATIONS` is all that is
-  called. It is plain JSON: it is read at each start, and the zip packs it anyway.
-- What is imported at each start and never used has a stand-in, in `stand_ins/`, at the same path.
-  Everything else of the wheels is as it was published.
+- Service data describes the operations in `OPERATIONS`, unchanged, and no others. It is plain JSON:
+  it is read at each start, and the zip compresses it anyway.
+- A module that is imported at each start and never used is replaced by a stand-in, in `stand_ins/`
+  at the same path. All other files of the wheels are as published.
 
-Pure: bytes in, bytes out.
+Pure, except that stand-ins are read: bytes in, bytes out.
 """
 
 import gzip
@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-# The operations that src/ calls, of each service that src/clients.py makes clients for.
+# The operations that src/ calls (src/store/table.py, src/bedrock_stream.py, src/posting.py), by
+# service.
 OPERATIONS = {
     "apigatewaymanagementapi": ("PostToConnection",),
     "bedrock-runtime": ("InvokeModelWithResponseStream",),
@@ -31,14 +32,14 @@ OPERATIONS = {
     ),
 }
 
-# What is kept, by the first pattern that fits (`*` crosses folders).
+# Whether a file is included, by the first pattern that matches (`*` matches across folders).
 CONTENT = (
-    # Of the data on services: what a client is made of, and how pages follow each other.
-    ("botocore/data/dynamodb/2011-12-05/*", False),  # of an API that is no more
+    # Service data: the model, the endpoint rules and the paginators.
+    ("botocore/data/dynamodb/2011-12-05/*", False),  # a retired version of the API
     *((f"botocore/data/{service}/*/service-2.json.gz", True) for service in OPERATIONS),
     *((f"botocore/data/{service}/*/endpoint-rule-set-1.json.gz", True) for service in OPERATIONS),
     *((f"botocore/data/{service}/*/paginators-1.json", True) for service in OPERATIONS),
-    # And what is read for every client.
+    # Data that is read for every client.
     ("botocore/data/_retry.json", True),
     ("botocore/data/endpoints.json", True),
     ("botocore/data/partitions.json", True),
@@ -46,7 +47,7 @@ CONTENT = (
     ("botocore/data/*", False),
     ("boto3/data/*", False),  # of resources, which are not used
     ("boto3/examples/*", False),  # for boto3's own documentation
-    # Of what has a stand-in: what is imported of it.
+    # Packages with a stand-in: the modules that are imported.
     ("boto3/docs/*", False),
     ("boto3/resources/__init__.py", True),
     ("boto3/resources/factory.py", True),
@@ -59,9 +60,14 @@ CONTENT = (
     ("s3transfer/manager.py", True),
     ("s3transfer/*", False),
     ("urllib3/http2/connection.py", False),
-    ("*.dist-info/METADATA", True),  # tells scanners the versions
+    # TOML, YAML and JSON Schema, which msgspec itself would import at each start.
+    ("msgspec/_json_schema.py", False),
+    ("msgspec/_version.py", False),
+    ("msgspec/toml.py", False),
+    ("msgspec/yaml.py", False),
+    ("*.dist-info/METADATA", True),  # names and versions, for vulnerability scanners
     ("*.dist-info/*", False),
-    ("*.data/*", False),  # scripts for a command line
+    ("*.data/*", False),  # command-line scripts
     ("*.pyi", False),
     ("*/py.typed", False),
     ("*", True),
@@ -72,9 +78,9 @@ STAND_INS = Path(__file__).with_name("stand_ins")
 _SHAPE = re.compile(r'"shape": "(\w+)"')
 
 
-def kept(path: str) -> bool:
+def included(path: str) -> bool:
     """Whether a wheel's file goes into the zip."""
-    return next(keep for pattern, keep in CONTENT if fnmatchcase(path, pattern))
+    return next(include for pattern, include in CONTENT if fnmatchcase(path, pattern))
 
 
 def trimmed(path: str, content: bytes) -> tuple[str, bytes]:
@@ -100,15 +106,15 @@ def trimmed(path: str, content: bytes) -> tuple[str, bytes]:
 def endpoints(data: Any) -> Any:
     """The list of endpoints without its services.
 
-    Each client reads it all. Partitions and Regions count; what it says of services does not, for
-    those above have rules of their own (endpoint-rule-set-1.json).
+    Each client reads the whole list, for partitions and Regions. The services of `OPERATIONS` have
+    endpoint rules of their own (endpoint-rule-set-1.json).
     """
     partitions = [{**partition, "services": {}} for partition in data["partitions"]]
     return {**data, "partitions": partitions}
 
 
 def model(data: Any, operations: tuple[str, ...]) -> Any:
-    """The model of a service with these operations alone, and the shapes that they reach."""
+    """The model of a service, reduced to these operations and the shapes that they reach."""
     used = {name: _undocumented(data["operations"][name]) for name in operations}
     shapes: dict[str, Any] = {}
     waiting = list(_named(used))
@@ -120,13 +126,13 @@ def model(data: Any, operations: tuple[str, ...]) -> Any:
     rest = _undocumented(
         {each: data[each] for each in data if each not in ("operations", "shapes")}
     )
-    # In the order in which they stand, for equal data to be an equal file.
+    # In their original order, so that equal data is an equal file.
     ordered = {name: shapes[name] for name in data["shapes"] if name in shapes}
     return {**rest, "operations": used, "shapes": ordered}
 
 
 def _named(part: Any) -> Iterator[str]:
-    """The shapes that a part of a model names."""
+    """The shapes that a part of a model refers to."""
     return (each[1] for each in _SHAPE.finditer(json.dumps(part)))
 
 

@@ -1,14 +1,14 @@
-"""The URL to connect to: `python -m deploy.url`, signed with your own credentials where IAM asks.
+"""`make url`: the WebSocket URL, signed with your credentials if authentication is by IAM.
 
 Rules
-- It prints one line to standard output, the URL; what else there is to know goes to standard error.
-- A signed URL is as good as your own name until it expires: it lasts for a few minutes unless more
-  is asked for. An open connection outlives it.
-- Credentials come from where AWS's tools take them: the environment, a profile, SSO, a role.
+- The URL is the only line on standard output; hints and errors go to standard error.
+- A signed URL gives access in your name until it expires, by default after a few minutes. An open
+  connection outlives it.
+- Credentials come from the environment, a profile, SSO or a role, as for the AWS CLI.
 
-Unconfirmed: how long API Gateway honours a signature. S3 documents up to a week; a signature with
-no lifetime of its own must arrive within five minutes, and so that is the default here. A signature
-by temporary credentials ends with them.
+Unconfirmed: how long API Gateway accepts a signature. S3 documents up to a week. A signature
+without an expiry has to arrive within five minutes, which is therefore the default. A signature
+made with temporary credentials expires with them.
 """
 
 import argparse
@@ -34,35 +34,38 @@ __all__ = ["EXPIRES_SECONDS", "UrlError", "own_credentials", "presigned", "with_
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 
 
-def deployment(asked: argparse.Namespace) -> tuple[str, str, str]:
-    """URL, way of authentication and Region: as asked, or as Terraform knows. Raises UrlError."""
+def deployment(options: argparse.Namespace) -> tuple[str, str, str]:
+    """URL, authentication and Region, from the options or Terraform's outputs.
+
+    Raises UrlError.
+    """
     known: Mapping[str, Any] = {}
-    if not asked.url:
+    if not options.url:
         try:
             known = outputs()
         except TerraformMissingError as error:
             raise UrlError(str(error)) from None
         if "websocket_url" not in known:
-            raise UrlError("Nothing is deployed here yet: make deploy. Or name the API: --url.")
-    url = str(asked.url or known["websocket_url"])
-    region = asked.region or known.get("region") or region_of(url)
-    return url, asked.auth or known.get("auth") or "iam", region
+            raise UrlError("Nothing is deployed: run `make deploy`, or name an API with --url.")
+    url = str(options.url or known["websocket_url"])
+    region = options.region or known.get("region") or region_of(url)
+    return url, options.auth or known.get("auth") or "iam", region
 
 
-def url_for(asked: argparse.Namespace) -> str:
-    """The URL that was asked for. Raises UrlError."""
-    url, auth, region = deployment(asked)
-    if asked.for_chat:
+def url_for(options: argparse.Namespace) -> str:
+    """The URL for these options. Raises UrlError."""
+    url, auth, region = deployment(options)
+    if options.for_chat:
         return shlex.join([url, *(["--sign", "--region", region] if auth == "iam" else [])])
-    query = dict(asked.query)
-    if asked.session_id:
-        query["session_id"] = asked.session_id
+    query = dict(options.query)
+    if options.session_id:
+        query["session_id"] = options.session_id
     if auth == "iam":
-        return presigned(url, own_credentials(asked.profile), region, query, asked.expires)
+        return presigned(url, own_credentials(options.profile), region, query, options.expires)
     if auth == "jwt":
         print(
-            "Bring a token of your issuer's: as a subprotocol (wscat -s chat.v1 -s "
-            '"bearer.$TOKEN"), or, where that cannot be, as &token= in the URL.',
+            "Send a token of your issuer: as a subprotocol (wscat -s chat.v1 -s "
+            '"bearer.$TOKEN"), or, if that is not possible, as &token= in the URL.',
             file=sys.stderr,
         )
     return with_query(url, query)
@@ -81,8 +84,8 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """What was asked for."""
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line's options."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.url", description=__doc__.split("\n")[0]
     )
@@ -90,21 +93,21 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--session-id", default="", help="the session to join")
     parser.add_argument("--expires", type=_seconds, default=EXPIRES_SECONDS, help="seconds")
     parser.add_argument("--profile", default=os.environ.get("AWS_PROFILE"))
-    parser.add_argument("--url", default="", help="of another API than the one deployed here")
-    parser.add_argument("--auth", choices=("iam", "jwt", "none"), help="what that API asks for")
-    parser.add_argument("--region", default="", help="where that API is")
+    parser.add_argument("--url", default="", help="of another API than the deployed one")
+    parser.add_argument("--auth", choices=("iam", "jwt", "none"), help="that API's authentication")
+    parser.add_argument("--region", default="", help="that API's Region")
     parser.add_argument(
         "--for-chat",
         action="store_true",
-        help="print what bedrock-chat takes, which signs by itself, instead of a signed URL",
+        help="print the arguments of bedrock-chat, which signs by itself, instead of a signed URL",
     )
-    return parser.parse_args(given)
+    return parser.parse_args(arguments)
 
 
-def main(given: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Prints the URL. Returns the exit status."""
     try:
-        print(url_for(arguments(given)))
+        print(url_for(parse(arguments)))
     except UrlError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,14 +3,15 @@
 Rules
 - `requirements-*.txt` name every wheel with its version (that of constraints.txt, so that what is
   tested is what is deployed) and the hashes of the files that may be used for it.
-- A wheel that was once fetched is not fetched again: with all of them there, no network is needed.
+- A wheel is fetched once; when all of them are there, no network is needed.
 
-`python -m deploy.wheels` writes the requirements anew, after constraints.txt has changed. What
-becomes of the wheels' content is not known here.
+`python -m deploy.wheels` updates the requirements after a change of constraints.txt. This module
+does not know what the zips take from the wheels.
 """
 
 import hashlib
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -22,11 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 PYTHON = "3.13"  # what Lambda runs
-# Lambda's python3.13 stands on Amazon Linux 2023, with glibc 2.34; wheels for older ones run too.
+# Lambda's python3.13 runs on Amazon Linux 2023, with glibc 2.34; wheels for older versions run too.
 GLIBC = ("2_34", "2_28", "2_17")
-# As Lambda names the architectures, and as wheels do.
+# Lambda's names of the architectures, and the wheels'.
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
-# What each zip contains: everything that runs there, so that nothing is left to be resolved.
+# The packages of each zip, with all their dependencies: nothing is left to resolve.
 NAMES = {
     "lambda": (
         "boto3",
@@ -43,19 +44,24 @@ NAMES = {
 
 
 class WheelsError(Exception):
-    """The wheels cannot be had. The message says why."""
+    """The wheels are not available. The message says why."""
+
+
+def this_architecture() -> str:
+    """The architecture of this machine, by Lambda's name for it."""
+    return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 
 def requirements(name: str) -> Path:
-    """The file that pins what the zip of that name contains."""
+    """The file that pins the packages of the zip `name`."""
     return Path(__file__).with_name(f"requirements-{name}.txt")
 
 
 def wheels(name: str, architecture: str, folder: Path) -> list[Path]:
-    """The wheels of the zip of that name, from `folder` or fetched into it.
+    """The wheels of the zip `name`, from `folder` or fetched into it.
 
     Raises:
-        WheelsError: pip cannot fetch them, or gets others than those that are pinned.
+        WheelsError: pip cannot fetch them, or what it fetches is not what is pinned.
     """
     pinned = requirements(name)
     wanted = pinned.read_text().splitlines()
@@ -74,13 +80,13 @@ def wheels(name: str, architecture: str, folder: Path) -> list[Path]:
 
 
 def lock(name: str) -> str:
-    """The requirements of that name, with the versions of constraints.txt."""
+    """The requirements of the zip `name`, with the versions of constraints.txt."""
     hashes: dict[str, set[str]] = defaultdict(set)
     for architecture in ARCHITECTURES:
-        with tempfile.TemporaryDirectory() as nothing_is_put_here:
+        with tempfile.TemporaryDirectory() as unused:
             report = _pip(
                 *("install", "--dry-run", "--ignore-installed", "--report", "-"),
-                *("--target", nothing_is_put_here, "--constraint", str(CONSTRAINTS)),
+                *("--target", unused, "--constraint", str(CONSTRAINTS)),
                 *_for(architecture),
                 *NAMES[name],
             )
@@ -120,7 +126,7 @@ def _pip(*arguments: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise WheelsError(f"pip cannot get the wheels: {done.stderr.strip()}")
+        raise WheelsError(f"pip cannot fetch the wheels: {done.stderr.strip()}")
     return done.stdout
 
 

@@ -36,7 +36,7 @@ from urllib3.exceptions import ReadTimeoutError as StreamTimeoutError
 
 import log
 from errors import ChatError
-from families.registry import Decoder, Family, body
+from families.registry import Decoder, Family, request_body
 from families.types import Event, Prompt, ReasoningDelta, Stopped, TextDelta
 from settings import MAX_ANSWER_BYTES
 
@@ -243,7 +243,7 @@ def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterat
         return
     response = model.client.invoke_model_with_response_stream(
         modelId=model.model_id,
-        body=msgspec.json.encode(body(model.family, model.model_id, prompt)),
+        body=msgspec.json.encode(request_body(model.family, model.model_id, prompt)),
         contentType="application/json",
         accept="application/json",
         **model.options,  # type: ignore[arg-type]

@@ -7,20 +7,36 @@ Rules
 
 from collections.abc import Mapping
 
-# What a client may be told, and whether the same request can succeed when it is sent again.
-CODES: Mapping[str, bool] = {
-    "invalid_request": False,  # the frame is not one that this protocol has
-    "too_large": False,  # the message is longer than this deployment takes
-    "unauthorized": False,  # the connection is unknown, or the session belongs to someone else
-    "busy": True,  # the session is answering another request
-    "duplicate": False,  # this request_id was taken before; it is never answered twice
-    "throttled": True,  # Bedrock or DynamoDB asks to be called less often
-    "model_unavailable": True,  # the model cannot be reached, or may not be used
-    "model_error": True,  # the model failed, or its stream broke
-    "context_too_long": False,  # the conversation and the question do not fit the model
-    "deadline": True,  # the time for one answer was over before a word
-    "over_budget": False,  # the day's allowance is used up
-    "internal": True,  # a fault on this side
+from msgspec import Struct
+
+
+class ErrorCode(Struct, frozen=True):
+    """What a code means to a client, and whether repeating the request can succeed as a rule."""
+
+    meaning: str
+    retryable: bool = False
+
+
+CODES: Mapping[str, ErrorCode] = {
+    "invalid_request": ErrorCode("The frame is not a valid request."),
+    "too_large": ErrorCode("The message is longer than this deployment accepts."),
+    "unauthorized": ErrorCode(
+        "The connection is unknown, or the session belongs to another principal."
+    ),
+    "busy": ErrorCode("The session is answering another request.", retryable=True),
+    "duplicate": ErrorCode(
+        "This `request_id` was used before, and no request is answered twice. `resume` returns its "
+        "frames."
+    ),
+    "throttled": ErrorCode("Bedrock or DynamoDB limits the rate of requests.", retryable=True),
+    "model_unavailable": ErrorCode(
+        "The model cannot be reached, or the deployment may not use it.", retryable=True
+    ),
+    "model_error": ErrorCode("The model failed, or its stream broke.", retryable=True),
+    "context_too_long": ErrorCode("The conversation does not fit the model's context window."),
+    "deadline": ErrorCode("The time for one answer ran out before any text.", retryable=True),
+    "over_budget": ErrorCode("The day's allowance is used up."),
+    "internal": ErrorCode("An error on the server's side.", retryable=True),
 }
 
 
@@ -45,6 +61,6 @@ class ChatError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
-        self.retryable = CODES[code] if retryable is None else retryable
+        self.retryable = CODES[code].retryable if retryable is None else retryable
         self.cause = cause
         self.retry_at = retry_at

@@ -29,7 +29,7 @@ from services import Services
 from store.connections import Connection, RedeliveredError
 from store.leases import LEASE_SECONDS, Listener
 from turn import CONTINUE, Deadlines, RequestContext, run_turn
-from wire.events import Done, Failed, PastTurn
+from wire.events import Done, Failed, HistoryPage, PastTurn
 from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
 from wire.requests import (
     Chat,
@@ -221,7 +221,7 @@ def stop(app: Services, context: RequestContext, request: Stop) -> None:
         context.session_id,
         context.connection.principal,
         request.request_id,
-        context.event.sent_at,
+        context.event.requested_at,
         context.deadlines.stream,
     )
 
@@ -237,7 +237,7 @@ def resume(app: Services, context: RequestContext, request: Resume) -> None:
     sender = _sender(app, context.event, wanted, connection.format)
     listener = Listener(
         context.event.event_id,
-        context.event.sent_at,
+        context.event.requested_at,
         connection.connection_id,
         connection.format,
         request.from_seq,
@@ -264,7 +264,8 @@ def history(app: Services, context: RequestContext, request: History) -> None:
     _require_first_delivery(app, context)
     principal = context.connection.principal
     turns, running = app.sessions.history(context.session_id, principal, request.limit)
-    context.sender.send([tuple(to_past_turn(turn) for turn in turns), Done(running=running)])
+    page = HistoryPage(tuple(to_past_turn(turn) for turn in turns))
+    context.sender.send([page, Done(running=running)])
 
 
 def clear(app: Services, context: RequestContext, _request: Clear) -> None:

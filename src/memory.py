@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from families.registry import Message, Prompt, Usage
+from families.types import Message, Prompt, Usage
 
 # A guess for text whose tokens nobody counted, on the careful side: English runs at about four
 # bytes a token, other scripts at three or fewer.

@@ -3,7 +3,7 @@
 Rules
 - The line is in CloudWatch's embedded metric format: `_aws` says which of its fields are metrics.
   These, and their dimensions, are spelled as AWS spells metrics; the other fields are not.
-- `METRICS` has all of them. The dashboard and the alarms (terraform/watch.tf) and
+- `METRICS` has all of them. The dashboard and the alarms (terraform/monitoring.tf) and
   docs/operations.md use the same names, and the tests compare.
 - A dimension has few values, for each combination is a metric of its own, and is billed.
 - What is zero or unknown stands in the line and is no metric of it: CloudWatch bills a metric by
@@ -20,7 +20,7 @@ from msgspec import Struct
 
 import log
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta
+from families.types import ReasoningDelta, TextDelta
 from memory import Turn
 from relay import Answer
 from wire.events import Failed
@@ -91,9 +91,9 @@ def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
         Code=failure and failure.code,
         Turns=1,
         Failures=int(failure is not None),
-        FirstTokenLatency=answer.latency_ms.get("first_token"),
+        FirstTokenLatency=answer.latency_ms.first_token,
         BedrockWait=answer.wait_ms,
-        TurnLatency=answer.latency_ms["total"],
+        TurnLatency=answer.latency_ms.total,
         InputTokens=answer.usage.prompt_tokens,
         OutputTokens=answer.usage.output_tokens,
         CacheReadTokens=answer.usage.cache_read_tokens,
@@ -121,7 +121,9 @@ def _write(level: str, event: str, **fields: Any) -> None:
             by = tuple(each for each in metric.by if all(fields[name] for name in each))
             definition = {"Name": metric.name, "Unit": metric.unit}
             definitions.setdefault(by, []).append(definition)
-    namespace = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "local")  # as terraform/watch.tf has it
+    namespace = os.environ.get(
+        "AWS_LAMBDA_FUNCTION_NAME", "local"
+    )  # as terraform/monitoring.tf has it
     directives = [
         {"Namespace": namespace, "Dimensions": by, "Metrics": each}
         for by, each in definitions.items()

@@ -30,7 +30,7 @@ from store.leases import (
     Listener,
     StoredTranscript,
 )
-from wire.events import Done, Failed, Start
+from wire.events import Done, Failed, Latency, Start
 from wire.formats import FORMATS
 from ws_sender import Sender
 
@@ -59,7 +59,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     state: str
     usage: Usage
     end: Done | Failed
-    latency_ms: Mapping[str, int]
+    latency_ms: Latency
     wait_ms: int | None
     deltas: int
     retries: int
@@ -242,7 +242,7 @@ def _early_stop(session: TurnSession, received: _Accumulator, options: StreamOpt
 
 def _answer(received: _Accumulator, failure: ChatError | None, total_ms: int, model: str) -> Answer:
     first = received.first_token_ms
-    latency = {**({} if first is None else {"first_token": first}), "total": total_ms}
+    latency = Latency(first_token=first, total=total_ms)
     done = Done(received.stop_reason, received.usage, latency, model)
     return Answer(
         text="".join(received.text),

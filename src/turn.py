@@ -51,7 +51,7 @@ class Deadlines(Struct, frozen=True):
     @classmethod
     def of(cls, event: WebSocketEvent, settings: Settings) -> "Deadlines":
         """Counted back from the moment when Lambda stops the invocation."""
-        end = event.ends_at
+        end = event.deadline
         return cls(
             stream=end - settings.deadline_seconds,
             posts=end - SAVING_SHARE * settings.deadline_seconds,
@@ -77,7 +77,7 @@ class RequestContext(Struct, frozen=True):
             quota_subject=self.connection.quota_subject,
             request_id=self.request_id,
             event_id=self.event.event_id,
-            requested_at=self.event.sent_at,
+            requested_at=self.event.requested_at,
             question=question,
             tokens=tokens,
         )
@@ -105,7 +105,7 @@ def run_turn(
             raise ChatError("deadline", "There is no time left to answer.")
 
         prompt = _prompt(settings, past, question)
-        session = TurnSession(sender, app.leases, lease, context.event.began_at)
+        session = TurnSession(sender, app.leases, lease, context.event.started_at)
         start = Start(context.session_id, settings.model_name)
         answer = relay(app.model, prompt, start, session, _options(settings, deadlines))
         if not answer.was_rejected:

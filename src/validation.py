@@ -1,19 +1,20 @@
-"""What is wrong with a value, as a sentence for whoever sent it. Pure.
+"""Explains msgspec's validation errors as sentences for the sender of the value. Pure.
 
 Rules
-- The expectation is read off the type, so that what is checked and what is said cannot differ.
-- A name is the one outside: a frame's field, an environment variable.
+- The expectation is read from the type, so the check and the sentence cannot differ.
+- `Meta(extra={"expected": "..."})` replaces wording that cannot be derived, such as a pattern's.
+- Names are the external ones: a frame's field, an environment variable.
+- A sentence never contains the value itself: it may be private.
 
-Nothing here runs unless something was refused, so nothing here costs a cold start.
+Runs only after a value was refused, so nothing here costs a cold start.
 """
 
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Struct, ValidationError
 
-# Where msgspec says that a value stands: "Expected `int`, got `str` - at `$.limit`".
+# How msgspec states where a value is: "Expected `int`, got `str` - at `$.limit`".
 _PATH = re.compile(r" - at `\$\.(\w+)")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
@@ -26,31 +27,33 @@ _NAMES = {
 
 
 def explain(error: ValidationError, struct: type[Struct]) -> str:
-    """The refusal as a sentence, such as "limit must be a whole number from 1 to 100".
+    """Returns why `struct` refused a value: "limit must be a whole number from 1 to 100".
 
-    Never holds the value itself: it may be private.
+    A ValueError of the struct's own `__post_init__` is its sentence.
     """
-    said = str(error)
-    if missing := _MISSING.search(said):
+    if isinstance(error.__cause__, ValueError):
+        return str(error.__cause__)
+    if missing := _MISSING.search(str(error)):
         return f"{missing[1]} is missing"
-    if path := _PATH.search(said):
+    if path := _PATH.search(str(error)):
         return f"{path[1]} must be {expected(struct, path[1])}"
-    return "the message is not understood"
+    return "the message is not valid"
 
 
 def expected(struct: type[Struct], name: str) -> str:
-    """What the field `name`, as it is called outside, takes."""
-    info: Any = msgspec.inspect.type_info(struct)
+    """Returns what the field with the external name `name` accepts, in words."""
+    from msgspec import inspect  # noqa: PLC0415 - only a refusal needs it
+
+    info: Any = inspect.type_info(struct)
     return _expected(next(field.type for field in info.fields if field.encode_name == name))
 
 
 def _expected(kind: Any) -> str:
-    """In words; `expected` in a type's `Meta.extra` comes before what is read off it."""
     name = type(kind).__name__
     if name == "Metadata":
-        words = (kind.extra or {}).get("expected")
-        return str(words) if words else _expected(kind.type)
-    if name == "UnionType":  # with None, which is as good as leaving it out
+        wording = (kind.extra or {}).get("expected")
+        return str(wording) if wording else _expected(kind.type)
+    if name == "UnionType":  # with None, which is the same as leaving the field out
         return _expected(next(each for each in kind.types if type(each).__name__ != "NoneType"))
     if name == "LiteralType":
         return f"one of {', '.join(sorted(kind.values))}"

@@ -1,24 +1,24 @@
-# The WebSocket API: a route for each row of routes.json, and what stands behind it.
+# The WebSocket API: a route for each entry of routes.json, with its integration, and the stage.
 #
 # Rules
-# - routes.json and event.json.vtl say what the API is; the local gateway serves from the same files.
-# - Only $connect is authorized: API Gateway takes no authorization elsewhere, and needs none, for
-#   whoever has a connection has passed $connect.
+# - routes.json and event.json.vtl define the API; the local gateway reads the same files.
+# - Only $connect is authorized: API Gateway supports authorization on no other route of a WebSocket
+#   API, and every open connection has passed $connect.
 
 locals {
   api = jsondecode(file("${path.module}/routes.json"))
 
-  # chat_integration says what becomes of the asynchronous ones.
-  kind_of = {
+  # chat_integration decides about the asynchronous routes.
+  integration_of = {
     for key, row in local.api.routes : key => row.integration == "async" ? var.chat_integration : row.integration
   }
-  answers = { for key, row in local.api.routes : key => row.response if row.integration == "mock" }
-  invoked = toset([for key, kind in local.kind_of : key if kind != "mock"])
+  mock_responses  = { for key, row in local.api.routes : key => row.response if row.integration == "mock" }
+  invoking_routes = toset([for key, kind in local.integration_of : key if kind != "mock"])
 
-  # API Gateway quotas: 29 s for a WebSocket API's integrations, and it cannot be raised.
+  # API Gateway quotas: 29 s for integrations of a WebSocket API; it cannot be raised.
   integration_timeout_ms = 29000
 
-  # What selects among templates is an expression too: a bare $default would be a variable.
+  # A template selection expression: without the backslash $default would be a variable.
   select_default = "\\$default"
 
   authorization = { iam = "AWS_IAM", jwt = "CUSTOM", none = "NONE" }[var.auth]
@@ -31,13 +31,13 @@ resource "aws_apigatewayv2_api" "chat" {
   route_selection_expression = local.api.routeSelectionExpression
 }
 
-# One integration for each way of calling the function; the routes share them.
+# One integration for each way of invoking the function, shared by the routes.
 #
-# async: API Gateway passes the header on to Lambda, which answers 202 at once. Built of documented
-# parts (header mapping, X-Amz-Invocation-Type), but AWS documents no example of the pair for
-# WebSocket APIs: chat_integration = "proxy" is the way out.
+# async: API Gateway passes the header to Lambda, which answers 202 immediately. Both parts (header
+# mapping, X-Amz-Invocation-Type) are documented, but AWS shows no example of their combination in a
+# WebSocket API; chat_integration = "proxy" is the alternative.
 resource "aws_apigatewayv2_integration" "function" {
-  for_each = toset([for kind in values(local.kind_of) : kind if kind != "mock"])
+  for_each = toset([for kind in values(local.integration_of) : kind if kind != "mock"])
 
   api_id               = aws_apigatewayv2_api.chat.id
   integration_type     = { proxy = "AWS_PROXY", async = "AWS" }[each.key]
@@ -49,16 +49,16 @@ resource "aws_apigatewayv2_integration" "function" {
   template_selection_expression = each.key == "async" ? local.select_default : null
   request_templates             = each.key == "async" ? { "$default" = file("${path.module}/event.json.vtl") } : null
 
-  # The routes turn to another one before this one goes: API Gateway deletes none that is in use.
+  # API Gateway refuses to delete an integration that a route still uses.
   lifecycle {
     create_before_destroy = true
   }
 }
 
-# What API Gateway answers by itself. The three responses belong together: without the route's, what
-# the integration returns is dropped.
+# Routes that API Gateway answers by itself. Without the route response, the integration's response
+# would be dropped.
 resource "aws_apigatewayv2_integration" "mock" {
-  for_each = local.answers
+  for_each = local.mock_responses
 
   api_id                        = aws_apigatewayv2_api.chat.id
   integration_type              = "MOCK"
@@ -68,7 +68,7 @@ resource "aws_apigatewayv2_integration" "mock" {
 }
 
 resource "aws_apigatewayv2_integration_response" "mock" {
-  for_each = local.answers
+  for_each = local.mock_responses
 
   api_id                        = aws_apigatewayv2_api.chat.id
   integration_id                = aws_apigatewayv2_integration.mock[each.key].id
@@ -78,16 +78,16 @@ resource "aws_apigatewayv2_integration_response" "mock" {
 }
 
 resource "aws_apigatewayv2_route_response" "mock" {
-  for_each = local.answers
+  for_each = local.mock_responses
 
   api_id             = aws_apigatewayv2_api.chat.id
-  route_id           = aws_apigatewayv2_route.each[each.key].id
+  route_id           = aws_apigatewayv2_route.this[each.key].id
   route_response_key = "$default"
 }
 
-resource "aws_apigatewayv2_route" "each" {
-  #checkov:skip=CKV_AWS_309: API Gateway authorizes $connect alone, and that by var.auth; none of the others takes a type
-  for_each = local.kind_of
+resource "aws_apigatewayv2_route" "this" {
+  #checkov:skip=CKV_AWS_309: $connect is authorized by var.auth; no other route of a WebSocket API supports authorization
+  for_each = local.integration_of
 
   api_id    = aws_apigatewayv2_api.chat.id
   route_key = each.key
@@ -103,9 +103,9 @@ resource "aws_apigatewayv2_route" "each" {
   route_response_selection_expression = each.value == "mock" ? "$default" : null
 }
 
-# Made once everything that it serves is there; from then on it follows each change by itself.
+# Created after everything that it serves; it then deploys each change automatically.
 resource "aws_apigatewayv2_stage" "live" {
-  #checkov:skip=CKV2_AWS_51: a client certificate shows API Gateway to an HTTP backend; this one invokes Lambda
+  #checkov:skip=CKV2_AWS_51: a client certificate identifies API Gateway to an HTTP backend; this API invokes Lambda
   api_id      = aws_apigatewayv2_api.chat.id
   name        = var.stage
   auto_deploy = true
@@ -113,12 +113,12 @@ resource "aws_apigatewayv2_stage" "live" {
   default_route_settings {
     throttling_rate_limit  = var.throttle_rate
     throttling_burst_limit = var.throttle_burst
-    # Execution logs would hold what people say.
+    # Execution logs would contain messages.
     data_trace_enabled = false
     logging_level      = "OFF"
   }
 
-  # Needs a role of the account's: see account_logging.
+  # Requires the account's logging role: see account_logging.
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.access.arn
     format          = jsonencode(local.access_log)
@@ -127,15 +127,15 @@ resource "aws_apigatewayv2_stage" "live" {
   depends_on = [
     aws_api_gateway_account.logging,
     aws_apigatewayv2_integration_response.mock,
-    aws_apigatewayv2_route.each,
+    aws_apigatewayv2_route.this,
     aws_apigatewayv2_route_response.mock,
     aws_lambda_function_event_invoke_config.live,
     aws_lambda_permission.routes,
   ]
 }
 
-# API Gateway Developer Guide, "Configure logging for WebSocket APIs": these are its variables. No body
-# and no query string is among them, for those hold words, signatures and tokens.
+# The variables are those of API Gateway Developer Guide, "Configure logging for WebSocket APIs". Bodies
+# and query strings are left out: they contain messages, signatures and tokens.
 locals {
   access_log = {
     requestId          = "$context.requestId"
@@ -153,7 +153,7 @@ locals {
     authorizerError    = "$context.authorizer.error"
     authorizerLatency  = "$context.authorizer.latency"
     integrationError   = "$context.integration.error"
-    integrationStatus  = "$context.integration.status" # the function's own; ...integrationStatus is Lambda's
+    integrationStatus  = "$context.integration.status" # the function's status code; ...integrationStatus is that of Lambda's API
     integrationLatency = "$context.integrationLatency"
   }
 }

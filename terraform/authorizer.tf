@@ -1,37 +1,37 @@
-# Who may connect, where auth is jwt: a function of its own looks at the token of each $connect.
+# The Lambda authorizer of $connect, with auth = "jwt": it verifies the client's token.
 #
-# It has no identity sources: the token may come as a subprotocol or in the query string, and with a
-# source named, API Gateway would refuse whoever uses the other before asking.
+# It has no identity sources, because the token is in the subprotocol or in the query string: API
+# Gateway would reject a request that lacks a named source without invoking the authorizer.
 
 locals {
-  authorizer_name = "${var.name}-authorizer"
-  authorizers     = var.auth == "jwt" ? 1 : 0
+  authorizer_name  = "${var.name}-authorizer"
+  authorizer_count = var.auth == "jwt" ? 1 : 0
 }
 
 resource "aws_apigatewayv2_authorizer" "jwt" {
-  count = local.authorizers
+  count = local.authorizer_count
 
   name            = "jwt"
   api_id          = aws_apigatewayv2_api.chat.id
   authorizer_type = "REQUEST"
   authorizer_uri  = aws_lambda_function.authorizer[0].invoke_arn
 
-  # $connect turns away from it before it goes.
+  # API Gateway refuses to delete an authorizer that a route still uses.
   lifecycle {
     create_before_destroy = true
   }
 }
 
 resource "aws_lambda_function" "authorizer" {
-  #checkov:skip=CKV_AWS_115: reserved concurrency is refused where the account's limit is low
-  #checkov:skip=CKV_AWS_116: API Gateway waits for its answer; nothing invokes it asynchronously
-  #checkov:skip=CKV_AWS_117: it fetches the issuer's keys from the internet
-  #checkov:skip=CKV_AWS_173: the environment holds the issuer's address and the audience, and no secret
-  #checkov:skip=CKV_AWS_272: as the function
-  count = local.authorizers
+  #checkov:skip=CKV_AWS_115: AWS refuses reserved concurrency in accounts with a low limit
+  #checkov:skip=CKV_AWS_116: API Gateway invokes it synchronously
+  #checkov:skip=CKV_AWS_117: it fetches the issuer's keys over the internet
+  #checkov:skip=CKV_AWS_173: the environment contains the issuer and the audience, and no secret
+  #checkov:skip=CKV_AWS_272: as for the chat function
+  count = local.authorizer_count
 
   function_name = local.authorizer_name
-  description   = "Says whose token it is that connects"
+  description   = "Verifies the JWT of a connecting client"
   role          = aws_iam_role.authorizer[0].arn
 
   filename         = var.authorizer_zip
@@ -64,7 +64,7 @@ resource "aws_lambda_function" "authorizer" {
 }
 
 resource "aws_lambda_permission" "authorizer" {
-  count = local.authorizers
+  count = local.authorizer_count
 
   statement_id  = "authorizer"
   action        = "lambda:InvokeFunction"

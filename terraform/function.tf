@@ -1,56 +1,35 @@
-# The function: its code, its settings, how it is invoked, and where events go that it never answered.
+# The Lambda function: code, environment, alias, permissions, and the queue for events that failed.
 #
-# Everything invokes the alias "live", which names one published version: an update is there at once
-# and as a whole.
+# The API invokes the alias "live", which names one published version, so an update takes effect
+# immediately and as a whole.
 
 locals {
-  # Every setting of src/settings.py, by its name; an empty one counts as unset. The tests compare the
-  # names. CALLBACK_URL stays empty: each event tells where its connection is.
-  environment = {
-    TABLE_NAME          = aws_dynamodb_table.conversations.name
-    MODEL_ID            = var.model_id
-    MODEL_FAMILY        = var.model_family
-    AUTH                = var.auth
-    ALLOWED_ORIGINS     = jsonencode(concat(local.page_origins, var.allowed_origins))
-    REQUESTS_PER_DAY    = tostring(var.requests_per_day)
-    TOKENS_PER_DAY      = tostring(var.tokens_per_day)
-    CALLBACK_URL        = ""
-    SYSTEM_PROMPT       = var.system_prompt
-    MAX_OUTPUT_TOKENS   = tostring(var.max_output_tokens)
-    TEMPERATURE         = var.temperature == null ? "" : tostring(var.temperature)
-    TOP_P               = var.top_p == null ? "" : tostring(var.top_p)
-    STOP_SEQUENCES      = jsonencode(var.stop_sequences)
-    MAX_INPUT_BYTES     = tostring(var.max_input_bytes)
-    HISTORY_TOKENS      = tostring(var.history_tokens)
-    HISTORY_TURNS       = tostring(var.history_turns)
-    SESSION_DAYS        = tostring(var.session_days)
-    ON_DISCONNECT       = var.on_disconnect
-    SHOW_REASONING      = tostring(var.show_reasoning)
-    PROMPT_CACHE        = tostring(var.prompt_cache)
-    GUARDRAIL_ID        = var.guardrail_id
-    GUARDRAIL_VERSION   = var.guardrail_version
-    SERVICE_TIER        = var.service_tier
-    PERFORMANCE_LATENCY = var.performance_latency
-    RETRY_SECONDS       = tostring(var.retry_seconds)
-    STALL_SECONDS       = tostring(var.stall_seconds)
-    DEADLINE_SECONDS    = tostring(var.deadline_seconds)
-  }
+  # The environment variables that src/settings.py reads; an empty one counts as unset. CALLBACK_URL
+  # is not set: the function derives it from each event.
+  environment = merge(
+    { TABLE_NAME = aws_dynamodb_table.conversations.name },
+    {
+      for name, value in local.settings :
+      upper(name) => value == null ? "" : try(tostring(value), jsonencode(value))
+    },
+  )
 
-  # Lambda quotas: 4 KB for all of the environment. Base64 counts bytes, four for each three.
+  # Lambda quotas: 4 KB for all environment variables. Base64 gives their length in bytes: four
+  # characters for each three bytes.
   environment_bytes = 3 / 4 * sum([for name, value in local.environment : length(base64encode("${name}${value}"))])
 
   # Lambda Developer Guide, "Improving startup performance with Lambda SnapStart", on 2026-11-22:
-  # Python 3.12 and newer, both architectures, all commercial Regions but these.
-  without_snap_start = ["ap-east-2", "ap-southeast-6"]
+  # Python 3.12 and newer, both architectures, all commercial Regions except these.
+  regions_without_snap_start = ["ap-east-2", "ap-southeast-6"]
 }
 
 resource "aws_lambda_function" "chat" {
-  #checkov:skip=CKV_AWS_116: what fails goes to an on-failure destination, which tells more than a dead-letter queue
-  #checkov:skip=CKV_AWS_117: it calls AWS's public endpoints only; in a VPC it would need a NAT gateway or four endpoints, paid by the hour
-  #checkov:skip=CKV_AWS_173: the environment holds settings and no secret, and Lambda encrypts it
-  #checkov:skip=CKV_AWS_272: the package is made and deployed from one checkout; signing wants a profile and a bucket first
+  #checkov:skip=CKV_AWS_116: failed events go to an on-failure destination, which records more than a dead-letter queue
+  #checkov:skip=CKV_AWS_117: it calls only AWS's public endpoints; in a VPC it would need a NAT gateway or four endpoints, billed by the hour
+  #checkov:skip=CKV_AWS_173: the environment contains settings and no secret, and Lambda encrypts it
+  #checkov:skip=CKV_AWS_272: the package is built and deployed from one checkout; code signing requires a signing profile and a bucket
   function_name = var.name
-  description   = "Streams Amazon Bedrock's answers to WebSocket connections"
+  description   = "Streams answers from Amazon Bedrock to WebSocket connections"
   role          = aws_iam_role.function.arn
 
   filename         = var.lambda_zip
@@ -90,12 +69,12 @@ resource "aws_lambda_function" "chat" {
   lifecycle {
     precondition {
       condition     = local.environment_bytes <= 4096
-      error_message = "The settings take more than the 4 KB that Lambda has for them: shorten system_prompt."
+      error_message = "The settings exceed the 4 KB that Lambda allows for environment variables: shorten system_prompt."
     }
 
     precondition {
-      condition     = !var.snap_start || !contains(local.without_snap_start, local.region)
-      error_message = "Lambda has no SnapStart in ${local.region}."
+      condition     = !var.snap_start || !contains(local.regions_without_snap_start, local.region)
+      error_message = "Lambda does not offer SnapStart in ${local.region}."
     }
   }
 
@@ -104,14 +83,14 @@ resource "aws_lambda_function" "chat" {
 
 resource "aws_lambda_alias" "live" {
   name             = "live"
-  description      = "What the API invokes"
+  description      = "The version that the API invokes"
   function_name    = aws_lambda_function.chat.function_name
   function_version = aws_lambda_function.chat.version
 }
 
-# One statement for each route that invokes it: this API, this stage, this route, and nothing else.
+# One statement for each route that invokes the function, limited to this API, stage and route.
 resource "aws_lambda_permission" "routes" {
-  for_each = local.invoked
+  for_each = local.invoking_routes
 
   statement_id  = "route-${trimprefix(each.key, "$")}"
   action        = "lambda:InvokeFunction"
@@ -121,8 +100,8 @@ resource "aws_lambda_permission" "routes" {
   source_arn    = "${aws_apigatewayv2_api.chat.execution_arn}/${var.stage}/${each.key}"
 }
 
-# A question is answered once and soon, or not at all: whoever asked has seen an error, or has gone,
-# by the time that Lambda would try again. 60 s is the least age that Lambda takes.
+# No retries: the client has received an error or has disconnected by the time Lambda would retry. 60 s
+# is Lambda's minimum for the maximum event age.
 resource "aws_lambda_function_event_invoke_config" "live" {
   function_name                = aws_lambda_function.chat.function_name
   qualifier                    = aws_lambda_alias.live.name
@@ -136,14 +115,14 @@ resource "aws_lambda_function_event_invoke_config" "live" {
   }
 }
 
-# By name: the provider watches a new queue for half a minute, for which the rest need not wait.
+# The ARN is built from the name, so that other resources do not wait for the queue: the provider
+# polls a new queue for half a minute.
 locals {
   dead_letters     = "${var.name}-dead-letters"
   dead_letters_arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.dead_letters}"
 }
 
-# The events that were never answered, with what people said in them: hence 14 days at most, SQS's
-# limit, and nobody is granted to read it.
+# Events that failed. They contain messages, so no role may read them; 14 days is SQS's maximum.
 resource "aws_sqs_queue" "dead_letters" {
   name                      = local.dead_letters
   message_retention_seconds = 14 * 24 * 60 * 60

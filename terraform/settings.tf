@@ -1,11 +1,42 @@
-# What the function is told: the fields of src/settings.py, where their meaning stands too, and their
-# bounds, so that what the function would refuse is refused before it is deployed. The tests hold the
-# two together. Only what a person may use in a day has another default here: who deploys, pays.
+# The function's settings: the fields of src/settings.py, with the same bounds, so that a value which
+# the function would refuse is refused before it is deployed. The tests compare the two. Only the
+# daily quotas have other defaults here, because the owner of the deployment pays.
 
-# -- who may talk, and how much --------------------------------------------------------------------
+locals {
+  # Passed to the function as environment variables: names in upper case, lists as JSON.
+  settings = {
+    allowed_origins     = concat(local.page_origins, var.allowed_origins)
+    auth                = var.auth
+    deadline_seconds    = var.deadline_seconds
+    guardrail_id        = var.guardrail_id
+    guardrail_version   = var.guardrail_version
+    history_tokens      = var.history_tokens
+    history_turns       = var.history_turns
+    max_input_bytes     = var.max_input_bytes
+    max_output_tokens   = var.max_output_tokens
+    model_family        = var.model_family
+    model_id            = var.model_id
+    on_disconnect       = var.on_disconnect
+    performance_latency = var.performance_latency
+    prompt_cache        = var.prompt_cache
+    requests_per_day    = var.requests_per_day
+    retry_seconds       = var.retry_seconds
+    service_tier        = var.service_tier
+    session_days        = var.session_days
+    show_reasoning      = var.show_reasoning
+    stall_seconds       = var.stall_seconds
+    stop_sequences      = var.stop_sequences
+    system_prompt       = var.system_prompt
+    temperature         = var.temperature
+    tokens_per_day      = var.tokens_per_day
+    top_p               = var.top_p
+  }
+}
+
+# -- access and quotas -----------------------------------------------------------------------------
 
 variable "auth" {
-  description = "Who may connect: iam (signed by who may execute-api:Invoke), jwt (a token of jwt_issuer) or none (anybody)."
+  description = "How clients authenticate. Access needs IAM by default (clients sign with SigV4 and need execute-api:Invoke); `jwt` (a token of jwt_issuer) and `none` (no authentication) are the other choices."
   type        = string
   default     = "iam"
   nullable    = false
@@ -17,19 +48,19 @@ variable "auth" {
 }
 
 variable "allowed_origins" {
-  description = "Web origins from which browsers may connect, such as https://chat.example.com; all when empty and there is no page (web_page)."
+  description = "Web origins from which browsers may connect, such as https://chat.example.com. If empty, and without web_page, all origins may."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for origin in var.allowed_origins : can(regex("^https?://[^/]+$", origin))])
-    error_message = "allowed_origins must be origins: a scheme and a host, with no path and no slash at the end."
+    error_message = "allowed_origins must be origins: a scheme and a host, without a path or a trailing slash."
   }
 }
 
 variable "requests_per_day" {
-  description = "Questions a person may ask in a UTC day; 0: any number."
+  description = "Requests to the model that a user may make per UTC day. 0 means no limit."
   type        = number
   default     = 500
   nullable    = false
@@ -41,7 +72,7 @@ variable "requests_per_day" {
 }
 
 variable "tokens_per_day" {
-  description = "Tokens, in and out, that a person may use in a UTC day; 0: any number."
+  description = "Input and output tokens that a user may consume per UTC day. 0 means no limit."
   type        = number
   default     = 1000000
   nullable    = false
@@ -55,7 +86,7 @@ variable "tokens_per_day" {
 # -- the model -------------------------------------------------------------------------------------
 
 variable "model_id" {
-  description = "A Bedrock model id, inference profile id, or the ARN of either."
+  description = "The Bedrock model: a model id, an inference profile id, or the ARN of either."
   type        = string
   default     = "global.anthropic.claude-sonnet-4-6"
   nullable    = false
@@ -67,21 +98,21 @@ variable "model_id" {
 }
 
 variable "model_family" {
-  description = "The family whose native shape to speak, where the model id does not tell: docs/families.md."
+  description = "The model family whose request format to use, if it cannot be derived from model_id. See docs/families.md."
   type        = string
   default     = ""
   nullable    = false
 }
 
 variable "system_prompt" {
-  description = "What the model is told before the conversation."
+  description = "The system prompt, sent to the model before the conversation."
   type        = string
   default     = "You are a helpful assistant."
   nullable    = false
 }
 
 variable "max_output_tokens" {
-  description = "The longest answer, in tokens."
+  description = "The maximum length of an answer, in tokens."
   type        = number
   default     = 4096
   nullable    = false
@@ -93,7 +124,7 @@ variable "max_output_tokens" {
 }
 
 variable "temperature" {
-  description = "Sampling temperature; the model's own default when null."
+  description = "The sampling temperature. If null, the model's default applies."
   type        = number
   default     = null
 
@@ -104,7 +135,7 @@ variable "temperature" {
 }
 
 variable "top_p" {
-  description = "Nucleus sampling; the model's own default when null."
+  description = "The nucleus sampling threshold. If null, the model's default applies."
   type        = number
   default     = null
 
@@ -115,33 +146,33 @@ variable "top_p" {
 }
 
 variable "stop_sequences" {
-  description = "Texts that end an answer; not every family has them."
+  description = "Texts that end an answer when the model generates them. Not every model family supports them."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for text in var.stop_sequences : text != ""])
-    error_message = "stop_sequences must not contain an empty text."
+    error_message = "stop_sequences must not contain an empty string."
   }
 }
 
 variable "show_reasoning" {
-  description = "Send the model's reasoning to the client."
+  description = "Whether to send the model's reasoning to the client."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "prompt_cache" {
-  description = "Put cache points behind the system prompt and the history, for Claude."
+  description = "Whether to set cache points after the system prompt and the history. Applies to Claude."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "guardrail_id" {
-  description = "A Bedrock guardrail's id or ARN; none when empty."
+  description = "The id or ARN of a Bedrock guardrail. If empty, none is applied."
   type        = string
   default     = ""
   nullable    = false
@@ -153,7 +184,7 @@ variable "guardrail_id" {
 }
 
 variable "guardrail_version" {
-  description = "Which version of the guardrail: a number, or DRAFT."
+  description = "The version of the guardrail: a number, or DRAFT."
   type        = string
   default     = "DRAFT"
   nullable    = false
@@ -165,7 +196,7 @@ variable "guardrail_version" {
 }
 
 variable "service_tier" {
-  description = "Bedrock's service tier; its own default when empty."
+  description = "Bedrock's service tier: priority, default, flex or reserved. If empty, Bedrock's default applies."
   type        = string
   default     = ""
   nullable    = false
@@ -177,7 +208,7 @@ variable "service_tier" {
 }
 
 variable "performance_latency" {
-  description = "Bedrock's latency setting; its own default when empty."
+  description = "Bedrock's latency setting: standard or optimized. If empty, Bedrock's default applies."
   type        = string
   default     = ""
   nullable    = false
@@ -188,10 +219,10 @@ variable "performance_latency" {
   }
 }
 
-# -- time ------------------------------------------------------------------------------------------
+# -- timing ----------------------------------------------------------------------------------------
 
 variable "retry_seconds" {
-  description = "How long a call that Bedrock turned away may be tried again, before the first delta."
+  description = "How long a call that Bedrock rejected is retried before the first delta, in seconds."
   type        = number
   default     = 15
   nullable    = false
@@ -203,7 +234,7 @@ variable "retry_seconds" {
 }
 
 variable "stall_seconds" {
-  description = "How long Bedrock may be silent, before its first chunk and between two."
+  description = "How long to wait for the first chunk from Bedrock, and for each further one, in seconds."
   type        = number
   default     = 60
   nullable    = false
@@ -215,7 +246,7 @@ variable "stall_seconds" {
 }
 
 variable "deadline_seconds" {
-  description = "How long before Lambda's timeout a stream is ended, to be saved and told."
+  description = "How long before the function's timeout a stream is ended, so that the answer can be saved and its end sent, in seconds."
   type        = number
   default     = 10
   nullable    = false
@@ -229,7 +260,7 @@ variable "deadline_seconds" {
 # -- the conversation ------------------------------------------------------------------------------
 
 variable "max_input_bytes" {
-  description = "The longest question, in UTF-8 bytes."
+  description = "The maximum length of a message from a client, in UTF-8 bytes."
   type        = number
   default     = 131072
   nullable    = false
@@ -241,7 +272,7 @@ variable "max_input_bytes" {
 }
 
 variable "history_tokens" {
-  description = "How much of the conversation the model sees again, in tokens."
+  description = "How much of the conversation is sent to the model with each message, in tokens. history_turns also applies."
   type        = number
   default     = 16000
   nullable    = false
@@ -253,7 +284,7 @@ variable "history_tokens" {
 }
 
 variable "history_turns" {
-  description = "The same, in turns: whichever is reached first."
+  description = "How much of the conversation is sent to the model with each message, in turns. history_tokens also applies."
   type        = number
   default     = 50
   nullable    = false
@@ -265,7 +296,7 @@ variable "history_turns" {
 }
 
 variable "session_days" {
-  description = "Days after which a turn is forgotten."
+  description = "Days after which a turn is deleted."
   type        = number
   default     = 30
   nullable    = false
@@ -277,7 +308,7 @@ variable "session_days" {
 }
 
 variable "on_disconnect" {
-  description = "When the client is gone: finish the answer and save it, or cancel it."
+  description = "What happens to an answer when its client disconnects: `finish` completes and saves it, `cancel` ends it."
   type        = string
   default     = "finish"
   nullable    = false

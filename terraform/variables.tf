@@ -1,36 +1,37 @@
-# What a deployment may choose, beside what the function is told: settings.tf has that.
-# terraform.tfvars.example has the handful that people change. The bounds are AWS's own limits.
+# Variables of the deployment; those that are passed to the function are in settings.tf. The most common
+# ones are in terraform.tfvars.example. The bounds are AWS's limits.
 
 # -- the deployment --------------------------------------------------------------------------------
 
 variable "name" {
-  description = "What everything is called; one deployment has one name in an account and Region."
+  description = "The name of the deployment, from which the names of all resources are derived. Unique per account and Region."
   type        = string
   default     = "bedrock-stream-chat"
   nullable    = false
 
   validation {
-    # IAM: a role's name has at most 64 characters, and ours ends in "-authorizer" and the Region.
+    # IAM: a role's name has at most 64 characters; the longest one here ends in "-authorizer" and the
+    # Region.
     condition     = can(regex("^[a-z][a-z0-9-]{0,34}[a-z0-9]$", var.name))
     error_message = "name must be 2 to 36 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
 variable "region" {
-  description = "Where to deploy; the provider's own choice (AWS_REGION, the profile) when null."
+  description = "The AWS Region. If null, the provider's own default applies (AWS_REGION, or the profile's Region)."
   type        = string
   default     = null
 }
 
 variable "tags" {
-  description = "Tags of everything that can be tagged, beside project."
+  description = "Tags for all resources that support tags, in addition to `project`."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "stage" {
-  description = "The API's stage: the path of the WebSocket's URL."
+  description = "The name of the API's stage, which is the path of the WebSocket URL."
   type        = string
   default     = "live"
   nullable    = false
@@ -42,97 +43,97 @@ variable "stage" {
 }
 
 variable "lambda_zip" {
-  description = "The function's package, as `make package` writes it."
+  description = "The path of the function's package for `architecture`, as written by `make package`."
   type        = string
   default     = "../build/lambda.zip"
   nullable    = false
 }
 
 variable "authorizer_zip" {
-  description = "The authorizer's package; used only where auth is jwt."
+  description = "The path of the authorizer's package for `architecture`. Used with auth = \"jwt\"."
   type        = string
   default     = "../build/authorizer.zip"
   nullable    = false
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the table, also to `make destroy`. Without it, a deleted table's last backup stays for 35 days."
+  description = "Whether DynamoDB refuses to delete the table, `make destroy` included. Without it, a deleted table's last backup remains for 35 days."
   type        = bool
   default     = false
   nullable    = false
 }
 
-# -- who may talk ----------------------------------------------------------------------------------
+# -- authentication --------------------------------------------------------------------------------
 
 variable "jwt_issuer" {
-  description = "The OIDC issuer whose tokens are taken, as in their iss; only where auth is jwt."
+  description = "The OIDC issuer of accepted tokens: the value of their `iss` claim. Used with auth = \"jwt\"."
   type        = string
   default     = null
 
   validation {
-    # As src/authorizer.py has it: without TLS on this very machine only, which is where the tests are.
+    # As in src/authorizer.py: without TLS only on this machine, for tests.
     condition     = var.jwt_issuer == null ? true : can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/])[^ ?#]+$", var.jwt_issuer)) && length(var.jwt_issuer) <= 512
     error_message = "jwt_issuer must be an https:// URL of at most 512 characters, without a query."
   }
 
   validation {
     condition     = (var.auth == "jwt") == (var.jwt_issuer != null)
-    error_message = "jwt_issuer goes with auth = \"jwt\": both or neither."
+    error_message = "jwt_issuer is required with auth = \"jwt\" and must not be set otherwise."
   }
 }
 
 variable "jwt_audience" {
-  description = "The audiences of which a token must name one; only where auth is jwt."
+  description = "The accepted audiences: a token's `aud` claim must contain one of them. Used with auth = \"jwt\"."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = (var.auth == "jwt") == (length(var.jwt_audience) > 0)
-    error_message = "jwt_audience goes with auth = \"jwt\": at least one there, none elsewhere."
+    error_message = "jwt_audience needs at least one entry with auth = \"jwt\" and must be empty otherwise."
   }
 
   validation {
     condition     = alltrue([for audience in var.jwt_audience : audience != ""])
-    error_message = "jwt_audience must not contain an empty text."
+    error_message = "jwt_audience must not contain an empty string."
   }
 }
 
-# -- the page --------------------------------------------------------------------------------------
+# -- the web page ----------------------------------------------------------------------------------
 
 variable "web_page" {
-  description = "Serve the page, from S3 by CloudFront. Browsers may then connect from it, and from allowed_origins."
+  description = "Whether to serve the web page, from S3 through CloudFront. Browsers may then connect only from the page and from allowed_origins."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "web_folder" {
-  description = "The page's files."
+  description = "The path of the folder with the web page's files."
   type        = string
   default     = "../web"
   nullable    = false
 }
 
 variable "web_client_id" {
-  description = "What the page is called at jwt_issuer: a public client, with no secret, whose redirect URI is page_url."
+  description = "The web page's client id at jwt_issuer: a public client, without a secret, whose redirect URI is page_url."
   type        = string
   default     = null
 
   validation {
     condition     = !(var.web_page && var.auth == "jwt") || var.web_client_id != null
-    error_message = "web_client_id is needed where auth is jwt and there is a page: it signs people in."
+    error_message = "web_client_id is required with web_page and auth = \"jwt\": users sign in on the page."
   }
 
   validation {
-    # OpenID Connect Core, 2: an ID token's audience is its client.
+    # OpenID Connect Core, section 2: the audience of an ID token is its client.
     condition     = !(var.web_page && var.auth == "jwt" && var.web_token == "id_token") || contains(var.jwt_audience, coalesce(var.web_client_id, " "))
-    error_message = "jwt_audience must contain web_client_id: that is whom an ID token is for."
+    error_message = "jwt_audience must contain web_client_id, which is the audience of an ID token."
   }
 }
 
 variable "web_scope" {
-  description = "The scopes that the page asks for."
+  description = "The OAuth scopes that the web page requests, separated by spaces."
   type        = string
   default     = "openid"
   nullable    = false
@@ -144,7 +145,7 @@ variable "web_scope" {
 }
 
 variable "web_token" {
-  description = "Which of the issuer's tokens the page brings: id_token, which is always a JWT for web_client_id, or access_token, where the issuer makes JWTs of these for this API."
+  description = "The token that the web page sends: id_token, a JWT for web_client_id, or access_token, for issuers whose access tokens are JWTs for this API."
   type        = string
   default     = "id_token"
   nullable    = false
@@ -156,30 +157,30 @@ variable "web_token" {
 }
 
 variable "web_connect_origins" {
-  description = "Where else the page may connect to: the issuer's token endpoint, where that has another host than jwt_issuer, such as https://example.auth.us-east-1.amazoncognito.com."
+  description = "Further origins to which the web page may connect: the issuer's token endpoint if its host differs from that of jwt_issuer, such as https://example.auth.us-east-1.amazoncognito.com."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for origin in var.web_connect_origins : can(regex("^https://[^/ ;,'*]+$", origin))])
-    error_message = "web_connect_origins must be origins: https, a host, no wildcard, no path and no slash at the end."
+    error_message = "web_connect_origins must be origins: https and a host, without a wildcard, a path or a trailing slash."
   }
 }
 
 variable "web_domain" {
-  description = "The page's own name, such as chat.example.com, that you point to the distribution; one of CloudFront's when null."
+  description = "A custom domain name for the web page, such as chat.example.com, whose DNS record you point to the distribution. If null, the page has CloudFront's domain name."
   type        = string
   default     = null
 
   validation {
     condition     = var.web_domain == null ? true : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", var.web_domain))
-    error_message = "web_domain must be a host's name, in lower case."
+    error_message = "web_domain must be a domain name in lower case."
   }
 }
 
 variable "web_certificate_arn" {
-  description = "web_domain's certificate in ACM, which for CloudFront has to be in us-east-1."
+  description = "The ARN of the ACM certificate for web_domain. CloudFront requires it to be in us-east-1."
   type        = string
   default     = null
 
@@ -190,36 +191,36 @@ variable "web_certificate_arn" {
 
   validation {
     condition     = (var.web_domain == null) == (var.web_certificate_arn == null)
-    error_message = "web_certificate_arn goes with web_domain: both or neither."
+    error_message = "web_domain and web_certificate_arn must be set together."
   }
 }
 
 # -- the model -------------------------------------------------------------------------------------
 
 variable "foundation_model_arns" {
-  description = "The foundation models behind model_id, where access.tf cannot tell them: an application inference profile's, or a new geography's."
+  description = "The foundation models of the inference profile in model_id, if they cannot be derived from it: for an application inference profile, or a geography that terraform/models does not list."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for arn in var.foundation_model_arns : can(regex("^arn:aws[a-z-]*:bedrock:[a-z0-9-]*::foundation-model/[A-Za-z0-9.:_-]+$", arn))])
-    error_message = "foundation_model_arns must be ARNs of foundation models, with no wildcard."
+    error_message = "foundation_model_arns must be ARNs of foundation models, without a wildcard."
   }
 
   validation {
     condition     = length(var.foundation_model_arns) == 0 || !can(regex("^arn:", var.model_id)) || can(regex("inference-profile/", var.model_id))
-    error_message = "foundation_model_arns are what is behind a profile, and model_id is the ARN of something else."
+    error_message = "foundation_model_arns must be empty: model_id is not the ARN of an inference profile."
   }
 
   validation {
     condition     = !can(regex(":application-inference-profile/", var.model_id)) || length(var.foundation_model_arns) > 0
-    error_message = "An application inference profile does not tell its models: give foundation_model_arns, as `aws bedrock get-inference-profile` lists them."
+    error_message = "foundation_model_arns is required for an application inference profile: `aws bedrock get-inference-profile` lists the models."
   }
 }
 
 variable "guardrail_profile_arns" {
-  description = "Where the guardrail uses cross-Region inference: its guardrail profile's ARN in each destination Region, for the role."
+  description = "The guardrail profile's ARN in each destination Region, for a guardrail with cross-Region inference."
   type        = list(string)
   default     = []
   nullable    = false
@@ -233,7 +234,7 @@ variable "guardrail_profile_arns" {
 # -- the function and the API ----------------------------------------------------------------------
 
 variable "chat_integration" {
-  description = "How chat reaches the function: async (answers of up to timeout_seconds) or proxy, where API Gateway stops waiting after 29 s and says so to the client, while the function goes on."
+  description = "How API Gateway invokes the function for messages: `async` (answers of up to timeout_seconds) or `proxy` (API Gateway sends a timeout error to the client after 29 s, while the function continues)."
   type        = string
   default     = "async"
   nullable    = false
@@ -245,7 +246,7 @@ variable "chat_integration" {
 }
 
 variable "architecture" {
-  description = "The processor that the packages were made for: arm64 or x86_64."
+  description = "The function's processor architecture, arm64 or x86_64, for which the packages were built."
   type        = string
   default     = "arm64"
   nullable    = false
@@ -257,7 +258,7 @@ variable "architecture" {
 }
 
 variable "memory_size" {
-  description = "The function's memory in MB, and with it its share of a processor."
+  description = "The function's memory in MB. Lambda allocates CPU in proportion to it."
   type        = number
   default     = 1024
   nullable    = false
@@ -269,24 +270,24 @@ variable "memory_size" {
 }
 
 variable "timeout_seconds" {
-  description = "When Lambda stops an invocation: the longest answer, and deadline_seconds more."
+  description = "The function's timeout. The longest answer takes this time less deadline_seconds."
   type        = number
   default     = 900
   nullable    = false
 
   validation {
     condition     = var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds must be a whole number of at most 900, which is Lambda's limit."
+    error_message = "timeout_seconds must be a whole number of at most 900, Lambda's limit."
   }
 
   validation {
     condition     = var.timeout_seconds > var.deadline_seconds
-    error_message = "timeout_seconds must be more than deadline_seconds, or no answer has any time."
+    error_message = "timeout_seconds must be greater than deadline_seconds."
   }
 }
 
 variable "reserved_concurrency" {
-  description = "How many answers may run at once; any number when null. AWS refuses a reservation that leaves the account fewer than 100, and new accounts may have 10 in all."
+  description = "The function's reserved concurrency, which limits how many messages are handled at once. If null, none is reserved. AWS refuses a reservation that leaves the account fewer than 100; new accounts may have 10 in total."
   type        = number
   default     = null
 
@@ -297,71 +298,71 @@ variable "reserved_concurrency" {
 }
 
 variable "snap_start" {
-  description = "Start the function from a snapshot: quicker where it is cold, and billed by each start and by the snapshot's size for as long as its version exists: docs/operations.md, Rolling back."
+  description = "Whether to use Lambda SnapStart, which shortens cold starts. It is billed per restore, and for each published version for as long as it exists: see docs/operations.md, Rolling back."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "throttle_rate" {
-  description = "Frames and connections a second that the stage takes, as a target."
+  description = "The stage's throttling rate: messages and connections per second."
   type        = number
   default     = 50
   nullable    = false
 
   validation {
     condition     = var.throttle_rate > 0 && var.throttle_rate <= 10000
-    error_message = "throttle_rate must be above 0 and at most 10000, an account's quota."
+    error_message = "throttle_rate must be above 0 and at most 10000, the account's default quota."
   }
 }
 
 variable "throttle_burst" {
-  description = "How many of them at once."
+  description = "The stage's throttling burst: messages and connections at once."
   type        = number
   default     = 100
   nullable    = false
 
   validation {
     condition     = var.throttle_burst >= 1 && var.throttle_burst <= 5000 && floor(var.throttle_burst) == var.throttle_burst
-    error_message = "throttle_burst must be a whole number between 1 and 5000, an account's quota."
+    error_message = "throttle_burst must be a whole number between 1 and 5000, the account's default quota."
   }
 }
 
-# -- the watch -------------------------------------------------------------------------------------
+# -- monitoring ------------------------------------------------------------------------------------
 
 variable "log_retention_days" {
-  description = "Days that logs are kept. They hold ids, counts and times, never what was said."
+  description = "Days after which logs are deleted. They contain ids, counts and times, and no messages."
   type        = number
   default     = 30
   nullable    = false
 
   validation {
-    # CloudWatch Logs, PutRetentionPolicy; its "never" is left out on purpose.
+    # CloudWatch Logs API, PutRetentionPolicy, without "never expire".
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one of the numbers that CloudWatch Logs takes: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, ..."
+    error_message = "log_retention_days must be one of the values that CloudWatch Logs accepts: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, ..."
   }
 }
 
 variable "account_logging" {
-  description = "Give API Gateway the role by which it writes access logs: one setting for the whole account and Region, needed once. Without such a role AWS refuses the stage (\"CloudWatch Logs role ARN must be set in account settings\"): then set this. Where another stack or person has set one, leave this false, or this deployment takes it over and `make destroy` removes it."
+  description = "Whether to create the role with which API Gateway writes access logs, and set it for the whole account and Region. Required once per account and Region: without a role AWS refuses the stage (\"CloudWatch Logs role ARN must be set in account settings\"). If another stack manages that role, leave this false; otherwise this deployment replaces it, and `make destroy` removes it."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "alarm_email" {
-  description = "Who is told of alarms, by e-mail, once they have confirmed; nobody when null."
+  description = "The email address that receives alarms, once its owner has confirmed the subscription. If null, none are sent."
   type        = string
   default     = null
 
   validation {
     condition     = var.alarm_email == null ? true : can(regex("^[^@ ]+@[^@ ]+$", var.alarm_email))
-    error_message = "alarm_email must be an e-mail address."
+    error_message = "alarm_email must be an email address."
   }
 }
 
 variable "monthly_budget_usd" {
-  description = "What the whole account may cost in a month before alarm_email is told; no budget when null. It warns, it does not stop."
+  description = "A monthly cost budget for the whole account, in US dollars; alarm_email is notified before it is exceeded. If null, there is no budget. It does not limit costs."
   type        = number
   default     = null
 
@@ -372,6 +373,6 @@ variable "monthly_budget_usd" {
 
   validation {
     condition     = var.monthly_budget_usd == null || var.alarm_email != null
-    error_message = "monthly_budget_usd needs alarm_email: somebody has to be told."
+    error_message = "monthly_budget_usd requires alarm_email, which receives the notifications."
   }
 }

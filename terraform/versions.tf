@@ -1,14 +1,14 @@
-# What this is built with, and where.
+# Versions of Terraform and its provider, the provider's configuration, and common data.
 
 terraform {
-  # 1.9: the first whose validations may look at other variables.
+  # 1.9 is the first version whose validations can refer to other variables.
   required_version = ">= 1.9"
 
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # What it was tried with. 6 renames and removes arguments (aws_region's name, for one); nobody
-      # has tried it here.
+      # Tested with 5.100. Version 6 renames and removes arguments (such as aws_region's name) and is not
+      # tested.
       version = "~> 5.100"
     }
   }
@@ -31,6 +31,7 @@ locals {
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.name
 
-  # Roles and budgets have no Region: with it in their names, one account holds one deployment a Region.
+  # The names of roles and budgets are unique in an account: they include the Region, so that each
+  # Region can have a deployment of the same name.
   global_name = "${var.name}-${local.region}"
 }

@@ -1,15 +1,15 @@
-# The page: the files of web/ in a private bucket, behind CloudFront; only where web_page asks for it.
+# The web page: the files of web/ in a private bucket, served by CloudFront. Created if web_page is true.
 #
 # Rules
-# - Nobody but this distribution reads the bucket, and nobody writes it but who deploys.
-# - web/headers.json says what each answer's headers are; local/page.py reads it, too.
-# - A browser asks for each file anew and is answered 304 where it has not changed (no-cache), so a
-#   deployment is live at once, nothing has to be invalidated, and no page has modules of two versions.
+# - Only this distribution reads the bucket; only Terraform writes it.
+# - web/headers.json defines the response headers; local/page.py reads it, too.
+# - Browsers revalidate each file (no-cache) and receive 304 if it has not changed. So a deployment takes
+#   effect without an invalidation, and no page mixes modules of two versions.
 
 locals {
-  web_pages = var.web_page ? 1 : 0
+  web_count = var.web_page ? 1 : 0
 
-  # The API's word and not the stage's: the stage waits for the function, which is told of the page.
+  # Taken from the API, because the stage depends on the function, which depends on the page's origin.
   websocket_origin = aws_apigatewayv2_api.chat.api_endpoint
   issuer_origin    = var.jwt_issuer == null ? [] : [regex("^https?://[^/]+", var.jwt_issuer)]
   page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, var.web_connect_origins))
@@ -17,7 +17,7 @@ locals {
   page_origin  = var.web_domain == null ? one([for each in aws_cloudfront_distribution.web : "https://${each.domain_name}"]) : "https://${var.web_domain}"
   page_origins = var.web_page ? [local.page_origin] : []
 
-  # Of web/ what is for browsers, by its kind: as local/page.py has it.
+  # The files that are served, by suffix; the same as in local/page.py.
   content_types = {
     css  = "text/css; charset=utf-8"
     html = "text/html; charset=utf-8"
@@ -26,41 +26,41 @@ locals {
     svg  = "image/svg+xml; charset=utf-8"
     txt  = "text/plain; charset=utf-8"
   }
-  page_kinds = join(",", keys(local.content_types))
-  page_files = !var.web_page ? [] : setsubtract(fileset(var.web_folder, "**/*.{${local.page_kinds}}"), ["headers.json"])
+  page_suffixes = join(",", keys(local.content_types))
+  page_files    = !var.web_page ? [] : setsubtract(fileset(var.web_folder, "**/*.{${local.page_suffixes}}"), ["headers.json"])
 
   page_headers = !var.web_page ? {} : {
     for name, value in jsondecode(file("${var.web_folder}/headers.json")) :
     name => replace(value, "$${connect}", join(" ", local.page_connects))
   }
-  # CloudFront takes these by a member each, and not among the other headers.
+  # CloudFront configures each of these separately, not as custom headers.
   security_headers = ["Content-Security-Policy", "Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options", "X-Frame-Options"]
   other_headers    = { for name, value in local.page_headers : name => value if !contains(local.security_headers, name) }
 
-  # CloudFront Developer Guide, "Use managed cache policies": CachingOptimized. It serves compressed
-  # files, leaves the query string out, and keeps what is no-cache for 1 s.
+  # CloudFront Developer Guide, "Use managed cache policies": CachingOptimized. It caches compressed
+  # files, ignores query strings, and caches no-cache responses for 1 s.
   caching_optimized = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 }
 
 # -- the files -------------------------------------------------------------------------------------
 
 resource "aws_s3_bucket" "web" {
-  #checkov:skip=CKV_AWS_18: what is read here was asked of CloudFront, for a page that is the same for everybody
-  #checkov:skip=CKV_AWS_21: each object is a file of the repository, where its versions are
-  #checkov:skip=CKV_AWS_144: the files are in the repository, and CloudFront has them near everybody
-  #checkov:skip=CKV_AWS_145: the page is public; S3's own key is enough
-  #checkov:skip=CKV2_AWS_61: nothing in it grows old
-  #checkov:skip=CKV2_AWS_62: nobody waits for a change
-  count = local.web_pages
+  #checkov:skip=CKV_AWS_18: only CloudFront reads it, and the page is the same for all users
+  #checkov:skip=CKV_AWS_21: the files and their versions are in the repository
+  #checkov:skip=CKV_AWS_144: the files are in the repository, and CloudFront caches them worldwide
+  #checkov:skip=CKV_AWS_145: the page is public; S3's own key suffices
+  #checkov:skip=CKV2_AWS_61: no object expires
+  #checkov:skip=CKV2_AWS_62: nothing consumes its notifications
+  count = local.web_count
 
-  # Names of buckets are one for all accounts: Terraform adds the time, in 26 digits.
+  # Bucket names are unique across all accounts: Terraform appends 26 characters.
   bucket_prefix = "${var.name}-"
-  # What is in it was put there by Terraform.
+  # All objects are managed by Terraform.
   force_destroy = true
 }
 
 resource "aws_s3_bucket_public_access_block" "web" {
-  count = local.web_pages
+  count = local.web_count
 
   bucket                  = aws_s3_bucket.web[0].id
   block_public_acls       = true
@@ -70,7 +70,7 @@ resource "aws_s3_bucket_public_access_block" "web" {
 }
 
 resource "aws_s3_bucket_server_side_encryption_configuration" "web" {
-  count = local.web_pages
+  count = local.web_count
 
   bucket = aws_s3_bucket.web[0].id
 
@@ -82,10 +82,10 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "web" {
 }
 
 data "aws_iam_policy_document" "web" {
-  count = local.web_pages
+  count = local.web_count
 
   statement {
-    sid       = "ReadByTheDistribution"
+    sid       = "ReadByDistribution"
     actions   = ["s3:GetObject"]
     resources = ["${aws_s3_bucket.web[0].arn}/*"]
 
@@ -102,7 +102,7 @@ data "aws_iam_policy_document" "web" {
   }
 
   statement {
-    sid       = "NothingWithoutTls"
+    sid       = "DenyWithoutTls"
     effect    = "Deny"
     actions   = ["s3:*"]
     resources = [aws_s3_bucket.web[0].arn, "${aws_s3_bucket.web[0].arn}/*"]
@@ -121,12 +121,12 @@ data "aws_iam_policy_document" "web" {
 }
 
 resource "aws_s3_bucket_policy" "web" {
-  count = local.web_pages
+  count = local.web_count
 
   bucket = aws_s3_bucket.web[0].id
   policy = data.aws_iam_policy_document.web[0].json
 
-  # S3 takes one change of a bucket's access at a time.
+  # S3 rejects concurrent changes of a bucket's access.
   depends_on = [aws_s3_bucket_public_access_block.web]
 }
 
@@ -140,7 +140,7 @@ resource "aws_s3_object" "web" {
   content_type  = local.content_types[regex("[^.]+$", each.key)]
   cache_control = "no-cache"
 
-  # An object takes ten tags, fewer than all else here.
+  # An object has at most ten tags; other resources have more.
   override_provider {
     default_tags {
       tags = {}
@@ -148,9 +148,9 @@ resource "aws_s3_object" "web" {
   }
 }
 
-# What the page has to know of this deployment, and anybody may.
+# The page's configuration; all of it is public.
 resource "aws_s3_object" "web_config" {
-  count = local.web_pages
+  count = local.web_count
 
   bucket = aws_s3_bucket.web[0].id
   key    = "config.json"
@@ -175,18 +175,18 @@ resource "aws_s3_object" "web_config" {
 # -- the distribution ------------------------------------------------------------------------------
 
 resource "aws_cloudfront_origin_access_control" "web" {
-  count = local.web_pages
+  count = local.web_count
 
   name                              = local.global_name
-  description                       = "The chatbot's page"
+  description                       = "The chatbot's web page"
   origin_access_control_origin_type = "s3"
   signing_behavior                  = "always"
   signing_protocol                  = "sigv4"
 }
 
 resource "aws_cloudfront_response_headers_policy" "web" {
-  #checkov:skip=CKV_AWS_259: web/headers.json has it, where checkov does not look
-  count = local.web_pages
+  #checkov:skip=CKV_AWS_259: web/headers.json sets it, which checkov does not read
+  count = local.web_count
 
   name    = local.global_name
   comment = "web/headers.json"
@@ -205,7 +205,7 @@ resource "aws_cloudfront_response_headers_policy" "web" {
       for_each = [for name, value in local.page_headers : value if name == "X-Content-Type-Options"]
 
       content {
-        override = true # its value can only be nosniff
+        override = true # the only value is nosniff
       }
     }
 
@@ -257,22 +257,22 @@ resource "aws_cloudfront_response_headers_policy" "web" {
 }
 
 resource "aws_cloudfront_distribution" "web" {
-  #checkov:skip=CKV_AWS_68: what is served is public and the same for everybody; a firewall costs by the month
-  #checkov:skip=CKV_AWS_86: as the bucket's log
-  #checkov:skip=CKV_AWS_310: a page without its API is of no use, and that has one Region
-  #checkov:skip=CKV_AWS_374: who may talk is var.auth's to say, not the country's
+  #checkov:skip=CKV_AWS_68: the content is public and static; a web ACL costs per month
+  #checkov:skip=CKV_AWS_86: as CKV_AWS_18 of the bucket
+  #checkov:skip=CKV_AWS_310: the API has one Region; a page without it is of no use
+  #checkov:skip=CKV_AWS_374: var.auth controls access, not the country
   #checkov:skip=CKV2_AWS_47: as CKV_AWS_68
-  count = local.web_pages
+  count = local.web_count
 
-  comment             = "${var.name}: the page"
+  comment             = "${var.name}: web page"
   enabled             = true
   is_ipv6_enabled     = true
   http_version        = "http2and3"
   default_root_object = "index.html"
   aliases             = var.web_domain == null ? [] : [var.web_domain]
-  # Near everybody: what it costs goes by the byte, and these are few.
+  # All locations: CloudFront is billed by the byte, and the page is small.
   price_class = "PriceClass_All"
-  # CloudFront takes some minutes to be everywhere, for which nothing else has to wait.
+  # No other resource depends on the distribution's rollout, which takes some minutes.
   wait_for_deployment = false
 
   origin {
@@ -297,8 +297,8 @@ resource "aws_cloudfront_distribution" "web" {
     }
   }
 
-  # Under cloudfront.net's own certificate CloudFront alone says which TLS it takes at least; browsers
-  # of today agree on 1.3 with it.
+  # With cloudfront.net's certificate, CloudFront sets the minimum TLS version itself; current browsers
+  # negotiate 1.3.
   viewer_certificate {
     cloudfront_default_certificate = var.web_domain == null
     acm_certificate_arn            = var.web_certificate_arn

@@ -17,16 +17,8 @@ from msgspec.structs import replace
 import bedrock_stream
 from bedrock_stream import Model, RetryNotice, StreamItem, client_config, open_stream
 from errors import CODES, ChatError
-from families.registry import (
-    Event,
-    Message,
-    Prompt,
-    ReasoningDelta,
-    Stopped,
-    TextDelta,
-    Usage,
-    family_of,
-)
+from families.registry import family_of
+from families.types import Event, Message, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 
 MODELS = {
     "claude": "global.anthropic.claude-sonnet-4-6",

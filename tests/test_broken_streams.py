@@ -27,7 +27,8 @@ from test_bedrock_stream import prompt
 
 from bedrock_stream import Model, StreamItem, open_stream
 from errors import CODES, ChatError
-from families.registry import ReasoningDelta, Stopped, TextDelta, family_of
+from families.registry import family_of
+from families.types import ReasoningDelta, Stopped, TextDelta
 from local.bedrock import eventstream
 
 FUZZ = int(os.environ.get("FUZZ", "3000"))

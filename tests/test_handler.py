@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -24,7 +24,7 @@ from errors import ChatError
 from families.registry import UnknownModelError, family_of
 from log import digest
 from memory import Turn
-from posting import Poster
+from posting import Poster, SigningPoster
 from services import Services, build_services
 from settings import SettingsError, load
 from store import leases, sessions
@@ -873,7 +873,10 @@ def test_clients_for_connections_are_kept() -> None:
     app = build_services({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/prod"})
 
     assert app.poster_for("https://a.example/prod") is app.poster_for("https://a.example/prod")
-    assert "https://b.example/prod/@connections/" == app.poster_for("https://b.example/prod").url
+    assert (
+        "https://b.example/prod/@connections/"
+        == cast("SigningPoster", app.poster_for("https://b.example/prod")).url
+    )
 
 
 def test_lambda_handler() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from families.registry import Message, Prompt, Usage
+from families.types import Message, Prompt, Usage
 from memory import Turn, messages, turn_tokens, used_tokens, window
 
 

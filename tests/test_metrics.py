@@ -9,12 +9,11 @@ from support.emf import Datum, data
 
 import metrics
 from errors import CODES, ChatError
-from families.registry import Usage
-from families.types import TextDelta
+from families.types import TextDelta, Usage
 from memory import Turn
 from metrics import METRICS
 from relay import Answer
-from wire.events import Done, Failed, Start
+from wire.events import Done, Failed, Latency, Start
 
 MODEL = "global.anthropic.claude-sonnet-4-6"
 USAGE = Usage(input_tokens=5, output_tokens=7, cache_read_tokens=11, cache_write_tokens=13)
@@ -23,8 +22,8 @@ ANSWER = Answer(
     reasoning="",
     state="complete",
     usage=USAGE,
-    end=Done("end_turn", USAGE, {}, MODEL),
-    latency_ms={"first_token": 300, "total": 900},
+    end=Done("end_turn", USAGE, None, MODEL),
+    latency_ms=Latency(first_token=300, total=900),
     wait_ms=250,
     deltas=9,
     retries=2,
@@ -95,7 +94,7 @@ def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     """It counts as a turn and as a failure, by its code, and what it lacks is no metric."""
     failure = Failed(ChatError("model_error", "It broke.", cause="cut"))
     answer = replace(
-        ANSWER, end=failure, usage=Usage(), latency_ms={"total": 9}, wait_ms=None, retries=0
+        ANSWER, end=failure, usage=Usage(), latency_ms=Latency(total=9), wait_ms=None, retries=0
     )
     line = turned(capsys, answer, log=(Start("s", MODEL), failure))
     found = data(line)

@@ -1,4 +1,4 @@
-"""`relay` and `TurnSession`, with a scripted stream, scripted leases and a clock that is set by hand."""
+"""`relay` and `TurnSession`, with a scripted stream, scripted leases and a clock set by hand."""
 
 import json
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import bedrock_stream
 import relay as relay_module
 from bedrock_stream import RetryNotice
 from errors import ChatError
@@ -15,7 +16,7 @@ from families.types import Message, Prompt, ReasoningDelta, Stopped, TextDelta, 
 from memory import Turn
 from relay import MAX_LATE_LISTENERS, Answer, StreamOptions, TurnSession, relay
 from store.leases import POLL_SECONDS, RENEW_SECONDS, Lease, LeaseStatus, Listener
-from wire.events import Done, Failed, Start
+from wire.events import Done, Failed, Latency, Start
 from wire.formats import EventsEncoder
 from ws_sender import DeliveryState, Sender
 
@@ -130,7 +131,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
         yield batches()
         scene.closed = True
 
-    monkeypatch.setattr(relay_module.bedrock_stream, "open_stream", open_stream)
+    monkeypatch.setattr(bedrock_stream, "open_stream", open_stream)
     return scene
 
 
@@ -149,7 +150,7 @@ def test_an_answer_that_ends_by_itself(scene: Scene) -> None:
     answer = scene.run()
 
     usage = Usage(input_tokens=3, output_tokens=2)
-    latency = {"first_token": 100, "total": 300}
+    latency = Latency(first_token=100, total=300)
     assert Done("end_turn", usage, latency, "m") == answer.end
     assert ("ab", "complete", 100, 2, 0) == (
         answer.text,
@@ -169,7 +170,7 @@ def test_the_wait_for_bedrock_is_counted_from_the_call(scene: Scene) -> None:
 
     answer = scene.run()
 
-    assert {"first_token": 2500, "total": 2500} == answer.latency_ms
+    assert Latency(first_token=2500, total=2500) == answer.latency_ms
     assert 500 == answer.wait_ms
 
 
@@ -177,7 +178,7 @@ def test_first_token_is_the_first_and_stays(scene: Scene) -> None:
     """Later deltas do not move it, reasoning is not text."""
     scene.batches = [0.1, [ReasoningDelta("x")], 0.1, [TextDelta("a")], 0.1, [TextDelta("b")]]
 
-    assert 200 == scene.run().latency_ms["first_token"]
+    assert 200 == scene.run().latency_ms.first_token
 
 
 def test_reasoning_is_kept_and_posted_only_where_it_is_shown(scene: Scene) -> None:

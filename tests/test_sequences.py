@@ -35,8 +35,8 @@ from support.lambda_environments import Frame, Step, World, wait_until
 from support.session_model import DEATHS, ENDINGS, Request, Talk
 
 import relay
-from handler import CONTINUE
 from store import leases, sessions
+from turn import CONTINUE
 
 SEQUENCES = int(os.environ.get("SEQUENCES", "20"))
 RULES = 14  # in a sequence, at the most

@@ -7,7 +7,7 @@ from support.endpoints import ConnectionsEndpoint
 
 import ws_sender
 from errors import ChatError
-from families.registry import TextDelta
+from families.types import TextDelta
 from wire.events import Done, Failed, Start
 from wire.formats import EventsEncoder, SeedEncoder, TextEncoder
 from ws_sender import EventLog, Sender

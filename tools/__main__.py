@@ -1,19 +1,18 @@
-"""`make docs`: fills the places in the documents that are made of the sources.
+"""`make docs`: writes the parts of the documents that are generated from the sources.
 
-`python -m tools` with `src` on the path writes each document whose places are out of date, and the
-pictures, and says which. A test fails while there is anything to write.
+`python -m tools`, with `src` on the path, rewrites each document whose generated parts are out of
+date and prints its name. A test fails while a document is out of date.
 """
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tools import architecture, badges, decisions, limits, protocol, settings_tables
-from tools.markdown import Section, filled
+from tools import decisions, limits, protocol, protocol_schema, settings_tables
+from tools.markdown import Section, fill_sections
 
 ROOT = Path(__file__).resolve().parents[1]
 
 SECTIONS: Mapping[str, Section] = {
-    "badges": badges.shown,
     "client-frames": protocol.client_frames,
     "server-frames": protocol.server_frames,
     "seed-frames": protocol.seed_frames,
@@ -21,8 +20,8 @@ SECTIONS: Mapping[str, Section] = {
     "states": protocol.states,
     "error-codes": protocol.error_codes,
     "protocol-limits": protocol.limits,
-    "function-settings": settings_tables.of_the_function,
-    "deployment-variables": settings_tables.of_the_deployment,
+    "function-settings": settings_tables.function_settings,
+    "deployment-variables": settings_tables.deployment_variables,
     "security-limits": limits.bounds,
     "worst-cost": limits.worst_cost,
     "decisions": decisions.index,
@@ -30,15 +29,14 @@ SECTIONS: Mapping[str, Section] = {
 
 
 def documents() -> Iterator[tuple[Path, str]]:
-    """Each file that is made, in part or as a whole, and what it should hold."""
+    """Yields each document and the text that it should have."""
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
-        yield path, filled(path.read_text(), SECTIONS)
-    yield architecture.PICTURE, architecture.drawn()
-    yield badges.PICTURE, badges.drawn()
+        yield path, fill_sections(path.read_text(), SECTIONS)
+    yield protocol_schema.FILE, protocol_schema.text()
 
 
 def main() -> None:
-    """Writes what has changed."""
+    """Writes the documents that are out of date."""
     for path, text in documents():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)

@@ -1,4 +1,4 @@
-"""The index of docs/decisions/, made of the pages' own headings. Pure, but for reading."""
+"""The index of docs/decisions/, generated from the headings of the pages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,12 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "decisions"
 
 
 def pages() -> Iterator[Path]:
-    """Every decision, by its number."""
+    """Yields the page of each decision, in the order of their numbers."""
     yield from sorted(FOLDER.glob("[0-9][0-9][0-9][0-9]-*.md"))
 
 
 def index() -> str:
-    """A line for each, with its number and heading."""
+    """Returns a table with the number and heading of each decision."""
     return table(
         ("", "decision"), ((path.name[:4], f"[{_heading(path)}]({path.name})") for path in pages())
     )

@@ -1,4 +1,4 @@
-"""What terraform/ says of itself, read with a parser of its language. Pure, but for reading it."""
+"""The variables of terraform/, read with an HCL parser."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "terraform"
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One variable of a deployment; `file` is where it stands, `default` as Terraform has it."""
+    """One Terraform variable. `file` is the file that declares it."""
 
     name: str
     file: str
@@ -23,9 +23,9 @@ class Variable:
     description: str
 
 
-@cache  # the parser takes a second of CPU for all of it
+@cache  # parsing all files takes one second of CPU
 def variables(folder: Path = FOLDER) -> Mapping[str, Variable]:
-    """All variables, in the order of the files and of their lines."""
+    """Returns all variables by name, in the order of files and lines."""
     return {each.name: each for path in sorted(folder.glob("*.tf")) for each in _variables(path)}
 
 
@@ -44,7 +44,7 @@ def _variables(path: Path) -> Iterator[Variable]:
 
 
 def _text(quoted: str) -> str:
-    """The parser leaves texts as they are written."""
+    """Returns a string without its quotes, which the parser keeps."""
     return str(json.loads(quoted))
 
 

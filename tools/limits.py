@@ -1,9 +1,9 @@
-"""The numbers of docs/security.md, made of the sources. Pure, but for reading them.
+"""The numbers of docs/security.md, read from the sources.
 
 Rules
-- A limit is the constant or the default that the code or the deployment has.
-- A cost is one product, whose factors stand beside it. Prices, and what is assumed of a turn, are
-  bench/capacity.py's: quoted by third parties, and by AWS unconfirmed.
+- A limit is a constant of the code or a default of the deployment.
+- A cost is the product of the factors beside it. Prices and assumptions about a turn are those of
+  bench/capacity.py, quoted by third parties and not confirmed with AWS.
 """
 
 import math
@@ -18,11 +18,11 @@ from store.budget import DAY_SECONDS
 from tools import deployment
 from tools.markdown import code, size, table
 
-# DynamoDB API, Query: one read gives at most 1 MB. It is what a `history` reads, and tells.
+# DynamoDB API, Query: one read returns at most 1 MB. That is what a `history` reads and sends.
 READ_BYTES = 1024 * 1024
 HISTORY_SECONDS = 0.5  # assumed: a read of 1 MB, and its posts
 PART_SECONDS = 0.05  # assumed: one write
-AUTHORIZER_SECONDS = 0.02  # assumed: a signature verified, the keys at hand
+AUTHORIZER_SECONDS = 0.02  # assumed: one signature verified, with cached keys
 AUTHORIZER_GB = 0.5  # terraform/authorizer.tf
 
 _PRICE: Mapping[str, float] = {each.what: each.dollars / each.per for each in capacity.PRICES}
@@ -30,22 +30,22 @@ _QUOTA: Mapping[str, float] = {each.what: each.most for each in capacity.QUOTAS}
 
 
 def bounds() -> str:
-    """What stands between a stranger and the bill, or the memory."""
+    """Returns the table of limits."""
     chosen = {name: each.default for name, each in deployment.variables().items()}
 
     def default(name: str) -> str:
         return "none" if chosen[name] is None else f"{chosen[name]:,}"
 
     return table(
-        ("what", "at most", "where it is set"),
+        ("limit", "value", "set by"),
         (
             (
-                "frames and connections a second, all people's",
-                f"{default('throttle_rate')}, {default('throttle_burst')} at once",
-                f"{code('throttle_rate')}, {code('throttle_burst')}: a target, by AWS's own words",
+                "frames and connections per second, all clients",
+                f"{default('throttle_rate')}, bursts of {default('throttle_burst')}",
+                f"{code('throttle_rate')}, {code('throttle_burst')}: a target, according to AWS",
             ),
             (
-                "answers at once",
+                "concurrent answers",
                 default("reserved_concurrency"),
                 code("reserved_concurrency"),
             ),
@@ -57,43 +57,43 @@ def bounds() -> str:
                 f"{code('max_output_tokens')}; `src/settings.py`",
             ),
             (
-                "what the model sees again",
+                "history sent to the model",
                 f"{default('history_tokens')} tokens, {default('history_turns')} turns",
                 f"{code('history_tokens')}, {code('history_turns')}",
             ),
             (
-                "questions a person and UTC day",
+                "questions per principal and UTC day",
                 default("requests_per_day"),
                 code("requests_per_day"),
             ),
-            ("tokens a person and UTC day", default("tokens_per_day"), code("tokens_per_day")),
+            ("tokens per principal and UTC day", default("tokens_per_day"), code("tokens_per_day")),
             ("one invocation", f"{default('timeout_seconds')} s", code("timeout_seconds")),
-            ("answers at once in a session", "1", "the lease"),
+            ("concurrent answers in a session", "1", "the lease"),
             (
-                "how long a crash keeps a session busy",
+                "time a session is busy after a crash",
                 f"{leases.LEASE_SECONDS + leases.CLOCK_SKEW_SECONDS:.0f} s",
                 "`src/store/leases.py`",
             ),
-            ("how long a turn is kept", f"{default('session_days')} days", code("session_days")),
+            ("retention of turns", f"{default('session_days')} days", code("session_days")),
             (
-                "how long logs are kept",
+                "retention of logs",
                 f"{default('log_retention_days')} days",
                 code("log_retention_days"),
             ),
             (
-                "how long an event that nobody handled is kept",
+                "retention of unhandled events",
                 "14 days",
                 "`terraform/function.tf`; SQS's limit",
             ),
             ("a connection", f"{settings.CONNECTION_SECONDS // 3600} h", "API Gateway"),
             ("a token", size(authorizer.MAX_TOKEN_BYTES), "`src/authorizer.py`"),
             (
-                "how long a withdrawn key of the issuer is trusted",
+                "time a withdrawn key of the issuer is trusted",
                 f"{authorizer.KEEP_SECONDS} s",
                 "`src/authorizer.py`",
             ),
             (
-                "how far the issuer's clock may be off",
+                "tolerated difference of the issuer's clock",
                 f"{authorizer.LEEWAY_SECONDS} s",
                 "`src/authorizer.py`",
             ),
@@ -101,65 +101,75 @@ def bounds() -> str:
     )
 
 
-# -- what it may cost ------------------------------------------------------------------------------
+# -- maximum cost ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Worst:
-    """A product: `factors` by what they are. It comes to dollars a day."""
+class WorstCase:
+    """A cost in dollars a day. `factors` maps the name of each factor to its value."""
 
     who: str
-    does: str
+    action: str
     factors: Mapping[str, float]
 
     @property
     def dollars(self) -> float:
-        """The product."""
+        """Returns the product of the factors."""
         return math.prod(self.factors.values())
 
 
-def worst() -> tuple[Worst, ...]:
-    """The most that each kind of person can make the owner pay in a day, with the defaults."""
+def worst_cases() -> tuple[WorstCase, ...]:
+    """Returns the highest cost per day that each kind of client can cause, with the defaults."""
     chosen = {name: each.default for name, each in deployment.variables().items()}
     rate = {"frames a second": chosen["throttle_rate"], "seconds": DAY_SECONDS}
     handshake = _PRICE["API Gateway, messages"]
-    asked = _PRICE["Lambda, requests"] + AUTHORIZER_SECONDS * AUTHORIZER_GB * _PRICE["Lambda, time"]
+    authorizer_cost = (
+        _PRICE["Lambda, requests"] + AUTHORIZER_SECONDS * AUTHORIZER_GB * _PRICE["Lambda, time"]
+    )
     history = (
         (1 + math.ceil(READ_BYTES / settings.MAX_FRAME_BYTES)) * _PRICE["API Gateway, messages"]
         + READ_BYTES / 4096 * _PRICE["DynamoDB, reads"]
-        + _PRICE["DynamoDB, writes"]  # the marker that it was answered
+        + _PRICE["DynamoDB, writes"]  # the marker that the event was answered
         + _PRICE["Lambda, requests"]
         + HISTORY_SECONDS * chosen["memory_size"] / 1024 * _PRICE["Lambda, time"]
     )
     part = (
         _PRICE["API Gateway, messages"]
-        # Of the whole item, however small the part, and also where it is refused.
+        # DynamoDB charges the size of the whole item, even if the part is small or refused.
         + (1 + settings.MAX_MESSAGE_BYTES / 1024) * _PRICE["DynamoDB, writes"]
         + _PRICE["Lambda, requests"]
         + PART_SECONDS * chosen["memory_size"] / 1024 * _PRICE["Lambda, time"]
     )
-    dearest = max(_PRICE["Bedrock, tokens in"], _PRICE["Bedrock, tokens out"])
+    token = max(_PRICE["Bedrock, tokens in"], _PRICE["Bedrock, tokens out"])
     return (
-        Worst("a stranger, `iam`", "knocks", {**rate, "$ a refused handshake": handshake}),
-        Worst("a stranger, `jwt`", "knocks", {**rate, "$ with the authorizer": handshake + asked}),
-        Worst(
-            "one person who is let in; with `none`, one address",
-            "asks",
-            {"tokens_per_day": chosen["tokens_per_day"], "$ a token, all of them out": dearest},
+        WorstCase(
+            "unauthenticated client, `iam`",
+            "handshakes",
+            {**rate, "$ a refused handshake": handshake},
         ),
-        Worst(
+        WorstCase(
+            "unauthenticated client, `jwt`",
+            "handshakes",
+            {**rate, "$ with the authorizer": handshake + authorizer_cost},
+        ),
+        WorstCase(
+            "one authenticated user; with `none`, one address",
+            "questions",
+            {"tokens_per_day": chosen["tokens_per_day"], "$ a token, all output": token},
+        ),
+        WorstCase(
             "the same",
-            "asks for `history` all day",
+            "`history` all day",
             {**rate, "$ a `history` of 1 MB": history},
         ),
-        Worst(
+        WorstCase(
             "the same",
-            "sends parts of a question that is never whole",
-            {**rate, "$ a part, beside 128 KB": part},
+            "parts of a question that is never complete",
+            {**rate, "$ a part of an item of 128 KB": part},
         ),
-        Worst(
-            "strangers with many addresses, `none`",
-            "ask",
+        WorstCase(
+            "clients with many addresses, `none`",
+            "questions",
             {
                 "Bedrock's tokens a minute": _QUOTA["Bedrock, tokens a minute (weighted)"],
                 "minutes": DAY_SECONDS / 60,
@@ -170,10 +180,13 @@ def worst() -> tuple[Worst, ...]:
 
 
 def worst_cost() -> str:
-    """The same as a table."""
+    """Returns the table of maximum costs."""
     return table(
-        ("who", "what they do", "the product", "dollars a day, at most"),
-        ((each.who, each.does, _product(each.factors), f"{each.dollars:,.2f}") for each in worst()),
+        ("client", "action", "calculation", "dollars a day, at most"),
+        (
+            (each.who, each.action, _product(each.factors), f"{each.dollars:,.2f}")
+            for each in worst_cases()
+        ),
     )
 
 

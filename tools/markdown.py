@@ -1,20 +1,22 @@
-"""Markdown that is made: tables, fenced blocks, and the places in a document where they go. Pure.
+"""Markdown: tables, code, and the generated sections of a document. Performs no I/O.
 
-A place is `<!-- make docs: NAME -->`, what is made, and `<!-- up to here -->`; all around it is a
-person's. Knows nothing of what is written.
+A generated section stands between `<!-- make docs: NAME -->` and `<!-- up to here -->`. Text
+outside of these marks is written by hand and stays unchanged.
+
+Does not know what the sections contain.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 END = "<!-- up to here -->"
-_PLACE = re.compile(rf"<!-- make docs: ([a-z-]+) -->\n.*?{re.escape(END)}", re.DOTALL)
+_SECTION = re.compile(rf"<!-- make docs: ([a-z-]+) -->\n.*?{re.escape(END)}", re.DOTALL)
 
 Section = Callable[[], str]
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """One line a row; a bar in a cell does not end it."""
+    """Returns a table with one line per row. A bar inside a cell is escaped."""
     lines = [tuple(head), *(tuple(row) for row in rows)]
     lines.insert(1, ("---",) * len(lines[0]))
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
@@ -25,29 +27,34 @@ def _cell(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """As code, in a line."""
+    """Returns inline code."""
     return f"`{text}`"
 
 
 def size(count: int) -> str:
-    """Bytes as a person reads them."""
+    """Returns a number of bytes with its unit."""
     return f"{count // 1024} KB" if count % 1024 == 0 else f"{count:,} bytes"
 
 
 def fenced(language: str, lines: Iterable[str]) -> str:
-    """As code, in a block."""
+    """Returns a fenced code block."""
     return "\n".join([f"```{language}", *lines, "```"])
 
 
-def filled(text: str, sections: Mapping[str, Section]) -> str:
-    """The document with each place filled anew. Raises KeyError for a name that nobody makes."""
+def fill_sections(text: str, sections: Mapping[str, Section]) -> str:
+    """Returns the document with each generated section replaced.
 
-    def fill(place: re.Match[str]) -> str:
-        return f"<!-- make docs: {place[1]} -->\n{sections[place[1]]()}\n{END}"
+    Raises:
+        KeyError: the document has a section that is not in `sections`.
+    """
 
-    return _PLACE.sub(fill, text)
+    def fill(section: re.Match[str]) -> str:
+        name = section[1]
+        return f"<!-- make docs: {name} -->\n{sections[name]()}\n{END}"
+
+    return _SECTION.sub(fill, text)
 
 
-def places(text: str) -> list[str]:
-    """The names of a document's places."""
-    return _PLACE.findall(text)
+def section_names(text: str) -> list[str]:
+    """Returns the names of the generated sections, in order."""
+    return _SECTION.findall(text)

@@ -1,85 +1,97 @@
-"""The tables of docs/protocol.md, made of docs/protocol.schema.json. Pure, but for reading it.
+"""The tables of docs/protocol.md, generated from the schema and the constants. Pure.
 
-What a field means stands in the schema and nowhere else; here is only how it is laid out. Limits
-are the constants that the function itself uses.
+What a field means is said in the Structs of `wire`; here is only the layout. Limits are the
+constants that the function uses.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 import errors
 import settings
 from store import uploads
 from tools.markdown import code, fenced, size, table
+from tools.protocol_schema import Node, schema
 from wire import requests
-
-SCHEMA = Path(__file__).resolve().parents[1] / "docs" / "protocol.schema.json"
-
-Node = Mapping[str, Any]
 
 _HEADING = {"client_part": "chat, in parts", "client_continue": "chat, to continue"}
 
 
 def definitions() -> Mapping[str, Node]:
-    """Everything that the schema defines, by name."""
-    found: Mapping[str, Node] = json.loads(SCHEMA.read_text())["$defs"]
+    """Returns everything that the schema defines, by name."""
+    found: Mapping[str, Node] = schema()["$defs"]
     return found
 
 
 def client_frames() -> str:
-    """What a client may send."""
+    """Returns a section for each frame that a client sends."""
     return _frames("client", "anyOf")
 
 
 def server_frames() -> str:
-    """What a client may receive with `format=events`."""
+    """Returns a section for each frame of `format=events`."""
     return _frames("server", "oneOf")
 
 
 def seed_frames() -> str:
-    """The same with `format=seed`."""
+    """Returns the section of `format=seed`."""
     return _frame(definitions(), "seed")
 
 
 def stop_reasons() -> str:
-    """Each with its meaning."""
+    """Returns the stop reasons with their meaning."""
     return _named("done", "stop_reason")
 
 
 def states() -> str:
-    """Each with its meaning."""
+    """Returns the states of a turn with their meaning."""
     return _named("turn", "state")
 
 
 def error_codes() -> str:
-    """Each with its meaning, and whether the same may be asked again."""
-    rows = definitions()["error"]["properties"]["code"]["oneOf"]
-    again = {code: "yes" if retryable else "" for code, retryable in errors.CODES.items()}
+    """Returns the error codes with their meaning, and whether a repeated request can succeed."""
     return table(
-        ("`code`", "meaning", "as a rule retryable"),
-        ((code(row["const"]), row["description"], again[row["const"]]) for row in rows),
+        ("`code`", "meaning", "usually retryable"),
+        (
+            (code(name), each.meaning, "yes" if each.retryable else "")
+            for name, each in errors.CODES.items()
+        ),
     )
 
 
 def limits() -> str:
-    """The numbers that a client meets."""
+    """Returns the limits that a client can reach."""
     default = settings.Settings(table_name="any")
     return table(
-        ("what", "at most", "whose"),
+        ("what", "at most", "set by"),
         (
-            ("a frame, either way", size(settings.MAX_FRAME_BYTES), "API Gateway's"),
-            ("a message, of several frames", size(settings.MAX_MESSAGE_BYTES), "API Gateway's"),
-            ("a question", size(default.max_input_bytes), "`MAX_INPUT_BYTES`"),
-            ("a question's parts", str(requests.MAX_PARTS), "ours"),
-            ("from the first part to the last", f"{uploads.UPLOAD_SECONDS} s", "ours"),
-            ("an answer, kept", size(settings.MAX_ANSWER_BYTES), "ours, for DynamoDB's item"),
-            ("an answer, in tokens", f"{default.max_output_tokens:,}", "`MAX_OUTPUT_TOKENS`"),
-            ("turns of one `history`", str(requests.MAX_HISTORY_LIMIT), "ours"),
-            ("an id", "128 characters", "ours"),
-            ("a connection", f"{settings.CONNECTION_SECONDS // 3600} h", "API Gateway's"),
-            ("a connection on which nothing is said", "10 min", "API Gateway's"),
+            ("a frame, in either direction", size(settings.MAX_FRAME_BYTES), "API Gateway"),
+            (
+                "a message of several WebSocket frames",
+                size(settings.MAX_MESSAGE_BYTES),
+                "API Gateway",
+            ),
+            ("the text of a message", size(default.max_input_bytes), "`MAX_INPUT_BYTES`"),
+            ("the parts of a message", str(requests.MAX_PARTS), "this protocol"),
+            (
+                "the time from the first part to the last",
+                f"{uploads.UPLOAD_SECONDS} s",
+                "this protocol",
+            ),
+            (
+                "a saved answer",
+                size(settings.MAX_ANSWER_BYTES),
+                "this protocol, for DynamoDB's item size",
+            ),
+            ("the tokens of an answer", f"{default.max_output_tokens:,}", "`MAX_OUTPUT_TOKENS`"),
+            ("the turns of one `history`", str(requests.MAX_HISTORY_LIMIT), "this protocol"),
+            ("an id", "128 characters", "this protocol"),
+            (
+                "the duration of a connection",
+                f"{settings.CONNECTION_SECONDS // 3600} h",
+                "API Gateway",
+            ),
+            ("a connection without frames", "10 min", "API Gateway"),
         ),
     )
 
@@ -101,7 +113,7 @@ def _frame(defs: Mapping[str, Node], name: str) -> str:
 
 
 def _fields(defs: Mapping[str, Node], node: Node, prefix: str) -> Iterator[tuple[str, ...]]:
-    """A row for each field, and for the fields of what stands in it."""
+    """Yields a row for each field, and for the fields of an object in it."""
     for name, each in node["properties"].items():
         if each is False:
             continue
@@ -114,16 +126,16 @@ def _fields(defs: Mapping[str, Node], node: Node, prefix: str) -> Iterator[tuple
 
 
 def _type(defs: Mapping[str, Node], node: Node) -> tuple[str, Node]:
-    """What the type is called, and the definition behind it."""
-    if "anyOf" in node:  # an id, or null, which is as good as none
+    """Returns the name of the type, and its definition."""
+    if "anyOf" in node:  # an id, or null, which is the same as leaving it out
         return _type(defs, node["anyOf"][0])
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         return ("id" if name == "id" else _type(defs, defs[name])[0]), defs[name]
     if node.get("type") == "array":
         return "list", _type(defs, node["items"])[1]
-    kind = next(each for each in _CALLED if each in (*node, node.get("type")))
-    return _CALLED[kind](node), node
+    kind = next(each for each in _TYPE_NAMES if each in (*node, node.get("type")))
+    return _TYPE_NAMES[kind](node), node
 
 
 def _number(node: Node) -> str:
@@ -136,10 +148,10 @@ def _number(node: Node) -> str:
 
 
 # By the schema's keyword, or its type.
-_CALLED: Mapping[str, Callable[[Node], str]] = {
+_TYPE_NAMES: Mapping[str, Callable[[Node], str]] = {
     "const": lambda node: code(json.dumps(node["const"])),
     "enum": lambda node: " or ".join(code(json.dumps(each)) for each in node["enum"]),
-    "oneOf": lambda _: "text, one of those below",
+    "oneOf": lambda _: "text, one of the values below",
     "boolean": lambda _: "true or false",
     "integer": _number,
     "object": lambda _: "object",

@@ -1,67 +1,55 @@
-"""The tables of docs/settings.md, made of src/settings.py and terraform/."""
+"""The tables of docs/settings.md, generated from src/settings.py and terraform/."""
 
 import json
-from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from settings import Settings
 from tools import deployment
 from tools.markdown import code, table
+from tools.settings_schema import Setting, settings
 
-_CALLED: dict[Any, str] = {
-    str: "text",
-    int: "whole number",
-    float: "number",
-    float | None: "number",
-    bool: "true or false",
-    tuple[str, ...]: "JSON list of texts",
-}
-
-# What a deployment does not choose, and who does.
+# The settings that have no Terraform variable, and what sets them.
 _SET_BY = {"TABLE_NAME": "the deployment", "CALLBACK_URL": "the local stack"}
 
 
-def of_the_function() -> str:
-    """Each environment variable of the function."""
-    chosen = deployment.variables()
+def function_settings() -> str:
+    """Returns a row for each environment variable of the function."""
+    variables = deployment.variables()
     return table(
         ("variable", "type", "default", "bounds", "meaning", "Terraform"),
         (
             (
-                code(f.metadata["env"]),
-                _CALLED[f.type],
-                "must be set" if f.default is MISSING else _shown(f.default),
-                _bounds(f),
-                f.metadata["meaning"],
-                _terraform(f, chosen.get(f.name)),
+                code(each.env),
+                each.kind,
+                "must be set" if each.required else _shown(each.default),
+                _bounds(each),
+                each.description,
+                _terraform(each, variables.get(each.name)),
             )
-            for f in fields(Settings)
+            for each in settings()
         ),
     )
 
 
-def of_the_deployment() -> str:
-    """Each variable of Terraform that the function is not told."""
-    told = {f.name for f in fields(Settings)}
+def deployment_variables() -> str:
+    """Returns a row for each Terraform variable that is not a setting of the function."""
+    names = {each.name for each in settings()}
     return table(
         ("variable", "type", "default", "meaning", "file"),
         (
             (code(each.name), each.kind, _shown(each.default), each.description, code(each.file))
             for each in deployment.variables().values()
-            if each.name not in told
+            if each.name not in names
         ),
     )
 
 
-def _terraform(setting: "Field[Any]", chosen: deployment.Variable | None) -> str:
-    if chosen is None:
-        return f"set by {_SET_BY[setting.metadata['env']]}"
+def _terraform(setting: Setting, variable: deployment.Variable | None) -> str:
+    if variable is None:
+        return f"set by {_SET_BY[setting.env]}"
     own = list(setting.default) if isinstance(setting.default, tuple) else setting.default
-    return (
-        code(chosen.name)
-        if chosen.default == own
-        else f"{code(chosen.name)}: {_shown(chosen.default)}"
-    )
+    if variable.default == own:
+        return code(variable.name)
+    return f"{code(variable.name)}: {_shown(variable.default)}"
 
 
 def _shown(value: Any) -> str:
@@ -76,10 +64,9 @@ def _shown(value: Any) -> str:
     return f"{value:,.15g}"
 
 
-def _bounds(setting: "Field[Any]") -> str:
-    if choices := setting.metadata.get("choices"):
-        return ", ".join(map(code, choices))
-    least, most = setting.metadata.get("least"), setting.metadata.get("most")
-    if most is not None:
-        return f"{_shown(least)} to {_shown(most)}"
-    return "" if least is None else f"from {_shown(least)}"
+def _bounds(setting: Setting) -> str:
+    if setting.choices:
+        return ", ".join(map(_shown, setting.choices))
+    if setting.most is not None:
+        return f"{_shown(setting.least)} to {_shown(setting.most)}"
+    return "" if setting.least is None else f"from {_shown(setting.least)}"

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import boto3
 
 from bedrock_stream import Model, client_config, open_stream
-from families.registry import Message, Prompt, TextDelta, body, family_of
+from families.registry import family_of, request_body
+from families.types import Message, Prompt, TextDelta
 from wire.formats import EventsEncoder
 from ws_sender import Sender
 
@@ -47,7 +48,7 @@ def ours(model: Model, prompt: Prompt, chunks: int) -> None:
 def floor(model: Model, prompt: Prompt, *, parsed: bool) -> None:
     """The same answer, read and thrown away."""
     response: Any = model.client.invoke_model_with_response_stream(
-        modelId=MODEL, body=json.dumps(body(model.family, MODEL, prompt))
+        modelId=MODEL, body=json.dumps(request_body(model.family, MODEL, prompt))
     )
     if parsed:
         for message in response["body"]:

@@ -1,18 +1,18 @@
-"""Families that take a list of `messages` and answer in `choices`: OpenAI's shape and its cousins.
+"""Families that take a list of `messages` and answer in `choices`: OpenAI's shape and its variants.
 
 OpenAI's own (gpt-oss, Qwen3, DeepSeek V3, Kimi, GLM, MiniMax, Gemma, Nemotron), Mistral's chat
 models, Jamba, Writer Palmyra.
 
-Rules: pure; what the service refuses is refused. What differs from one to the next is a field of
-`Request` or of `Style`; nothing asks which family it is.
+Rules: pure; a request that the service refuses is refused. Differences between the families are
+fields of `Request` and `Style`; no code depends on a family's name.
 
 Sources: Bedrock user guide, "OpenAI models", "Mistral AI chat completion", "AI21 Labs Jamba
 models", "Writer AI Palmyra models", "DeepSeek models"; OpenAI's API reference, "Chat Completions".
-gpt-oss on Bedrock puts each piece of its thoughts into `<reasoning>` tags of its own (Cherry
-Studio's issue 10225). How the newer models tell theirs is documented for none of them, so each of
-the forms in use is spoken by one.
+gpt-oss on Bedrock encloses each part of its reasoning in `<reasoning>` tags of its own (Cherry
+Studio's issue 10225). For the newer models no source documents the form of their reasoning, so each
+of the known forms is assigned to one of them.
 
-Does not know: tools, images, several answers to one question (let through and never used).
+Does not know: tools, images, several choices (accepted and ignored).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,91 +22,98 @@ from typing import Any, Literal
 
 from local.bedrock.native import (
     METRICS,
+    OPENAI_STOP_REASONS,
     Chunk,
     Document,
-    alternating,
-    count,
-    fraction,
-    keys,
-    malformed,
-    refuse,
-    strings,
-    typed,
+    check_alternation,
+    check_keys,
+    expect_type,
+    malformed_request,
+    optional_number,
+    positive_integer,
+    string_list,
+    validation_error,
 )
 from local.bedrock.pieces import End, Prompt, Turn
-from local.bedrock.thoughts import Tagged
+from local.bedrock.tagged_reasoning import TaggedReasoning
 
-_SILENT_PARTS = {"image_url", "input_audio"}
+_IGNORED_PARTS = {"image_url", "input_audio"}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's shape: the names of the limit (one may be given), other keys, the hottest."""
+    """A request's shape.
+
+    `limits`: the names of the output limit, of which one may be set; `default` applies without one.
+    `optional`: other keys. `max_temperature`. `systems`: the roles of a system message.
+    """
 
     limits: tuple[str, ...]
     optional: frozenset[str]
-    hottest: int
+    max_temperature: int
     systems: tuple[str, ...] = ("system",)
     default: int = 4096
 
     def __call__(self, document: Document, body: str) -> Prompt:
-        """The prompt in a parsed request whose text is `body`. Raises Failure."""
-        keys(document, {"messages"}, {*self.limits, *self.optional, "temperature", "top_p"})
-        given = [name for name in self.limits if name in document]
-        if len(given) > 1:
-            raise refuse(f"{' and '.join(given)} cannot both be set")
-        limit = given[0] if given else self.limits[0]
-        system, turns = self._messages(typed(document["messages"], list, "#/messages"))
+        """Returns the prompt in a parsed request whose text is `body`. Raises ServiceError."""
+        check_keys(document, {"messages"}, {*self.limits, *self.optional, "temperature", "top_p"})
+        names = [name for name in self.limits if name in document]
+        if len(names) > 1:
+            raise validation_error(f"{' and '.join(names)} cannot both be set")
+        limit = names[0] if names else self.limits[0]
+        system, turns = self._messages(expect_type(document["messages"], list, "#/messages"))
         stop = document.get("stop", [])
         return Prompt(
             system=system,
             turns=turns,
-            max_tokens=count(document.get(limit, self.default), f"#/{limit}"),
-            stop_sequences=strings([stop] if isinstance(stop, str) else stop, "#/stop"),
-            temperature=fraction(document, "temperature", self.hottest),
-            top_p=fraction(document, "top_p"),
+            max_tokens=positive_integer(document.get(limit, self.default), f"#/{limit}"),
+            stop_sequences=string_list([stop] if isinstance(stop, str) else stop, "#/stop"),
+            temperature=optional_number(document, "temperature", self.max_temperature),
+            top_p=optional_number(document, "top_p"),
             body=body,
         )
 
     def _messages(self, messages: list[Any]) -> tuple[str, tuple[Turn, ...]]:
         if not messages:
-            raise malformed("#/messages: expected minimum item count: 1, found: 0")
+            raise malformed_request("#/messages: expected minimum item count: 1, found: 0")
         system: list[str] = []
         turns: list[Turn] = []
         for index, message in enumerate(messages):
             path = f"#/messages/{index}"
-            keys(typed(message, dict, path), {"role", "content"}, {"name"})
+            check_keys(expect_type(message, dict, path), {"role", "content"}, {"name"})
             texts = _texts(message["content"], f"{path}/content")
             match message["role"]:
                 case role if role in self.systems:
                     if turns:
-                        raise refuse("System messages must come before all other messages")
+                        raise validation_error(
+                            "System messages must come before all other messages"
+                        )
                     system.extend(texts)
                 case "user":
                     turns.append(Turn("user", texts))
                 case "assistant":
                     turns.append(Turn("assistant", texts))
                 case role:
-                    raise malformed(f"{path}/role: {role} is not a valid enum value")
-        return "\n".join(system), alternating(turns)
+                    raise malformed_request(f"{path}/role: {role} is not a valid enum value")
+        return "\n".join(system), check_alternation(turns)
 
 
 def _texts(content: Any, path: str) -> tuple[str, ...]:
-    """The texts of a message: a string, or a list of parts."""
+    """Returns the texts of a message's content: a string, or a list of parts."""
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     texts = []
-    for index, part in enumerate(typed(parts, list, path)):
-        kind = typed(part, dict, f"{path}/{index}").get("type")
-        if kind in _SILENT_PARTS:
+    for index, part in enumerate(expect_type(parts, list, path)):
+        kind = expect_type(part, dict, f"{path}/{index}").get("type")
+        if kind in _IGNORED_PARTS:
             continue
         if kind != "text":
-            raise malformed(f"{path}/{index}/type: {kind} is not a valid enum value")
-        text: str = typed(part.get("text"), str, f"{path}/{index}/text")
+            raise malformed_request(f"{path}/{index}/type: {kind} is not a valid enum value")
+        text: str = expect_type(part.get("text"), str, f"{path}/{index}/text")
         if not text.strip():
-            raise malformed(f"{path}: text content must be non-empty")
+            raise malformed_request(f"{path}: text content must be non-empty")
         texts.append(text)
     if not texts:
-        raise malformed(f"{path}: content must be non-empty")
+        raise malformed_request(f"{path}: content must be non-empty")
     return tuple(texts)
 
 
@@ -156,76 +163,67 @@ read_palmyra = Request(("max_tokens",), _PALMYRA, 2, default=16)
 
 # -- answers ---------------------------------------------------------------------------------------
 
-Thoughts = Literal["", "each", "tags", "reasoning_content", "reasoning"]
+ReasoningForm = Literal["", "each", "tags", "reasoning_content", "reasoning"]
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
     """How a family fills its `choices`.
 
-    `holder` and `stop` name the members with the words and with the stop reason. `thoughts` says
-    where reasoning goes: nowhere, into the words between `tags` (each piece of it by itself, or all
-    at once), or to a member of its own.
-    `usage`: with the stop reason, on a chunk of its own after it (without choices), or nowhere.
-    `last` is what is sent after the end.
+    `delta` and `stop` are the names of the fields with the text and with the stop reason.
+    `reasoning`: omitted (""), in the text between `tags` (`each` part in tags of its own, or all of it
+    in one pair of `tags`), or in the field of that name.
+    `usage`: with the stop reason, on a chunk of its own after it (without choices), or omitted.
+    `closing`: the delta beside the stop reason. `last`: chunks after the end.
     """
 
-    holder: str = "delta"
+    delta: str = "delta"
     stop: str = "finish_reason"
-    thoughts: Thoughts = ""
+    reasoning: ReasoningForm = ""
     tags: tuple[str, str] = ("", "")
     usage: Literal["", "with", "after"] = "after"
     closing: Document = field(default_factory=dict)
     last: tuple[str, ...] = ()
 
 
-_STOPS = {
-    "end": "stop",
-    "length": "length",
-    "stop_sequence": "stop",
-    "filtered": "content_filter",
-}
+class ChunkWriter:
+    """Writes one object per chunk, the text in its only choice."""
 
-
-class Speech:
-    """One object a chunk, the words in its only choice."""
-
-    def __init__(self, style: Style, model_id: str, prompt: Prompt) -> None:
-        del prompt
+    def __init__(self, style: Style, model_id: str, _prompt: Prompt) -> None:
         self._style = style
         self._model = model_id
-        self._tagged = Tagged(*style.tags) if style.thoughts == "tags" else None
+        self._tagged = TaggedReasoning(*style.tags) if style.reasoning == "tags" else None
 
     def begin(self) -> list[Chunk]:
-        """The role, without words."""
+        """Returns the role, without text."""
         return [self._choice({"role": "assistant", "content": ""})]
 
     def text(self, text: str) -> list[Chunk]:
-        """The words, after the end of the thoughts if they stand in the same text."""
+        """Returns the text, after the closing tag if reasoning is part of the text."""
         texts = self._tagged.text(text) if self._tagged else [text]
         return [self._choice({"content": each}) for each in texts]
 
     def reasoning(self, text: str) -> list[Chunk]:
-        """Thoughts, where the family has a place for them."""
+        """Returns the reasoning in the style's form; nothing if it has none."""
         if self._tagged:
             return [self._choice({"content": each}) for each in self._tagged.reasoning(text)]
-        if self._style.thoughts == "each":
+        if self._style.reasoning == "each":
             return [self._choice({"content": text.join(self._style.tags)})]
-        name = self._style.thoughts
+        name = self._style.reasoning
         return [self._choice({"content": None, name: text})] if name else []
 
     def unknown(self) -> list[Chunk]:
-        """No choices, and a choice with a member that is new."""
+        """Returns an object without choices, and a choice with an unknown field."""
         return [self._object([]), self._choice({"something_new": "not for you"})]
 
     def end(self, end: End, metrics: Mapping[str, int]) -> list[Chunk]:
-        """The stop reason and the usage."""
+        """Returns the stop reason and the usage."""
         usage = {
             "prompt_tokens": end.input_tokens,
             "completion_tokens": end.output_tokens,
             "total_tokens": end.input_tokens + end.output_tokens,
         }
-        stop = _STOPS.get(end.stop_reason, end.stop_reason)
+        stop = OPENAI_STOP_REASONS.get(end.stop_reason, end.stop_reason)
         chunks = [self._choice(self._style.closing, stop)]
         if self._style.usage == "after":
             chunks.append(self._object([]))
@@ -234,8 +232,8 @@ class Speech:
         chunks[-1][METRICS] = dict(metrics)
         return [*chunks, *self._style.last]
 
-    def _choice(self, words: Document, stop: str | None = None) -> Document:
-        return self._object([{"index": 0, self._style.holder: words, self._style.stop: stop}])
+    def _choice(self, delta: Document, stop: str | None = None) -> Document:
+        return self._object([{"index": 0, self._style.delta: delta, self._style.stop: stop}])
 
     def _object(self, choices: list[Document]) -> Document:
         return {
@@ -247,29 +245,41 @@ class Speech:
         }
 
 
-# Which of the forms that exist a provider's models speak. Public for gpt-oss alone.
+# The form of each provider's models. Documented for gpt-oss only.
 _REASONING_TAGS = ("<reasoning>", "</reasoning>")
 _THINK_TAGS = ("<think>\n", "\n</think>\n\n")
 _OPENAI_STYLES = {
-    "openai.": Style(thoughts="each", tags=_REASONING_TAGS, usage="with"),
-    "zai.": Style(thoughts="tags", tags=_REASONING_TAGS),
-    "qwen.": Style(thoughts="tags", tags=_THINK_TAGS),
-    "minimax.": Style(thoughts="tags", tags=_THINK_TAGS, usage=""),
-    "nvidia.": Style(thoughts="reasoning"),
+    "openai.": Style(reasoning="each", tags=_REASONING_TAGS, usage="with"),
+    "zai.": Style(reasoning="tags", tags=_REASONING_TAGS),
+    "qwen.": Style(reasoning="tags", tags=_THINK_TAGS),
+    "minimax.": Style(reasoning="tags", tags=_THINK_TAGS, usage=""),
+    "nvidia.": Style(reasoning="reasoning"),
 }
-_OPENAI_STYLE = Style(thoughts="reasoning_content")
+_OPENAI_STYLE = Style(reasoning="reasoning_content")
 
 
-def speak_openai(model_id: str, prompt: Prompt) -> Speech:
-    """An answer in OpenAI's shape, with thoughts told the way of the model's provider."""
+def write_openai(model_id: str, prompt: Prompt) -> ChunkWriter:
+    """Returns a writer of OpenAI's shape, with reasoning in the form of the model's provider."""
     styles = (style for prefix, style in _OPENAI_STYLES.items() if model_id.startswith(prefix))
-    return Speech(next(styles, _OPENAI_STYLE), model_id, prompt)
+    return ChunkWriter(next(styles, _OPENAI_STYLE), model_id, prompt)
 
 
-_Speak = Callable[[str, Prompt], Speech]
-speak_mistral: _Speak = partial(
-    Speech,
-    Style("message", "stop_reason", usage="with", closing={"role": "assistant", "content": ""}),
+# The user guide documents `message` for Large 2407; Mistral's own API, which newer models follow,
+# has OpenAI's names. Which of the two newer models use on Bedrock is unconfirmed.
+_MISTRAL_MESSAGE_IDS = ("mistral.mistral-large-24", "mistral.pixtral")
+_MISTRAL_STYLE = Style(
+    "message", "stop_reason", usage="with", closing={"role": "assistant", "content": ""}
 )
-speak_jamba: _Speak = partial(Speech, Style(usage="with", closing={"content": None}))
-speak_palmyra: _Speak = partial(Speech, Style(usage="", closing={"content": ""}, last=("[DONE]",)))
+
+
+def write_mistral(model_id: str, prompt: Prompt) -> ChunkWriter:
+    """Returns a writer of Mistral's documented shape, or of OpenAI's for the newer models."""
+    documented = model_id.startswith(_MISTRAL_MESSAGE_IDS)
+    return ChunkWriter(_MISTRAL_STYLE if documented else _OPENAI_STYLE, model_id, prompt)
+
+
+_Writer = Callable[[str, Prompt], ChunkWriter]
+write_jamba: _Writer = partial(ChunkWriter, Style(usage="with", closing={"content": None}))
+write_palmyra: _Writer = partial(
+    ChunkWriter, Style(usage="", closing={"content": ""}, last=("[DONE]",))
+)

@@ -1,17 +1,26 @@
-"""The native shape of Claude on Bedrock: Anthropic's Messages, read strictly, spoken in events.
+"""The native shape of Claude on Bedrock: Anthropic's Messages, read strictly, and its events.
 
-Rules: pure; what the service refuses is refused. Roles must alternate, as they must for the models
-that do not merge neighbours themselves: the strictest reading keeps a caller portable.
+Rules: pure; a request that the service refuses is refused. Roles must alternate, as for models that
+do not merge consecutive messages of one role: the strictest reading keeps a caller portable.
 
-Does not know: the largest `max_tokens` of a model, tools (they are let through and never called),
-images and documents (let through; they say nothing).
+Does not know: the largest `max_tokens` of a model; tools, images and documents, which are accepted
+and ignored.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from local.bedrock.native import METRICS, Document, count, fraction, keys, refuse, strings, typed
+from local.bedrock.native import (
+    METRICS,
+    Document,
+    check_keys,
+    expect_type,
+    optional_number,
+    positive_integer,
+    string_list,
+    validation_error,
+)
 from local.bedrock.pieces import End, Prompt, Role, Turn
 
 _VERSION = "bedrock-2023-05-31"
@@ -29,7 +38,7 @@ _OPTIONAL = {
     "top_k",
     "top_p",
 }
-_SILENT_BLOCKS = {
+_IGNORED_BLOCKS = {
     "document",
     "image",
     "redacted_thinking",
@@ -40,91 +49,95 @@ _SILENT_BLOCKS = {
 
 
 def read(document: Document, body: str) -> Prompt:
-    """The prompt in a parsed request whose text is `body`. Raises Failure."""
-    keys(document, _REQUIRED, _OPTIONAL)
+    """Returns the prompt in a parsed request whose text is `body`. Raises ServiceError."""
+    check_keys(document, _REQUIRED, _OPTIONAL)
     if document["anthropic_version"] != _VERSION:
-        raise refuse("anthropic_version: unsupported version")
-    max_tokens = count(document["max_tokens"], "#/max_tokens")
+        raise validation_error("anthropic_version: unsupported version")
+    max_tokens = positive_integer(document["max_tokens"], "#/max_tokens")
     return Prompt(
         system="\n".join(_texts(document.get("system", []), "system")),
-        turns=_turns(typed(document["messages"], list, "#/messages")),
+        turns=_turns(expect_type(document["messages"], list, "#/messages")),
         max_tokens=max_tokens,
-        stop_sequences=strings(document.get("stop_sequences", []), "#/stop_sequences"),
-        temperature=fraction(document, "temperature"),
-        top_p=fraction(document, "top_p"),
+        stop_sequences=string_list(document.get("stop_sequences", []), "#/stop_sequences"),
+        temperature=optional_number(document, "temperature"),
+        top_p=optional_number(document, "top_p"),
         body=body,
     )
 
 
 def _turns(messages: list[Any]) -> tuple[Turn, ...]:
     if not messages:
-        raise refuse("messages: at least one message is required")
+        raise validation_error("messages: at least one message is required")
     turns: list[Turn] = []
     for index, message in enumerate(messages):
-        typed(message, dict, f"#/messages/{index}")
-        keys(message, {"role", "content"}, set())
+        expect_type(message, dict, f"#/messages/{index}")
+        check_keys(message, {"role", "content"}, set())
         role: Role = message["role"]
         if role not in ("user", "assistant"):
-            raise refuse('messages: Unexpected role. Allowed roles are "user" or "assistant"')
+            raise validation_error(
+                'messages: Unexpected role. Allowed roles are "user" or "assistant"'
+            )
         if not turns and role != "user":
-            raise refuse('messages: first message must use the "user" role')
+            raise validation_error('messages: first message must use the "user" role')
         if turns and turns[-1].role == role:
-            raise refuse(
+            raise validation_error(
                 'messages: roles must alternate between "user" and "assistant", '
                 f'but found multiple "{role}" roles in a row'
             )
         turns.append(Turn(role, _texts(message["content"], "messages")))
     if turns[-1].role == "assistant" and turns[-1].text != turns[-1].text.rstrip():
-        raise refuse("messages: final assistant content cannot end with trailing whitespace")
+        raise validation_error(
+            "messages: final assistant content cannot end with trailing whitespace"
+        )
     return tuple(turns)
 
 
 def _texts(content: Any, where: str) -> tuple[str, ...]:
-    """The texts of a message's content, or of the system prompt: a string, or a list of blocks."""
+    """Returns the texts of a content or of the system prompt: a string, or a list of blocks."""
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     texts = []
-    for block in typed(blocks, list, f"#/{where}"):
-        typed(block, dict, f"#/{where}")
-        if block.get("type") in _SILENT_BLOCKS:
+    for block in expect_type(blocks, list, f"#/{where}"):
+        expect_type(block, dict, f"#/{where}")
+        if block.get("type") in _IGNORED_BLOCKS:
             continue
         if block.get("type") != "text":
-            raise refuse(
+            raise validation_error(
                 f"{where}: Input tag {block.get('type')!r} does not match any of the expected tags"
             )
-        text: str = typed(block.get("text"), str, f"#/{where}/text")
+        text: str = expect_type(block.get("text"), str, f"#/{where}/text")
         if not text:
-            raise refuse(f"{where}: text content blocks must be non-empty")
+            raise validation_error(f"{where}: text content blocks must be non-empty")
         if not text.strip():
-            raise refuse(f"{where}: text content blocks must contain non-whitespace text")
+            raise validation_error(f"{where}: text content blocks must contain non-whitespace text")
         texts.append(text)
     if not blocks and where == "messages":
-        raise refuse("messages: all messages must have non-empty content")
+        raise validation_error("messages: all messages must have non-empty content")
     return tuple(texts)
 
 
-_STOPS = {
+_STOP_REASONS = {
     "end": "end_turn",
     "length": "max_tokens",
     "stop_sequence": "stop_sequence",
     "filtered": "refusal",
 }
-_OPENINGS: dict[str, Document] = {
+_EMPTY_BLOCKS: dict[str, Document] = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
 }
 
 
-class Speech:
-    """Blocks open and close: thinking is one, text is the next."""
+class ChunkWriter:
+    """Writes content blocks: one for thinking, the next for text."""
 
-    def __init__(self, model_id: str, input_tokens: int) -> None:
+    def __init__(self, model_id: str, prompt: Prompt) -> None:
         self._model = re.sub(r"^anthropic\.|-v\d+(:\d+)?$", "", model_id)
-        self._input_tokens = input_tokens
+        self._input_tokens = prompt.estimated_tokens
         self._index = -1
         self._open: str | None = None
 
     def begin(self) -> list[Document]:
-        """The message, still without content."""
+        """Returns the message without content."""
         usage = {
             "input_tokens": self._input_tokens,
             "cache_creation_input_tokens": 0,
@@ -144,15 +157,15 @@ class Speech:
         return [{"type": "message_start", "message": message}]
 
     def text(self, text: str) -> list[Document]:
-        """A text delta, in a text block."""
+        """Returns a text delta, in a text block."""
         return [*self._block("text"), self._delta({"type": "text_delta", "text": text})]
 
     def reasoning(self, text: str) -> list[Document]:
-        """A thinking delta, in a thinking block."""
+        """Returns a thinking delta, in a thinking block."""
         return [*self._block("thinking"), self._delta({"type": "thinking_delta", "thinking": text})]
 
     def unknown(self) -> list[Document]:
-        """An event of a new type and, where a block is open, a delta of a new type."""
+        """Returns an event of an unknown type and, in an open block, an unknown delta."""
         return [
             {"type": "something_new", "detail": {"text": "not for you"}},
             *(
@@ -163,9 +176,9 @@ class Speech:
         ]
 
     def end(self, end: End, metrics: Mapping[str, int]) -> list[Document]:
-        """The block closes, then the stop reason and the usage, then Bedrock's metrics."""
+        """Returns the end of the block, stop reason with usage, and Bedrock's metrics."""
         delta = {
-            "stop_reason": _STOPS.get(end.stop_reason, end.stop_reason),
+            "stop_reason": _STOP_REASONS.get(end.stop_reason, end.stop_reason),
             "stop_sequence": end.stop_sequence,
         }
         usage = {"output_tokens": end.output_tokens}
@@ -179,7 +192,7 @@ class Speech:
         return {"type": "content_block_delta", "index": self._index, "delta": delta}
 
     def _block(self, kind: str) -> list[Document]:
-        """The chunks that lead to an open block of this kind; none if it is open already."""
+        """Returns the chunks that open a block of this kind; none if it is open already."""
         if self._open == kind:
             return []
         closing = self._close()
@@ -187,7 +200,7 @@ class Speech:
         opening = {
             "type": "content_block_start",
             "index": self._index,
-            "content_block": _OPENINGS[kind],
+            "content_block": _EMPTY_BLOCKS[kind],
         }
         return [*closing, opening, *([{"type": "ping"}] if self._index == 0 else [])]
 

@@ -1,11 +1,11 @@
-"""The native shape of Cohere's Command R and R+, read strictly and spoken in stream events.
+"""The native shape of Cohere's Command R and R+, read strictly, and its stream events.
 
-Rules: pure; what the service refuses is refused. The newest message stands by itself; the history
-before it has roles in capitals.
+Rules: pure; a request that the service refuses is refused. The newest message has a field of its
+own; the roles in the history are upper case.
 
 Source: Bedrock user guide, "Cohere Command R and Command R+ models"; Cohere's Chat API v1.
 
-Does not know: documents, searches and tools (let through and never used).
+Does not know: documents, searches and tools (accepted and ignored).
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from typing import Any
 from local.bedrock.native import (
     METRICS,
     Document,
-    alternating,
-    count,
-    fraction,
-    keys,
-    malformed,
-    refuse,
-    strings,
-    typed,
+    check_alternation,
+    check_keys,
+    expect_type,
+    malformed_request,
+    optional_number,
+    positive_integer,
+    string_list,
+    validation_error,
 )
 from local.bedrock.pieces import End, Prompt, Turn
 
@@ -44,40 +44,40 @@ _OPTIONAL = {
     "tool_results",
     "tools",
 }
-_MAX_TOKENS = 4000  # ours: the user guide names no default
+_MAX_TOKENS = 4000  # ours: the user guide documents no default
 
 
 def read(document: Document, body: str) -> Prompt:
-    """The prompt in a parsed request whose text is `body`. Raises Failure."""
-    keys(document, {"message"}, _OPTIONAL)
-    message: str = typed(document["message"], str, "#/message")
+    """Returns the prompt in a parsed request whose text is `body`. Raises ServiceError."""
+    check_keys(document, {"message"}, _OPTIONAL)
+    message: str = expect_type(document["message"], str, "#/message")
     if not message.strip():
-        raise refuse("message must be at least 1 token long")
-    history = typed(document.get("chat_history", []), list, "#/chat_history")
+        raise validation_error("message must be at least 1 token long")
+    history = expect_type(document.get("chat_history", []), list, "#/chat_history")
     turns = [_turn(entry, f"#/chat_history/{index}") for index, entry in enumerate(history)]
     return Prompt(
-        system=typed(document.get("preamble", ""), str, "#/preamble"),
-        turns=alternating([*turns, Turn("user", (message,))]),
-        max_tokens=count(document.get("max_tokens", _MAX_TOKENS), "#/max_tokens"),
-        stop_sequences=strings(document.get("stop_sequences", []), "#/stop_sequences"),
-        temperature=fraction(document, "temperature"),
-        top_p=fraction(document, "p"),
+        system=expect_type(document.get("preamble", ""), str, "#/preamble"),
+        turns=check_alternation([*turns, Turn("user", (message,))]),
+        max_tokens=positive_integer(document.get("max_tokens", _MAX_TOKENS), "#/max_tokens"),
+        stop_sequences=string_list(document.get("stop_sequences", []), "#/stop_sequences"),
+        temperature=optional_number(document, "temperature"),
+        top_p=optional_number(document, "p"),
         body=body,
     )
 
 
 def _turn(entry: Any, path: str) -> Turn:
-    keys(typed(entry, dict, path), {"role", "message"}, set())
-    text: str = typed(entry["message"], str, f"{path}/message")
+    check_keys(expect_type(entry, dict, path), {"role", "message"}, set())
+    text: str = expect_type(entry["message"], str, f"{path}/message")
     match entry["role"]:
         case "USER":
             return Turn("user", (text,))
         case "CHATBOT":
             return Turn("assistant", (text,))
-    raise malformed(f"{path}/role: {entry['role']} is not a valid enum value")
+    raise malformed_request(f"{path}/role: {entry['role']} is not a valid enum value")
 
 
-_STOPS = {
+_STOP_REASONS = {
     "end": "COMPLETE",
     "length": "MAX_TOKENS",
     "stop_sequence": "STOP_SEQUENCE",
@@ -85,37 +85,35 @@ _STOPS = {
 }
 
 
-class Speech:
-    """Events with a type; the last repeats the whole answer. Command R does not think aloud."""
+class ChunkWriter:
+    """Writes events with a type; the last repeats the whole answer. There is no reasoning."""
 
-    def __init__(self, model_id: str, prompt: Prompt) -> None:
-        del model_id, prompt
-        self._said: list[str] = []
+    def __init__(self, _model_id: str, _prompt: Prompt) -> None:
+        self._texts: list[str] = []
 
     def begin(self) -> list[Document]:
-        """The start."""
+        """Returns the start event."""
         return [{"is_finished": False, "event_type": "stream-start", "generation_id": "local"}]
 
     def text(self, text: str) -> list[Document]:
-        """The words."""
-        self._said.append(text)
+        """Returns a text event."""
+        self._texts.append(text)
         return [{"is_finished": False, "event_type": "text-generation", "text": text}]
 
-    def reasoning(self, text: str) -> list[Document]:
-        """Nothing."""
-        del text
+    def reasoning(self, _text: str) -> list[Document]:
+        """Returns nothing."""
         return []
 
     def unknown(self) -> list[Document]:
-        """An event of a new type."""
+        """Returns an event of an unknown type."""
         return [{"is_finished": False, "event_type": "something-new", "text": "not for you"}]
 
     def end(self, end: End, metrics: Mapping[str, int]) -> list[Document]:
-        """The reason, with all that was said once more."""
-        reason = _STOPS.get(end.stop_reason, end.stop_reason)
+        """Returns the stop reason with the whole answer."""
+        reason = _STOP_REASONS.get(end.stop_reason, end.stop_reason)
         response = {
             "response_id": "local",
-            "text": "".join(self._said),
+            "text": "".join(self._texts),
             "generation_id": "local",
             "finish_reason": reason,
         }

@@ -1,14 +1,13 @@
-"""The binary messages in which Bedrock streams: `application/vnd.amazon.eventstream`, encoder only.
+"""Encodes the binary messages of Bedrock's streams: `application/vnd.amazon.eventstream`.
 
 Rules:
 - Pure: values in, bytes out. No socket, no clock, no randomness.
 - A message is `total length | headers length | CRC-32 of both | headers | payload | CRC-32 of all
-  before`, integers big-endian. The total counts everything, the checksums included.
+  before`, integers big-endian. The total length includes the checksums.
 - A header is `name length (1 byte) | name | type (1 byte) | value`. Bedrock sends strings only
-  (type 7: 2-byte length, UTF-8), so strings are the only type spoken here.
+  (type 7: 2-byte length, UTF-8), so no other type is implemented.
 
-Does not know: what a chunk means (`local/bedrock/families.py`), when to send one (`local/bedrock/server.py`), how
-to decode.
+Does not know: what a chunk means (`families.py`), when it is sent (`server.py`), how to decode.
 """
 
 import base64
@@ -28,12 +27,12 @@ _LENGTHS = struct.Struct(">II")
 _CHECKSUM = struct.Struct(">I")
 _STRING_HEADER = struct.Struct(">BH")
 _STRING_TYPE = 7
-# Bedrock pads each chunk with a prefix of this: sizes on the wire tell nothing of the words.
+# Bedrock pads each chunk with a prefix of this, so that sizes on the wire do not reveal the text.
 _PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 def encode(headers: Mapping[str, str], payload: bytes) -> bytes:
-    """One message. Raises ValueError when a header or the payload is beyond the format's limits."""
+    """Returns one message. Raises ValueError if a header or the payload exceeds a limit."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a payload has at most {MAX_PAYLOAD_BYTES} bytes")
     head = b"".join(_header(name, value) for name, value in headers.items())
@@ -54,14 +53,14 @@ def _header(name: str, value: str) -> bytes:
 
 
 def chunk(document: Mapping[str, Any] | str) -> bytes:
-    """A piece of a model's answer: a JSON object (or string) in the model's native shape."""
+    """Returns a `chunk` event: a JSON object or string in the model's native shape."""
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     padding = _PADDING[: 2 + len(text) % (len(_PADDING) - 2)]
     return event("chunk", {"bytes": base64.b64encode(text).decode(), "p": padding})
 
 
 def event(kind: str, document: Mapping[str, Any]) -> bytes:
-    """An event message. Bedrock's own kind is `chunk`; clients pass over kinds they do not know."""
+    """Returns an event message. Bedrock's own is `chunk`; clients ignore unknown ones."""
     headers = {
         ":event-type": kind,
         ":content-type": "application/json",
@@ -71,7 +70,7 @@ def event(kind: str, document: Mapping[str, Any]) -> bytes:
 
 
 def exception(kind: str, document: Mapping[str, Any]) -> bytes:
-    """A modelled error inside the stream; `kind` is lowerCamel, such as `throttlingException`."""
+    """Returns a modelled error; `kind` is lowerCamel, such as `throttlingException`."""
     headers = {
         ":exception-type": kind,
         ":content-type": "application/json",
@@ -81,12 +80,12 @@ def exception(kind: str, document: Mapping[str, Any]) -> bytes:
 
 
 def error(code: str, message: str) -> bytes:
-    """An error that the service's model does not describe: everything is in the headers."""
+    """Returns an error outside of the service's model: everything is in the headers."""
     return encode({":message-type": "error", ":error-code": code, ":error-message": message}, b"")
 
 
 def with_bad_checksum(message: bytes) -> bytes:
-    """The same message as a broken network would deliver it: its last checksum is one bit off."""
+    """Returns the message with one bit of its last checksum changed."""
     return message[:-1] + bytes([message[-1] ^ 1])
 
 

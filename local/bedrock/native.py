@@ -1,44 +1,52 @@
-"""What the native shapes of all families share: checks of a request, how an answer is spoken.
+"""What the native shapes of all families share: request checks, the interface of chunk writers.
 
-Rules: pure. A check returns the value or raises Failure with ValidationException, in words close to
-the service's own; JSON's types are told apart strictly (`true` is no integer).
+Rules: pure. A check returns the value or raises ServiceError with ValidationException and a message
+close to the service's own. JSON's types are distinguished strictly (`true` is not an integer).
 
-Does not know: any family.
+Does not know families.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from local.bedrock.pieces import End, Failure, Turn
+from local.bedrock.pieces import End, ServiceError, Turn
 
 Document = dict[str, Any]
 Chunk = Document | str
-"""What one chunk says: an object, or (Palmyra's last) a JSON string."""
+"""The content of one chunk: an object or, for Palmyra's last, a JSON string."""
 METRICS = "amazon-bedrock-invocationMetrics"
-"""The member that Bedrock itself adds to the last chunk, whatever the family."""
+"""The field that Bedrock adds to the last chunk of every family."""
+
+OPENAI_STOP_REASONS = {
+    "end": "stop",
+    "length": "length",
+    "stop_sequence": "stop",
+    "filtered": "content_filter",
+}
+"""`End.stop_reason` in OpenAI's terms, which Llama, Mistral and DeepSeek use too."""
 
 
-class Speech(Protocol):
-    """One answer, spoken in a family's chunks. Made anew for each: it remembers open blocks."""
+class ChunkWriter(Protocol):
+    """Writes one answer in a family's chunks. It has state (open blocks): create one per answer."""
 
     def begin(self) -> Sequence[Chunk]:
-        """What comes before the first word."""
+        """Returns the chunks before the first text."""
         ...
 
     def text(self, text: str) -> Sequence[Chunk]:
-        """The next words."""
+        """Returns the chunks for the next part of the answer."""
         ...
 
     def reasoning(self, text: str) -> Sequence[Chunk]:
-        """The next thoughts."""
+        """Returns the chunks for the next part of the reasoning."""
         ...
 
     def unknown(self) -> Sequence[Chunk]:
-        """Chunks that no client knows."""
+        """Returns chunks of unknown types, which clients must ignore."""
         ...
 
     def end(self, end: End, metrics: Mapping[str, int]) -> Sequence[Chunk]:
-        """What comes after the last word; `metrics` is Bedrock's own account of the call."""
+        """Returns the chunks after the last text; `metrics` are Bedrock's invocation metrics."""
         ...
 
 
@@ -53,27 +61,29 @@ _JSON_NAMES: dict[type, str] = {
 }
 
 
-def refuse(reason: str) -> Failure:
-    """The failure to raise: the request is understood and not allowed."""
-    return Failure("ValidationException", reason)
+def validation_error(reason: str) -> ServiceError:
+    """Returns the error for a request that fits the schema and is not allowed."""
+    return ServiceError("ValidationException", reason)
 
 
-def malformed(*reasons: str) -> Failure:
-    """The failure to raise: the request does not fit the schema. Reasons: `<JSON path>: <what>`."""
+def malformed_request(*reasons: str) -> ServiceError:
+    """Returns the error for a request that violates the schema. Reasons: `<path>: <problem>`."""
     found = "".join(reasons)
-    return refuse(f"Malformed input request: {found}, please reformat your input and try again.")
+    return validation_error(
+        f"Malformed input request: {found}, please reformat your input and try again."
+    )
 
 
-def typed(value: Any, kind: type, path: str) -> Any:
-    """The value itself, if JSON gave it the type that the schema has at this path."""
+def expect_type(value: Any, kind: type, path: str) -> Any:
+    """Returns the value if it has the JSON type that the schema requires at this path."""
     if type(value) is not kind:
         found = _JSON_NAMES[type(value)]
-        raise malformed(f"{path}: expected type: {_JSON_NAMES[kind]}, found: {found}")
+        raise malformed_request(f"{path}: expected type: {_JSON_NAMES[kind]}, found: {found}")
     return value
 
 
-def keys(document: Document, required: set[str], optional: set[str]) -> None:
-    """Raises unless the object has every required key, and no other than these."""
+def check_keys(document: Document, required: set[str], optional: set[str]) -> None:
+    """Raises ServiceError unless the object has all required keys and no unknown ones."""
     missing = [f"#: required key [{key}] not found" for key in sorted(required - document.keys())]
     extra = [
         f"#: extraneous key [{key}] is not permitted"
@@ -81,46 +91,46 @@ def keys(document: Document, required: set[str], optional: set[str]) -> None:
         if key not in required | optional
     ]
     if missing or extra:
-        raise malformed(*missing, *extra)
+        raise malformed_request(*missing, *extra)
 
 
-def fraction(document: Document, key: str, most: int = 1) -> float | None:
-    """A number from 0 to `most`, if it is there."""
+def optional_number(document: Document, key: str, most: int = 1) -> float | None:
+    """Returns the number from 0 to `most` under `key`, or None if it is absent."""
     value = document.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise refuse(f"{key}: range: 0..{most}")
+        raise validation_error(f"{key}: range: 0..{most}")
     return float(value)
 
 
-def count(value: Any, path: str) -> int:
-    """An integer from 1."""
-    number: int = typed(value, int, path)
+def positive_integer(value: Any, path: str) -> int:
+    """Returns the value if it is an integer of at least 1."""
+    number: int = expect_type(value, int, path)
     if number < 1:
-        raise refuse(f"{path.removeprefix('#/')}: must be greater than or equal to 1")
+        raise validation_error(f"{path.removeprefix('#/')}: must be greater than or equal to 1")
     return number
 
 
-def strings(value: Any, path: str) -> tuple[str, ...]:
-    """A list of strings."""
-    return tuple(typed(one, str, path) for one in typed(value, list, path))
+def string_list(value: Any, path: str) -> tuple[str, ...]:
+    """Returns the value, a list of strings."""
+    return tuple(expect_type(one, str, path) for one in expect_type(value, list, path))
 
 
-def alternating(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """The turns, if they go user, assistant, ... user, and none of them is blank.
+def check_alternation(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Returns the turns if they are user, assistant, ..., user and none of them is blank.
 
-    The strictest of the services' rules: some let neighbours of one role pass, and a caller that
-    relies on it is not portable.
+    The strictest of the services' rules: some accept consecutive messages of one role, and a caller
+    that relies on it is not portable.
     """
     roles = [turn.role for turn in turns]
     if roles != [("user", "assistant")[index % 2] for index in range(len(roles))]:
-        raise refuse(
+        raise validation_error(
             "After the optional system message, conversation roles must alternate "
             "user/assistant/user/assistant/..."
         )
     if len(roles) % 2 == 0:
-        raise refuse("Expected last role User for serving")
+        raise validation_error("Expected last role User for serving")
     if any(not text.strip() for turn in turns for text in turn.texts):
-        raise refuse("messages: text content must be non-empty")
+        raise validation_error("messages: text content must be non-empty")
     return tuple(turns)

@@ -1,18 +1,18 @@
-"""Bedrock Runtime on loopback, `python -m local.bedrock`: InvokeModelWithResponseStream alone.
+"""Bedrock Runtime on loopback, `python -m local.bedrock`: InvokeModelWithResponseStream only.
 
 Rules:
-- The real binary stream: unmodified SDKs talk to it. Each message leaves by itself, as it is made.
-- A client that hangs up ends its stream: nothing is generated for nobody.
-- Prompts and answers are never logged, and neither are requests.
-- It prints one line, `listening: http://127.0.0.1:<port>`, once it serves, and ends on SIGTERM or
+- The binary stream is Bedrock's: unmodified SDKs work. Each message is sent as soon as it exists.
+- When a client disconnects, generation stops.
+- Prompts, answers and requests are never logged.
+- It prints one line, `listening: http://127.0.0.1:<port>`, when it is ready, and ends on SIGTERM or
   when its standard input ends.
-- `GET /_calls` counts (see `Calls`), `DELETE /_calls` starts again at 0. `GET /_calls?said=TEXT`
-  counts alone those whose last user message is that text. Bedrock has no such thing.
+- `GET /_calls` returns counters (see `Calls`); with `?text=TEXT`, of the calls whose last user text
+  is TEXT. `DELETE /_calls` resets them. Bedrock has no such routes.
 
-Does not know: who may call. A request must carry a signature (`AWS4-HMAC-SHA256`) or a bearer
+Does not know: authorization. A request must carry a signature (`AWS4-HMAC-SHA256`) or a bearer
 token, as on AWS, but neither is verified. No quotas, no guardrails, no other operation. Claude's
-first chunk tells the input tokens before the model behind has counted: there, four characters are
-one token. The metrics of the last chunk have the model's own count.
+first chunk has the input tokens before the model has counted them: there they are estimated. The
+metrics of the last chunk have the model's own count.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from aiohttp import web
 
 from local.bedrock import eventstream, families
 from local.bedrock.models import Model, ModelUnavailableError, open_model
-from local.bedrock.native import Chunk, Speech
-from local.bedrock.pieces import End, Failure, Fault, Piece, Reasoning, Text, Unknown
+from local.bedrock.native import Chunk, ChunkWriter
+from local.bedrock.pieces import End, Fault, Piece, Reasoning, ServiceError, Text, Unknown
 from local.processes import on_end_of_input
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 25_000_000  # Bedrock Runtime API reference, InvokeModelWithResponseStream: body
-STALL_SECONDS = 300  # ours: a stall outlasts any read timeout, and yet ends
-SHUTDOWN_SECONDS = 0.1  # ours: streams still open at the end are cut
+STALL_SECONDS = 300  # ours: longer than any read timeout, and finite
+SHUTDOWN_SECONDS = 0.1  # ours: streams that are still open then are aborted
 
 _AUTHORIZATIONS = ("AWS4-HMAC-SHA256 ", "Bearer ")
 _ERROR_NAMESPACE = "http://internal.amazon.com/coral/com.amazon.bedrock/"
@@ -44,12 +44,12 @@ _ERROR_NAMESPACE = "http://internal.amazon.com/coral/com.amazon.bedrock/"
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What happened since the start or the last reset.
+    """Counters since the start or the last reset.
 
-    Every request is one of `calls` and ends as one of `refused` (an HTTP error), `finished` (to the
-    last chunk), `faulted` (broken by a fault or failure inside the stream) or `abandoned` (the
-    client hung up). `chunks` of text or reasoning were sent, in `charged` calls: an answer that was
-    never begun costs nothing.
+    Each of `calls` ends as one of `refused` (an HTTP error), `finished` (with the last chunk),
+    `faulted` (a fault or error inside the stream) or `abandoned` (the client disconnected).
+    `chunks` of text or reasoning have been sent in `charged` calls: an answer without any costs
+    nothing.
     """
 
     calls: int = 0
@@ -62,59 +62,59 @@ class Calls:
 
 
 class Endpoint:
-    """The operation, with a model behind it."""
+    """The HTTP routes, with a model behind them."""
 
-    def __init__(self, model: Model, own: families.Family | None = None) -> None:
-        """`own`: the family of ARNs that do not tell theirs."""
+    def __init__(self, model: Model, default: families.Family | None = None) -> None:
+        """`default`: the family of ARNs that do not reveal theirs."""
         self._model = model
-        self._own = own
-        self._calls: dict[int | None, Calls] = {}  # by the hash of what was said; None: of all
+        self._default = default
+        self._calls: dict[int | None, Calls] = {}  # by the hash of the last user text; None: all
 
     def application(self) -> web.Application:
-        """The routes."""
+        """Returns the application with its routes."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         # A model id may be an ARN, whose slash some clients send as it is.
         app.router.add_post("/model/{id:.+}/invoke-with-response-stream", self._invoke)
-        app.router.add_get("/_calls", self._tell)
-        app.router.add_delete("/_calls", self._reset)
+        app.router.add_get("/_calls", self._get_calls)
+        app.router.add_delete("/_calls", self._reset_calls)
         return app
 
-    async def _tell(self, request: web.Request) -> web.Response:
-        said = request.query.get("said")
-        counts = self._calls.get(None if said is None else hash(said), Calls())
-        return web.json_response(asdict(counts))
+    async def _get_calls(self, request: web.Request) -> web.Response:
+        text = request.query.get("text")
+        calls = self._calls.get(None if text is None else hash(text), Calls())
+        return web.json_response(asdict(calls))
 
-    async def _reset(self, _request: web.Request) -> web.Response:
+    async def _reset_calls(self, _request: web.Request) -> web.Response:
         self._calls.clear()
         return web.Response(status=204)
 
-    def _count(self, outcome: str, *among: int | None) -> None:
-        for key in among:
+    def _count(self, counter: str, *keys: int | None) -> None:
+        for key in keys:
             calls = self._calls.get(key, Calls())
-            self._calls[key] = replace(calls, **{outcome: getattr(calls, outcome) + 1})
+            self._calls[key] = replace(calls, **{counter: getattr(calls, counter) + 1})
 
     async def _invoke(self, request: web.Request) -> web.StreamResponse:
         self._count("calls", None)
-        among: list[int | None] = [None]
+        keys: list[int | None] = [None]
         try:
             _authorize(request)
-            family, model_id = families.resolve(request.match_info["id"], self._own)
+            family, model_id = families.resolve(request.match_info["id"], self._default)
             prompt = families.read(family, await _body(request))
-            among.append(hash(prompt.last_words))
-            self._count("calls", among[-1])
-            speech = family.speak(model_id, prompt)
+            keys.append(hash(prompt.last_user_text))
+            self._count("calls", keys[-1])
+            writer = family.writer(model_id, prompt)
             async with contextlib.aclosing(self._model.answer(prompt)) as pieces:
-                clock = _Clock()
-                first = await anext(pieces)  # a failure up to here is an HTTP error
-                clock.first_byte()
-                stream = _Stream(request, speech, clock)
-                self._count(await self._relay(stream, first, pieces, among), *among)
+                timer = _Timer()
+                first = await anext(pieces)  # an error up to here is an HTTP error
+                timer.first_byte()
+                stream = _Stream(request, writer, timer)
+                self._count(await self._relay(stream, first, pieces, keys), *keys)
                 return stream.response
-        except Failure as failure:
-            self._count("refused", *among)
-            return _refusal(failure)
+        except ServiceError as error:
+            self._count("refused", *keys)
+            return _error_response(error)
         except (asyncio.CancelledError, ConnectionError):
-            self._count("abandoned", *among)
+            self._count("abandoned", *keys)
             raise
 
     async def _relay(
@@ -122,40 +122,42 @@ class Endpoint:
         stream: "_Stream",
         first: Piece,
         rest: AsyncGenerator[Piece, None],
-        among: Sequence[int | None],
+        keys: Sequence[int | None],
     ) -> str:
-        """Sends the answer; returns how it ended, as a name in `Calls`."""
+        """Sends the answer and returns its outcome, the name of a counter."""
         await stream.begin()
         outcome, charged = "faulted", False
         try:
             async for piece in _chain(first, rest):
                 if isinstance(piece, Fault):
-                    await stream.break_by(piece)
+                    await stream.apply_fault(piece)
                     return outcome
-                await stream.say(piece)
+                await stream.write(piece)
                 if isinstance(piece, Text | Reasoning):
-                    self._count("chunks", *among)
+                    self._count("chunks", *keys)
                     if not charged:
-                        self._count("charged", *among)
+                        self._count("charged", *keys)
                     charged = True
                 elif isinstance(piece, End):
                     outcome = "finished"
-        except Failure as failure:
-            await stream.fail(failure)
+        except ServiceError as error:
+            await stream.write_exception(error)
         await stream.response.write_eof()
         return outcome
 
 
 def _authorize(request: web.Request) -> None:
     if not request.headers.get("Authorization", "").startswith(_AUTHORIZATIONS):
-        raise Failure("MissingAuthenticationTokenException")
+        raise ServiceError("MissingAuthenticationTokenException")
 
 
 async def _body(request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise Failure("ValidationException", "Input is too long for requested model.") from None
+        raise ServiceError(
+            "ValidationException", "Input is too long for requested model."
+        ) from None
 
 
 async def _chain(first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncIterator[Piece]:
@@ -164,18 +166,18 @@ async def _chain(first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncIterat
         yield piece
 
 
-def _refusal(failure: Failure) -> web.Response:
-    response = web.json_response(failure.document, status=failure.error.status)
+def _error_response(error: ServiceError) -> web.Response:
+    response = web.json_response(error.body, status=error.spec.status)
     response.headers["x-amzn-RequestId"] = str(uuid.uuid4())
-    response.headers["x-amzn-ErrorType"] = f"{failure.code}:{_ERROR_NAMESPACE}"
+    response.headers["x-amzn-ErrorType"] = f"{error.code}:{_ERROR_NAMESPACE}"
     return response
 
 
-class _Clock:
-    """What the metrics say of time, in milliseconds."""
+class _Timer:
+    """Measures the latencies of one call, in milliseconds."""
 
     def __init__(self) -> None:
-        self._begun = self._first = time.monotonic()
+        self._start = self._first = time.monotonic()
 
     def first_byte(self) -> None:
         self._first = time.monotonic()
@@ -184,18 +186,18 @@ class _Clock:
         return {
             "inputTokenCount": end.input_tokens,
             "outputTokenCount": end.output_tokens,
-            "invocationLatency": round(1000 * (time.monotonic() - self._begun)),
-            "firstByteLatency": round(1000 * (self._first - self._begun)),
+            "invocationLatency": round(1000 * (time.monotonic() - self._start)),
+            "firstByteLatency": round(1000 * (self._first - self._start)),
         }
 
 
 class _Stream:
-    """One response: pieces in, messages of the event stream out."""
+    """One response: writes pieces as messages of the event stream."""
 
-    def __init__(self, request: web.Request, speech: Speech, clock: _Clock) -> None:
+    def __init__(self, request: web.Request, writer: ChunkWriter, timer: _Timer) -> None:
         self._request = request
-        self._speech = speech
-        self._clock = clock
+        self._writer = writer
+        self._timer = timer
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": eventstream.CONTENT_TYPE,
@@ -207,28 +209,28 @@ class _Stream:
     async def begin(self) -> None:
         self.response.enable_chunked_encoding()
         await self.response.prepare(self._request)
-        await self._send(self._speech.begin())
+        await self._send(self._writer.begin())
 
-    async def say(self, piece: Piece) -> None:
+    async def write(self, piece: Piece) -> None:
         match piece:
             case Text(text):
-                await self._send(self._speech.text(text))
+                await self._send(self._writer.text(text))
             case Reasoning(text):
-                await self._send(self._speech.reasoning(text))
+                await self._send(self._writer.reasoning(text))
             case End():
-                await self._send(self._speech.end(piece, self._clock.metrics(piece)))
+                await self._send(self._writer.end(piece, self._timer.metrics(piece)))
             case Unknown():
                 await self.response.write(
                     eventstream.event("somethingNew", {"text": "not for you"})
                 )
-                await self._send(self._speech.unknown())
+                await self._send(self._writer.unknown())
 
-    async def fail(self, failure: Failure) -> None:
-        await self.response.write(eventstream.exception(failure.member, failure.document))
+    async def write_exception(self, error: ServiceError) -> None:
+        await self.response.write(eventstream.exception(error.exception_type, error.body))
 
-    async def break_by(self, fault: Fault) -> None:
-        """Ends the stream the way that the order asks for."""
-        failure = Failure(fault.kind, fault.message)
+    async def apply_fault(self, fault: Fault) -> None:
+        """Ends the stream as the fault prescribes."""
+        error = ServiceError(fault.kind, fault.message)
         match fault.kind:
             case "cut":
                 if self._request.transport:
@@ -239,15 +241,15 @@ class _Stream:
             case "truncate":
                 pass
             case "bad_crc":
-                [*_, chunk] = self._speech.text("spoilt")
+                [*_, chunk] = self._writer.text("corrupt")
                 await self.response.write(eventstream.with_bad_checksum(eventstream.chunk(chunk)))
             case "error":
                 message = fault.message or "An internal failure."
                 await self.response.write(eventstream.error("InternalFailure", message))
             case _ if fault.as_event:
-                await self.response.write(eventstream.event(failure.member, failure.document))
+                await self.response.write(eventstream.event(error.exception_type, error.body))
             case _:
-                await self.fail(failure)
+                await self.write_exception(error)
         await self.response.write_eof()
 
     async def _send(self, chunks: Iterable[Chunk]) -> None:
@@ -255,24 +257,24 @@ class _Stream:
             await self.response.write(eventstream.chunk(chunk))
 
 
-async def serve(model: Model, port: int, own: families.Family | None = None) -> None:
-    """Serves on loopback until the process is told to stop. Raises ModelUnavailableError."""
+async def serve(model: Model, port: int, default: families.Family | None = None) -> None:
+    """Serves on loopback until a signal or the end of input. Raises ModelUnavailableError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    def abandoned() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it ends by itself
+    def input_ended() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
             loop.call_soon_threadsafe(stop.set)
 
     if not sys.stdin.isatty():
-        on_end_of_input(abandoned)
+        on_end_of_input(input_ended)
     await model.start()
     runner = web.AppRunner(
-        Endpoint(model, own).application(),
+        Endpoint(model, default).application(),
         access_log=None,
-        handler_cancellation=True,  # how a handler learns that its client hung up
+        handler_cancellation=True,  # cancels a handler whose client has disconnected
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     try:
@@ -286,7 +288,7 @@ async def serve(model: Model, port: int, own: families.Family | None = None) -> 
 
 
 def main() -> None:
-    """Serves until it is told to stop."""
+    """Parses the arguments and serves."""
     parser = argparse.ArgumentParser(
         prog="python -m local.bedrock", description=__doc__.split("\n")[0]
     )
@@ -300,12 +302,12 @@ def main() -> None:
     parser.add_argument(
         "--family",
         choices=[family.name for family in families.FAMILIES],
-        help="of ARNs that do not tell it: application inference profiles, imported models",
+        help="of ARNs that do not reveal it: application inference profiles, imported models",
     )
-    asked = parser.parse_args()
-    own = next((family for family in families.FAMILIES if family.name == asked.family), None)
+    options = parser.parse_args()
+    default = next((row for row in families.FAMILIES if row.name == options.family), None)
     try:
-        asyncio.run(serve(open_model(asked.model, asked.remote_model), asked.port, own))
+        asyncio.run(serve(open_model(options.model, options.remote_model), options.port, default))
     except ModelUnavailableError as error:
         sys.exit(str(error))
 

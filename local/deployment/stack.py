@@ -7,20 +7,22 @@ Rules
   and for an authorizer its issuer's address.
 - Every call that the function makes goes through one recorder, whatever service it is for.
 
-What it does not know: the Python version and architecture that were deployed (the workers are this
-Python; libraries in an authorizer's zip that hold machine code are replaced by this Python's own),
-memory limits, and permissions: what was recorded is for others to judge.
+What it does not know: another Python version or architecture than this one's (the workers are this
+Python; where a zip was built for another, its packages with compiled code are replaced by the
+installed ones), memory limits, and permissions: what was recorded is for others to judge.
 """
 
 import base64
 import contextlib
 import hashlib
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from deploy.wheels import this_architecture
 from local.auth.authorizers import Guard, anybody, custom, iam
 from local.auth.sigv4 import User
 from local.aws.permissions import Request
@@ -30,8 +32,8 @@ from local.gateway.server import Gateway
 from local.lambda_runtime.function import CONCURRENCY, MAX_EVENT_AGE_SECONDS, Function
 from local.stack import HOST, MODEL, Child, Say
 
-# Of an authorizer's zip: packages with machine code, made for where Lambda runs them.
-MACHINE_CODE = ("cryptography", "cffi", "_cffi_backend")
+# Packages with compiled code: in a zip they are for its Python version and architecture.
+COMPILED = ("cryptography", "cffi", "_cffi_backend", "msgspec")
 
 
 @dataclass(eq=False)
@@ -115,7 +117,7 @@ class DeployedStack:
         if authorizer is None or self.authorizer_zip is None:
             raise NotServableError("There is an authorizer, and no zip of it.")
         folder = self.folder / "authorizer"
-        code = unpacked(self.authorizer_zip, authorizer, folder, without=MACHINE_CODE)
+        code = unpacked(self.authorizer_zip, authorizer, folder)
         function = self._function(authorizer, code, {"JWT_ISSUER": self.issuer})
         parts.push_async_callback(function.close)
         await function.start()
@@ -135,17 +137,17 @@ class DeployedStack:
         )
 
 
-def unpacked(
-    path: Path, deployed: DeployedFunction, folder: Path, without: tuple[str, ...] = ()
-) -> Path:
-    """The zip's content in `folder`, less packages whose names begin so.
+def unpacked(path: Path, deployed: DeployedFunction, folder: Path) -> Path:
+    """The zip's content in `folder`, without compiled packages that cannot run here.
 
     Raises NotServableError if it is not the code that was deployed.
     """
     digest = base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
     if digest != deployed.code_sha256:
         raise NotServableError(f"{path} is not the code that {deployed.name} was deployed with.")
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    runs_here = (deployed.runtime, deployed.architecture) == (python, this_architecture())
     with zipfile.ZipFile(path) as packed:
-        names = [name for name in packed.namelist() if not name.startswith(without or "//")]
-        packed.extractall(folder, names)
+        names = packed.namelist()
+        packed.extractall(folder, [n for n in names if runs_here or not n.startswith(COMPILED)])
     return folder

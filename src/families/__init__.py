@@ -1,1 +1,1 @@
-"""Bedrock's model families: how each is asked and how its stream is read. Pure."""
+"""Bedrock's model families: request bodies, prompt templates and stream chunks. Pure, no I/O."""

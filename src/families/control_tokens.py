@@ -1,36 +1,45 @@
-"""Taking the force out of control tokens in what people and models have said. Pure.
+"""Neutralizes control tokens in user and model text, so that no text can leave its turn. Pure.
 
 Rules
-- Whatever looks like a control token of any family's template is rewritten with other brackets:
-  `[/INST]` becomes `(/INST)`, `<|eot_id|>` becomes `‹|eot_id|›`. People and models can still read
-  it; no tokenizer takes it for the token.
-- One rule for all families: an imported model may be of another family than its operator says.
-- More is rewritten than tokenizers match, which is exact: other cases, spaces inside, the two kinds
-  of bar. Fewer surprises are worth more than a `< / S >` that stays as it was.
-- One character for one: nothing is removed, so that no removal can put a token together.
+- Whatever resembles a control token of any family's template is rewritten with other brackets:
+  `[/INST]` becomes `(/INST)`, `<|eot_id|>` becomes `‹|eot_id|›`. It remains readable, and no
+  tokenizer matches it.
+- The rule is the same for all families: an imported model may be of another family than configured.
+- It is wider than tokenizers, which match exactly: it ignores case, and allows spaces inside and
+  both kinds of bar. A rewritten `< / S >` does less harm than one that a model takes for a token.
+- Each replacement is one character for one character. Nothing is removed, so that no removal can
+  join two halves to a token.
+- One pass is enough. A token in the result contains no replacement character, so it would have been
+  in the input, unchanged. There the pass matches it, or something that overlaps it; and a match
+  begins and ends with a bracket, so that every overlap replaces a bracket of the token. Brackets
+  around a neutralized token may remain (`<|a‹s›|>`): no tokenizer has a token with `‹` or `›`.
 
-Does not know templates. Why so: docs/decisions/0005-control-tokens.md.
+Does not know templates. Reasons: docs/decisions/0005-control-tokens.md.
 """
 
 import re
 
-# Not NFKC-equivalent to "<" and ">" (as the fullwidth forms are): no normaliser turns them back.
-_PLAIN = str.maketrans("[]<>", "()‹›")
+# Not NFKC-equivalent to "<" and ">" (the fullwidth forms are): no normalizer turns them back.
+_REPLACEMENTS = str.maketrans("[]<>", "()‹›")
 
 _BAR = "[|｜]"
-_GAP = r"\s{0,3}"  # bounded, as all of this is: a hostile text must not cost quadratic time
-# The longest there is, "<|reserved_special_token_247|>", has 26 characters between its bars.
+# All repetitions are bounded: no text may cost quadratic time.
+_GAP = r"\s{0,3}"
+# The longest known, "<|reserved_special_token_247|>", has 26 characters between its bars.
 _NAME = "[^<>|｜]{1,80}"
 _ANGLED = (
     "s|unk|pad|bos|eos|mask|(?:start|end)_of_(?:turn|image)|think|reasoning"
     "|(?:SPECIAL|extra_id)_[0-9]{1,6}"
 )
+# mistral-common, `SpecialTokens`. `[control_8]` to `[control_768]` are reserved by Mistral 7B v0.3.
+# The last line ignores no case: in small letters these are ordinary section headings.
 _SQUARE = (
     "INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|CALL_ID|ARGS|THINK"
-    "|IMG|IMG_BREAK|IMG_END|PREFIX|MIDDLE|SUFFIX"
+    "|IMG|IMG_BREAK|IMG_END|PREFIX|MIDDLE|SUFFIX|control_[0-9]{1,6}"
+    "|(?-i:AUDIO|BEGIN_AUDIO|TRANSCRIBE|MODEL_SETTINGS)"
 )
 
-# Compiled by `re` when it is first asked for, and kept there: not every model has any.
+# Not compiled at import, which would cost every cold start; `re` caches it at the first use.
 _TOKEN = "|".join(
     (
         # Llama 3 and 4, DeepSeek, gpt-oss, Qwen, Kimi, GLM, Jamba, Command R: <|name|>.
@@ -46,22 +55,24 @@ _TOKEN = "|".join(
     )
 )
 
-# Titan has no tokens: its turns begin with a name at the beginning of a line.
-_LABEL = r"(^|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029])([^\S\r\n]{0,40})(user|bot)([^\S\r\n]{0,3}):"
+# Titan has no control tokens: a turn begins with the speaker's name at the beginning of a line.
+_SPEAKER = r"(^|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029])([^\S\r\n]{0,40})(user|bot)([^\S\r\n]{0,3}):"
 
 
 def neutralize(text: str) -> str:
-    """`text` with every control token taken out of force; all else as it was."""
+    """Returns `text` with the brackets of every control token replaced."""
     if "<" not in text and "[" not in text and "]" not in text:
         return text
-    return re.sub(_TOKEN, lambda token: token[0].translate(_PLAIN), text, flags=re.IGNORECASE)
+    return re.sub(
+        _TOKEN, lambda token: token[0].translate(_REPLACEMENTS), text, flags=re.IGNORECASE
+    )
 
 
-def neutralize_lines(text: str) -> str:
-    """The same, and no line begins with the name of a speaker: `Bot:` becomes `(Bot):`."""
-    return re.sub(_LABEL, r"\1\2(\3)\4:", neutralize(text), flags=re.IGNORECASE)
+def neutralize_transcript(text: str) -> str:
+    """Returns the same, with `Bot:` at the beginning of a line rewritten to `(Bot):`."""
+    return re.sub(_SPEAKER, r"\1\2(\3)\4:", neutralize(text), flags=re.IGNORECASE)
 
 
 def unchanged(text: str) -> str:
-    """For families whose messages the service itself keeps apart."""
+    """Returns `text`: for families whose service separates the messages itself."""
     return text

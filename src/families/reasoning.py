@@ -1,13 +1,12 @@
-"""Parting the reasoning that some models write into their text from the answer after it. Pure.
+"""Separates the reasoning that some models write into their text from the answer. No I/O.
 
 Rules
-- Reasoning stands in tags before the answer's first word, once or many times over: gpt-oss on
-  Bedrock wraps each chunk's worth in `<reasoning>` tags of its own. A tag later on is the answer's.
-- A tag may be cut anywhere between two chunks: text is held back while it can still be a tag, and
-  never for longer.
-- No word is lost: what turned out to be no tag is given out, at the latest at the end.
+- Reasoning is enclosed in tags before the answer, in one block or several: gpt-oss on Bedrock wraps
+  each chunk in `<reasoning>` tags of its own. Once the answer has begun, a tag is part of it.
+- A tag may be split between chunks. Text is buffered only while it can still become a tag.
+- No text is lost: buffered text that turns out not to be a tag is emitted, at the latest by `end`.
 
-Does not know families, or what becomes of reasoning.
+Does not know families, or how reasoning is used.
 """
 
 from collections.abc import Iterator
@@ -18,80 +17,83 @@ Delta = TextDelta | ReasoningDelta
 
 
 class ReasoningSplitter:
-    """One answer's text, parted. `tags` are names: "think" stands for `<think>` and `</think>`.
+    """Splits the text of one answer. `tags` are names: "think" means `<think>` and `</think>`.
 
-    `begun`: the prompt has opened the first of them already, so that the text begins inside.
+    `starts_in_reasoning`: the prompt already contains the first opening tag, so that the answer's
+    text starts with reasoning.
     """
 
-    def __init__(self, tags: tuple[str, ...], *, begun: bool = False) -> None:
+    def __init__(self, tags: tuple[str, ...], *, starts_in_reasoning: bool = False) -> None:
         self._tags = {f"<{tag}>": f"</{tag}>" for tag in tags}
-        self._closing = f"</{tags[0]}>" if begun else ""
-        self._held = ""  # may be the beginning of a tag, or white space before one
-        self._answering = False
-        self._reasoned = begun
-        # Where a model was made to begin with reasoning and never ends it: this is its answer.
-        self._unclosed: list[str] | None = [] if begun else None
+        self._closing_tag = f"</{tags[0]}>" if starts_in_reasoning else ""  # "": outside of tags
+        self._buffer = ""  # the possible beginning of a tag, or white space before one
+        self._in_answer = False
+        self._has_reasoning = starts_in_reasoning
+        # Reasoning opened by the prompt and not closed so far: if it never is, it is the answer.
+        self._unclosed: list[str] | None = [] if starts_in_reasoning else None
 
     def split(self, text: str) -> Iterator[Delta]:
-        """What is known of this much more text."""
-        if self._answering:
+        """Returns the deltas that this additional text completes."""
+        if self._in_answer:
             yield TextDelta(text)
             return
-        self._held += text
-        while self._held and not self._answering:
-            before = self._held
-            if self._closing:
-                yield from self._inside()
+        self._buffer += text
+        while self._buffer and not self._in_answer:
+            before = self._buffer
+            if self._closing_tag:
+                yield from self._split_reasoning()
             else:
-                yield from self._before_the_answer()
-            if self._held == before:
-                return  # only more text can tell
+                yield from self._split_before_answer()
+            if self._buffer == before:
+                return  # undecided until more text arrives
 
-    def end(self, *, whole: bool) -> Iterator[Delta]:
-        """What was held back. `whole`: the model came to its own end, it was not stopped."""
-        held, self._held = self._held, ""
-        if self._closing:
-            if held:
-                yield self._reasoning(held)
-            if whole and self._unclosed:
+    def end(self, *, finished: bool) -> Iterator[Delta]:
+        """Returns the buffered text. `finished`: the model ended by itself and was not cut off.
+
+        A finished answer that consists only of unclosed reasoning is also returned as text.
+        """
+        rest, self._buffer = self._buffer, ""
+        if self._closing_tag:
+            if rest:
+                yield self._reasoning_delta(rest)
+            if finished and self._unclosed:
                 yield TextDelta("".join(self._unclosed))
                 self._unclosed = None
-        elif held and not (self._reasoned and held.isspace()):
-            self._answering = True
-            yield TextDelta(held)
+        elif rest and not (self._has_reasoning and rest.isspace()):
+            self._in_answer = True
+            yield TextDelta(rest)
 
-    def _inside(self) -> Iterator[Delta]:
-        thought, closed, rest = self._held.partition(self._closing)
-        if closed:
-            self._closing, self._held, self._unclosed = "", rest, None
+    def _split_reasoning(self) -> Iterator[Delta]:
+        reasoning, closing_tag, rest = self._buffer.partition(self._closing_tag)
+        if closing_tag:
+            self._closing_tag, self._buffer, self._unclosed = "", rest, None
         else:
-            kept = _beginning_of(self._closing, thought)
-            self._held = thought[len(thought) - kept :]
-            thought = thought[: len(thought) - kept]
-        if thought:
-            yield self._reasoning(thought)
+            end = len(reasoning) - _partial_tag_length(self._closing_tag, reasoning)
+            reasoning, self._buffer = reasoning[:end], reasoning[end:]
+        if reasoning:
+            yield self._reasoning_delta(reasoning)
 
-    def _before_the_answer(self) -> Iterator[Delta]:
-        words = self._held.lstrip()
-        for opening, closing in self._tags.items():
-            if words.startswith(opening):
-                self._closing, self._reasoned = closing, True
-                self._held = words.removeprefix(opening)
+    def _split_before_answer(self) -> Iterator[Delta]:
+        stripped = self._buffer.lstrip()
+        for opening_tag, closing_tag in self._tags.items():
+            if stripped.startswith(opening_tag):
+                self._closing_tag, self._has_reasoning = closing_tag, True
+                self._buffer = stripped.removeprefix(opening_tag)
                 return
-            if opening.startswith(words):  # no words at all are the beginning of any tag
+            if opening_tag.startswith(stripped):  # also true of an empty string
                 return
-        self._answering = True
-        # The blank lines between reasoning and answer belong to neither.
-        answer, self._held = (words if self._reasoned else self._held), ""
+        self._in_answer = True
+        # Blank lines between reasoning and answer belong to neither.
+        answer, self._buffer = (stripped if self._has_reasoning else self._buffer), ""
         yield TextDelta(answer)
 
-    def _reasoning(self, thought: str) -> ReasoningDelta:
+    def _reasoning_delta(self, text: str) -> ReasoningDelta:
         if self._unclosed is not None:
-            self._unclosed.append(thought)
-        return ReasoningDelta(thought)
+            self._unclosed.append(text)
+        return ReasoningDelta(text)
 
 
-def _beginning_of(tag: str, text: str) -> int:
-    """How many characters at the end of `text` can be the beginning of `tag`."""
+def _partial_tag_length(tag: str, text: str) -> int:
+    """Returns how many characters at the end of `text` may be the beginning of `tag`."""
     at = text.rfind("<")  # a tag has one, at its beginning
     return len(text) - at if at >= 0 and tag.startswith(text[at:]) else 0

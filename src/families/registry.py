@@ -1,12 +1,14 @@
-"""Bedrock's model families, as one table: how a model is known, asked and read. Pure.
+"""The table of model families: model ids, request bodies and stream decoders. No I/O.
 
 Rules
-- A family is one row of `FAMILIES`. Nothing outside this file asks which family a model is of.
-- To add one: a row here, its two functions in `family_shapes` (or those of another row), its
-  template in `prompt_templates` if it takes a prompt, a line in docs/families.md with sources.
-- Any stop reason is an end. A stream that ends without one was cut: the caller must notice.
+- A family is one row of `FAMILIES`. No code outside this table depends on a family's name.
+- `id_prefixes` is the only place that says which model belongs to which family: the local Bedrock
+  endpoint reads it too.
+- To add a family: a row here, with functions of `shapes` (new ones only for a new shape); the other
+  steps are in CONTRIBUTING.md.
+- Any stop reason ends the answer. A stream that ends without one was cut off: callers must check.
 
-Does not know how chunks arrive, in what pieces they are relayed, or what failed.
+Does not know how chunks arrive, how they are relayed, or errors of the service.
 """
 
 import re
@@ -17,61 +19,37 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from families import shapes
-from families.chunks import Json, added_by_bedrock
-from families.control_tokens import neutralize, neutralize_lines, unchanged
+from families.chunks import JsonObject, bedrock_events
+from families.control_tokens import neutralize, neutralize_transcript, unchanged
 from families.reasoning import ReasoningSplitter
-from families.types import (
-    Event,
-    Message,
-    Prompt,
-    ReasoningDelta,
-    Stopped,
-    TextDelta,
-    Usage,
-    alternating,
-)
-
-__all__ = [  # the types too: whoever speaks with a model needs no other module
-    "FAMILIES",
-    "Decoder",
-    "Event",
-    "Family",
-    "Message",
-    "Prompt",
-    "ReasoningDelta",
-    "Stopped",
-    "TextDelta",
-    "UnknownModelError",
-    "Usage",
-    "bare_model_id",
-    "body",
-    "family_of",
-]
+from families.types import Event, Message, Prompt, Stopped, TextDelta, alternating
 
 
 class Family(Struct, frozen=True, kw_only=True):
     """One row of the table.
 
-    `matches`: the beginnings of its model ids, without a Region prefix.
-    `request`, `events`: the JSON body for a prompt, and the events of one decoded chunk.
-    `ceilings`: the most output tokens that the service takes, by the beginning of the id; the first
-    that fits counts, and "" fits all. Left out where it is beyond what the settings allow.
-    `safe`: takes the force out of control tokens in every text of a prompt.
-    `tags`: what its reasoning stands in, before the answer; `begun`: the prompt opens the first.
+    `id_prefixes`: the beginnings of its model ids, without a Region prefix.
+    `request`, `events`: build the JSON body of a prompt; read the events of one decoded chunk.
+    `output_limits`: the most output tokens that the service accepts, by the beginning of the model
+    id. The first entry that matches applies; "" matches all. Omitted where it exceeds what the
+    settings allow.
+    `sanitize`: neutralizes control tokens in every text of a prompt.
+    `reasoning_tags`: names of the tags around reasoning in the text, before the answer.
+    `starts_in_reasoning`: the prompt ends with the first opening tag.
     """
 
     name: str
-    matches: tuple[str, ...]
+    id_prefixes: tuple[str, ...]
     request: Callable[[Prompt], dict[str, Any]]
-    events: Callable[[Json], Iterator[Event]]
-    ceilings: Mapping[str, int] = field(default_factory=dict)
-    safe: Callable[[str], str] = neutralize
-    tags: tuple[str, ...] = ()
-    begun: bool = False
+    events: Callable[[JsonObject], Iterator[Event]]
+    output_limits: Mapping[str, int] = field(default_factory=dict)
+    sanitize: Callable[[str], str] = neutralize
+    reasoning_tags: tuple[str, ...] = ()
+    starts_in_reasoning: bool = False
 
 
 class UnknownModelError(Exception):
-    """The model id tells no family that we speak. The message names the settings to change."""
+    """No family matches the model id. The message names the settings to change."""
 
 
 # -- the table: sources and what is unconfirmed are in docs/families.md ----------------------------
@@ -79,10 +57,10 @@ class UnknownModelError(Exception):
 FAMILIES: tuple[Family, ...] = (
     Family(
         name="claude",
-        matches=("anthropic.claude",),
+        id_prefixes=("anthropic.claude",),
         request=shapes.claude_request,
         events=shapes.claude_events,
-        ceilings={
+        output_limits={
             "anthropic.claude-3-5": 8192,
             "anthropic.claude-3-7": 64_000,
             "anthropic.claude-3": 4096,
@@ -91,12 +69,12 @@ FAMILIES: tuple[Family, ...] = (
             "anthropic.claude-opus-4-2": 32_000,  # claude-opus-4-20250514
             "anthropic.claude-opus-4-1": 32_000,
         },
-        safe=unchanged,
+        sanitize=unchanged,
     ),
     Family(
         name="nova",
-        # Bedrock also lists Nova models that do not answer in text (canvas, reel, sonic).
-        matches=(
+        # Listed one by one: other Nova models do not answer in text (canvas, reel, sonic).
+        id_prefixes=(
             "amazon.nova-micro",
             "amazon.nova-lite",
             "amazon.nova-pro",
@@ -106,42 +84,42 @@ FAMILIES: tuple[Family, ...] = (
         ),
         request=shapes.nova_request,
         events=shapes.nova_events,
-        ceilings={"amazon.nova-2": 64_000, "amazon.nova": 10_000},
-        safe=unchanged,
+        output_limits={"amazon.nova-2": 64_000, "amazon.nova": 10_000},
+        sanitize=unchanged,
     ),
     Family(
         name="titan",
-        matches=("amazon.titan-text", "amazon.titan-tg1"),
+        id_prefixes=("amazon.titan-text", "amazon.titan-tg1"),
         request=shapes.titan_request,
         events=shapes.titan_events,
-        ceilings={"amazon.titan-text-express": 8192, "amazon.titan-text-lite": 4096, "": 3072},
-        safe=neutralize_lines,
+        output_limits={"amazon.titan-text-express": 8192, "amazon.titan-text-lite": 4096, "": 3072},
+        sanitize=neutralize_transcript,
     ),
     Family(
         name="llama2",
-        matches=("meta.llama2",),
+        id_prefixes=("meta.llama2",),
         request=shapes.llama2_request,
         events=shapes.llama_events,
-        ceilings={"": 2048},
+        output_limits={"": 2048},
     ),
     Family(
         name="llama3",
-        matches=("meta.llama3",),
+        id_prefixes=("meta.llama3",),
         request=shapes.llama3_request,
         events=shapes.llama_events,
-        ceilings={"": 2048},
-        tags=("think",),  # R1's distillates on Llama, imported
+        output_limits={"": 2048},
+        reasoning_tags=("think",),  # imported R1 distillations of Llama
     ),
     Family(
         name="llama4",
-        matches=("meta.llama4",),
+        id_prefixes=("meta.llama4",),
         request=shapes.llama4_request,
         events=shapes.llama_events,
-        ceilings={"": 2048},
+        output_limits={"": 2048},
     ),
     Family(
         name="mistral-text",
-        matches=(
+        id_prefixes=(
             "mistral.mistral-7b",
             "mistral.mixtral",
             "mistral.mistral-large-2402",
@@ -149,11 +127,11 @@ FAMILIES: tuple[Family, ...] = (
         ),
         request=shapes.mistral_text_request,
         events=shapes.mistral_text_events,
-        ceilings={"mistral.mixtral": 4096, "": 8192},
+        output_limits={"mistral.mixtral": 4096, "": 8192},
     ),
     Family(
         name="mistral-chat",
-        matches=(
+        id_prefixes=(
             "mistral.mistral-large",
             "mistral.pixtral",
             "mistral.magistral",
@@ -162,35 +140,35 @@ FAMILIES: tuple[Family, ...] = (
         ),
         request=shapes.chat_request_without_stop,
         events=shapes.choice_events,
-        ceilings={"mistral.mistral-large-24": 8192},
-        tags=("think",),
+        output_limits={"mistral.mistral-large-24": 8192},
+        reasoning_tags=("think",),
     ),
     Family(
         name="command-r",
-        matches=("cohere.command-r",),
+        id_prefixes=("cohere.command-r",),
         request=shapes.command_r_request,
         events=shapes.command_r_events,
-        ceilings={"": 4000},
+        output_limits={"": 4000},
     ),
     Family(
         name="jamba",
-        matches=("ai21.jamba",),
+        id_prefixes=("ai21.jamba",),
         request=shapes.chat_request,
         events=shapes.choice_events,
-        ceilings={"": 4096},
+        output_limits={"": 4096},
     ),
     Family(
         name="deepseek-r1",
-        matches=("deepseek.r1",),
+        id_prefixes=("deepseek.r1",),
         request=shapes.deepseek_r1_request,
         events=shapes.choice_events,
-        ceilings={"": 32_768},
-        tags=("think",),
-        begun=True,
+        output_limits={"": 32_768},
+        reasoning_tags=("think",),
+        starts_in_reasoning=True,
     ),
     Family(
         name="openai-chat",
-        matches=(
+        id_prefixes=(
             "openai.gpt-oss",
             "qwen.",
             "deepseek.v3",
@@ -203,36 +181,36 @@ FAMILIES: tuple[Family, ...] = (
         ),
         request=shapes.chat_request,
         events=shapes.choice_events,
-        tags=("reasoning", "think"),
+        reasoning_tags=("reasoning", "think"),
     ),
     Family(
         name="palmyra",
-        matches=("writer.palmyra-x",),
+        id_prefixes=("writer.palmyra-x",),
         request=shapes.chat_request,
         events=shapes.choice_events,
-        ceilings={"": 8192},
+        output_limits={"": 8192},
     ),
 )
 
 
-# -- finding a row, asking, reading ----------------------------------------------------------------
+# -- lookup, request, stream -----------------------------------------------------------------------
 
 # The Region prefix of an inference profile: us., eu., apac., global., us-gov., jp., au., ...
-_PROFILE_PREFIX = re.compile(r"^(?:global|apac|[a-z]{2}(?:-gov)?)\.")
+_REGION_PREFIX = re.compile(r"^(?:global|apac|[a-z]{2}(?:-gov)?)\.")
 
 
 def bare_model_id(model_id: str) -> str:
-    """Without ARN and Region prefix: "us.amazon.nova-lite-v1:0" is "amazon.nova-lite-v1:0"."""
+    """Returns the id without ARN and Region prefix: "amazon.nova-lite-v1:0"."""
     if model_id.startswith("arn:"):
         model_id = model_id.rpartition("/")[2]
-    return _PROFILE_PREFIX.sub("", model_id)
+    return _REGION_PREFIX.sub("", model_id)
 
 
 def family_of(model_id: str, family: str = "") -> Family:
-    """The row for `model_id`, or for the `family` named.
+    """Returns the row for `model_id`, or the row named `family` if that is given.
 
     Raises:
-        UnknownModelError: no row fits.
+        UnknownModelError: no row matches.
     """
     if family:
         for row in FAMILIES:
@@ -242,60 +220,67 @@ def family_of(model_id: str, family: str = "") -> Family:
         raise UnknownModelError(f"MODEL_FAMILY={family} is not one of {known}")
     bare = bare_model_id(model_id)
     for row in FAMILIES:
-        if bare.startswith(row.matches):
+        if bare.startswith(row.id_prefixes):
             return row
-    known = ", ".join(sorted(prefix for row in FAMILIES for prefix in row.matches))
+    known = ", ".join(sorted(prefix for row in FAMILIES for prefix in row.id_prefixes))
     raise UnknownModelError(
-        f"MODEL_ID={model_id} tells no model family that is spoken here ({known}); "
+        f"MODEL_ID={model_id} does not belong to a supported model family ({known}); "
         "for an imported model or an application inference profile set MODEL_FAMILY"
     )
 
 
-def body(family: Family, model_id: str, prompt: Prompt) -> dict[str, Any]:
-    """The request's JSON body: the prompt put in order, then in the family's shape."""
+def request_body(family: Family, model_id: str, prompt: Prompt) -> dict[str, Any]:
+    """Returns the request's JSON body: the prompt, prepared for and in the family's shape.
+
+    Messages are made to alternate, texts are sanitized, `max_tokens` is limited.
+    """
     bare = bare_model_id(model_id)
-    ceiling = next(
-        (most for start, most in family.ceilings.items() if bare.startswith(start)),
+    limit = next(
+        (most for prefix, most in family.output_limits.items() if bare.startswith(prefix)),
         prompt.max_tokens,
     )
     return family.request(
         replace(
             prompt,
-            system=family.safe(prompt.system),
+            system=family.sanitize(prompt.system),
             messages=tuple(
-                Message(message.role, family.safe(message.text))
+                Message(message.role, family.sanitize(message.text))
                 for message in alternating(prompt.messages)
             ),
-            max_tokens=min(prompt.max_tokens, ceiling),
+            max_tokens=min(prompt.max_tokens, limit),
         )
     )
 
 
 class Decoder:
-    """One stream's chunks as events.
+    """Decodes the chunks of one stream into events.
 
-    It remembers open reasoning, and that a guardrail stepped in: the model may go on to an end of
-    its own then, but what is told is the guardrail.
+    It keeps the state of open reasoning, and whether a guardrail intervened: the model may then
+    still report a stop reason of its own, and the guardrail replaces it.
     """
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._splitter = ReasoningSplitter(family.tags, begun=family.begun) if family.tags else None
-        self._guarded = False
+        self._splitter = (
+            ReasoningSplitter(family.reasoning_tags, starts_in_reasoning=family.starts_in_reasoning)
+            if family.reasoning_tags
+            else None
+        )
+        self._intervened = False
 
-    def events(self, chunk: Json) -> Iterator[Event]:
-        """The family's own events, then what Bedrock adds; unknown chunks give none."""
+    def events(self, chunk: JsonObject) -> Iterator[Event]:
+        """Returns the family's own events, then Bedrock's; none for an unknown chunk."""
         for event in self._family.events(chunk):
-            yield from self._one(event)
-        for event in added_by_bedrock(chunk):
-            yield from self._one(event)
+            yield from self._processed(event)
+        for event in bedrock_events(chunk):
+            yield from self._processed(event)
 
-    def _one(self, event: Event) -> Iterator[Event]:
+    def _processed(self, event: Event) -> Iterator[Event]:
         if isinstance(event, Stopped):
-            self._guarded = self._guarded or event.reason == "guardrail"
+            self._intervened = self._intervened or event.reason == "guardrail"
             if self._splitter:
-                yield from self._splitter.end(whole=event.reason == "end_turn")
-            yield Stopped("guardrail") if self._guarded else event
+                yield from self._splitter.end(finished=event.reason == "end_turn")
+            yield Stopped("guardrail") if self._intervened else event
         elif self._splitter and isinstance(event, TextDelta):
             yield from self._splitter.split(event.text)
         else:

@@ -1,12 +1,12 @@
-"""How each family is asked and how its chunks are read: two small functions for each. Pure.
+"""Each family's request body and stream chunks: one function to build, one to read. Pure.
 
 Rules
-- A request function gives the JSON body. It is handed a prompt in order: messages that alternate,
-  tokens within the model's ceiling, control tokens out of force (`model_families.body`).
-- A chunk function gives the events of one decoded chunk. What it does not know gives none.
-- Where public sources disagree, both forms are read, and the place says so.
+- A request function returns the JSON body. Its prompt is prepared by `registry.request_body`:
+  alternating messages, the output limit applied, control tokens neutralized.
+- An events function returns the events of one decoded chunk; none for what it does not recognize.
+- Where public sources disagree, both forms are read, and a comment names the sources.
 
-Does not know which model is of which family, or what Bedrock adds to every chunk (`native`).
+Does not know which model belongs to which family, or what Bedrock adds to every chunk (`chunks`).
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from families import templates
-from families.chunks import Json, child, drop_unset, first, stopped, text, usage
+from families.chunks import (
+    JsonObject,
+    drop_unset,
+    get_first,
+    get_object,
+    get_text,
+    stop_events,
+    usage_events,
+)
 from families.types import Event, Prompt, ReasoningDelta, TextDelta, Usage
 
 Body = dict[str, Any]
@@ -28,9 +36,10 @@ _CACHE_POINT = {"cache_control": {"type": "ephemeral"}}
 
 
 def claude_request(prompt: Prompt) -> Body:
-    """With `cache`, two of the four points allowed: behind the system prompt and the history.
+    """Returns the body. With `cache`, two of the four cache points that a request may have.
 
-    Each turn then finds what the one before it had cached. A prefix too short is simply not cached.
+    They follow the system prompt and the history, so that each turn reads what the previous one
+    cached. A prefix that is too short is not cached, without an error.
     """
     system: Any = prompt.system
     messages: list[Body] = [{"role": m.role, "content": m.text} for m in prompt.messages]
@@ -51,32 +60,32 @@ def claude_request(prompt: Prompt) -> Body:
     }
 
 
-def _cached(words: str) -> Body:
-    return {"type": "text", "text": words, **_CACHE_POINT}
+def _cached(text: str) -> Body:
+    return {"type": "text", "text": text, **_CACHE_POINT}
 
 
-def claude_events(chunk: Json) -> Iterator[Event]:
-    """Text and thinking by block; tools, signatures, pings and the unknown say nothing."""
-    delta = child(chunk, "delta")
+def claude_events(chunk: JsonObject) -> Iterator[Event]:
+    """Reads text and thinking deltas; ignores tools, signatures, pings and unknown types."""
+    delta = get_object(chunk, "delta")
     match chunk.get("type"):
         case "content_block_delta":
-            if said := text(delta, "text"):
-                yield TextDelta(said)
-            elif thought := text(delta, "thinking"):
-                yield ReasoningDelta(thought)
+            if answer := get_text(delta, "text"):
+                yield TextDelta(answer)
+            elif reasoning := get_text(delta, "thinking"):
+                yield ReasoningDelta(reasoning)
         case "message_start":
-            # Its output count is only a beginning (1): believed, it would make an answer that
-            # breaks off weigh next to nothing.
-            for begun in _claude_usage(child(chunk, "message")):
-                yield replace(begun, output_tokens=None)
+            # Its output count is a placeholder (1), which would stand for the whole answer if the
+            # stream ended early.
+            for initial in _claude_usage(get_object(chunk, "message")):
+                yield replace(initial, output_tokens=None)
         case "message_delta":
             yield from _claude_usage(chunk)
-            yield from stopped(delta.get("stop_reason"))
+            yield from stop_events(delta.get("stop_reason"))
 
 
-def _claude_usage(holder: Json) -> Iterator[Usage]:
-    yield from usage(
-        child(holder, "usage"),
+def _claude_usage(parent: JsonObject) -> Iterator[Usage]:
+    yield from usage_events(
+        get_object(parent, "usage"),
         input_tokens="input_tokens",
         output_tokens="output_tokens",
         cache_read_tokens="cache_read_input_tokens",
@@ -89,7 +98,7 @@ def _claude_usage(holder: Json) -> Iterator[Usage]:
 
 
 def nova_request(prompt: Prompt) -> Body:
-    """Nova 1 and 2."""
+    """Returns the body for Nova 1 and 2."""
     return {
         "schemaVersion": "messages-v1",
         "messages": [{"role": m.role, "content": [{"text": m.text}]} for m in prompt.messages],
@@ -105,23 +114,23 @@ def nova_request(prompt: Prompt) -> Body:
     }
 
 
-def nova_events(chunk: Json) -> Iterator[Event]:
-    """The usage follows the stop reason."""
-    delta = child(child(chunk, "contentBlockDelta"), "delta")
-    if said := text(delta, "text"):
-        yield TextDelta(said)
+def nova_events(chunk: JsonObject) -> Iterator[Event]:
+    """Reads Nova's chunks; the usage follows the stop reason."""
+    delta = get_object(get_object(chunk, "contentBlockDelta"), "delta")
+    if answer := get_text(delta, "text"):
+        yield TextDelta(answer)
     # Nova 2 puts the text one level deeper than the Converse API's delta does; both are read.
-    reasoning = child(delta, "reasoningContent")
-    if thought := text(child(reasoning, "reasoningText") or reasoning, "text"):
-        yield ReasoningDelta(thought)
-    yield from usage(
-        child(child(chunk, "metadata"), "usage"),
+    content = get_object(delta, "reasoningContent")
+    if reasoning := get_text(get_object(content, "reasoningText") or content, "text"):
+        yield ReasoningDelta(reasoning)
+    yield from usage_events(
+        get_object(get_object(chunk, "metadata"), "usage"),
         input_tokens="inputTokens",
         output_tokens="outputTokens",
         cache_read_tokens="cacheReadInputTokenCount",
         cache_write_tokens="cacheWriteInputTokenCount",
     )
-    yield from stopped(child(chunk, "messageStop").get("stopReason"))
+    yield from stop_events(get_object(chunk, "messageStop").get("stopReason"))
 
 
 # -- Amazon Titan Text -----------------------------------------------------------------------------
@@ -129,7 +138,7 @@ def nova_events(chunk: Json) -> Iterator[Event]:
 
 
 def titan_request(prompt: Prompt) -> Body:
-    """One text, with a line for each speaker."""
+    """Returns the body: one text with a line per message."""
     return {
         "inputText": templates.titan(prompt),
         "textGenerationConfig": {
@@ -143,14 +152,14 @@ def titan_request(prompt: Prompt) -> Body:
     }
 
 
-def titan_events(chunk: Json) -> Iterator[Event]:
-    """Text, counts and reason side by side; the last chunk may have all three."""
-    if said := text(chunk, "outputText"):
-        yield TextDelta(said)
-    yield from usage(
+def titan_events(chunk: JsonObject) -> Iterator[Event]:
+    """Reads text, counts and stop reason; the last chunk may have all three."""
+    if answer := get_text(chunk, "outputText"):
+        yield TextDelta(answer)
+    yield from usage_events(
         chunk, input_tokens="inputTextTokenCount", output_tokens="totalOutputTextTokenCount"
     )
-    yield from stopped(chunk.get("completionReason"))
+    yield from stop_events(chunk.get("completionReason"))
 
 
 # -- Meta Llama ------------------------------------------------------------------------------------
@@ -158,37 +167,37 @@ def titan_events(chunk: Json) -> Iterator[Event]:
 
 
 def llama2_request(prompt: Prompt) -> Body:
-    """Llama 2."""
+    """Returns the body for Llama 2."""
     return _llama(templates.llama2(prompt), prompt)
 
 
 def llama3_request(prompt: Prompt) -> Body:
-    """Llama 3 to 3.3."""
+    """Returns the body for Llama 3 to 3.3."""
     return _llama(templates.llama3(prompt), prompt)
 
 
 def llama4_request(prompt: Prompt) -> Body:
-    """Llama 4."""
+    """Returns the body for Llama 4."""
     return _llama(templates.llama4(prompt), prompt)
 
 
-def _llama(words: str, prompt: Prompt) -> Body:
-    # There are no stop sequences here: the body has no field for them.
+def _llama(text: str, prompt: Prompt) -> Body:
+    # No stop sequences: the body has no field for them.
     return {
-        "prompt": words,
+        "prompt": text,
         "max_gen_len": prompt.max_tokens,
         **drop_unset(temperature=prompt.temperature, top_p=prompt.top_p),
     }
 
 
-def llama_events(chunk: Json) -> Iterator[Event]:
-    """The prompt is counted in the first chunk, what was generated in each."""
-    if said := text(chunk, "generation"):
-        yield TextDelta(said)
-    yield from usage(
+def llama_events(chunk: JsonObject) -> Iterator[Event]:
+    """Reads Llama's chunks: prompt tokens in the first, generated tokens in each."""
+    if answer := get_text(chunk, "generation"):
+        yield TextDelta(answer)
+    yield from usage_events(
         chunk, input_tokens="prompt_token_count", output_tokens="generation_token_count"
     )
-    yield from stopped(chunk.get("stop_reason"))
+    yield from stop_events(chunk.get("stop_reason"))
 
 
 # -- prompts with `max_tokens` and `stop`: Mistral's text models, DeepSeek R1 ----------------------
@@ -197,12 +206,12 @@ def llama_events(chunk: Json) -> Iterator[Event]:
 
 
 def mistral_text_request(prompt: Prompt) -> Body:
-    """Mistral 7B, Mixtral, and the first Large and Small."""
+    """Returns the body for Mistral 7B, Mixtral, and the first Large and Small."""
     return {"prompt": templates.mistral(prompt), **_sampling(prompt)}
 
 
 def deepseek_r1_request(prompt: Prompt) -> Body:
-    """DeepSeek R1."""
+    """Returns the body for DeepSeek R1."""
     return {"prompt": templates.deepseek(prompt), **_sampling(prompt)}
 
 
@@ -217,68 +226,68 @@ def _sampling(prompt: Prompt) -> Body:
     }
 
 
-def mistral_text_events(chunk: Json) -> Iterator[Event]:
-    """`outputs`; the last one has the reason."""
-    output = first(chunk, "outputs")
-    if said := text(output, "text"):
-        yield TextDelta(said)
-    yield from stopped(output.get("stop_reason"))
+def mistral_text_events(chunk: JsonObject) -> Iterator[Event]:
+    """Reads `outputs[0]`; the last chunk has the stop reason."""
+    output = get_first(chunk, "outputs")
+    if answer := get_text(output, "text"):
+        yield TextDelta(answer)
+    yield from stop_events(output.get("stop_reason"))
 
 
-# -- messages with OpenAI's names ------------------------------------------------------------------
+# -- OpenAI chat completions and compatible shapes -------------------------------------------------
 # Bedrock User Guide, "OpenAI models", "Mistral AI chat completion", "AI21 Labs Jamba models",
 # "Writer AI Palmyra models"; langchain-aws; litellm; recorded chunks of gpt-oss in Cherry Studio's
 # issue 10225 and of Kimi in Bike4Mind's pull request 1089.
 
 
 def chat_request(prompt: Prompt) -> Body:
-    """`max_tokens` for all: gpt-oss takes it beside its `max_completion_tokens` (langchain-aws)."""
+    """Returns the body. gpt-oss takes `max_tokens` or `max_completion_tokens` (langchain-aws)."""
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     messages = [{"role": m.role, "content": m.text} for m in prompt.messages]
     return {"messages": system + messages, **_sampling(prompt)}
 
 
 def chat_request_without_stop(prompt: Prompt) -> Body:
-    """The same where the body has no `stop`: Mistral's chat."""
+    """Returns the same body without `stop`, which Mistral's chat models do not have."""
     return {name: value for name, value in chat_request(prompt).items() if name != "stop"}
 
 
-_REASONING = {"reasoning_content", "reasoning"}  # a chunk has the one or the other
+_REASONING_FIELDS = {"reasoning_content", "reasoning"}  # a chunk has one of them at most
 
 
-def choice_events(chunk: Json) -> Iterator[Event]:
-    """The first choice, in whichever of the forms that are met.
+def choice_events(chunk: JsonObject) -> Iterator[Event]:
+    """Reads the first choice in all known forms.
 
-    Text: `delta.content`; Mistral's `message.content`, which is no less a delta; DeepSeek R1's
-    `text`, which Palmyra may have too (langchain-aws reads it there, Writer's guide has `delta`).
-    Reason: `finish_reason`, or `stop_reason` (Mistral, DeepSeek R1). Where an OpenAI-like server
-    counts cached tokens, they are among `prompt_tokens`: not told apart, to count none twice.
+    Text: `delta.content`; Mistral's `message.content`, which is a delta despite its name; DeepSeek
+    R1's `text`, which Palmyra may have too (langchain-aws reads it, Writer's guide has `delta`).
+    Stop reason: `finish_reason`, or `stop_reason` (Mistral, DeepSeek R1). OpenAI-compatible servers
+    include cached tokens in `prompt_tokens`; they are not separated here, so none counts twice.
     """
-    choice = first(chunk, "choices")
-    said = child(choice, "delta") or child(choice, "message")
-    for name in _REASONING & said.keys():
-        # Text, or an object with a text (Envoy's AI gateway writes Converse's form).
-        if thought := text(said, name) or text(child(said, name), "text"):
-            yield ReasoningDelta(thought)
+    choice = get_first(chunk, "choices")
+    delta = get_object(choice, "delta") or get_object(choice, "message")
+    for name in _REASONING_FIELDS & delta.keys():
+        # A string, or an object with a `text` (Envoy AI Gateway uses Converse's form).
+        if reasoning := get_text(delta, name) or get_text(get_object(delta, name), "text"):
+            yield ReasoningDelta(reasoning)
             break
-    yield from _content(said.get("content") or choice.get("text"))
-    yield from usage(
-        child(chunk, "usage"), input_tokens="prompt_tokens", output_tokens="completion_tokens"
+    yield from _content_events(delta.get("content") or choice.get("text"))
+    yield from usage_events(
+        get_object(chunk, "usage"), input_tokens="prompt_tokens", output_tokens="completion_tokens"
     )
-    yield from stopped(choice.get("finish_reason") or choice.get("stop_reason"))
+    yield from stop_events(choice.get("finish_reason") or choice.get("stop_reason"))
 
 
-def _content(content: object) -> Iterator[Event]:
-    """Text, or Mistral's list of parts: `{"text"}`, and `{"thinking": [{"text"}]}` of Magistral."""
+def _content_events(content: object) -> Iterator[Event]:
+    """Reads a string, or Mistral's parts: `{"text"}`, Magistral's `{"thinking": [{"text"}]}`."""
     if isinstance(content, str) and content:
         yield TextDelta(content)
     elif isinstance(content, list):
         for part in content:
             if isinstance(part, dict):
-                if said := text(part, "text"):
-                    yield TextDelta(said)
-                elif thought := text(first(part, "thinking"), "text"):
-                    yield ReasoningDelta(thought)
+                if answer := get_text(part, "text"):
+                    yield TextDelta(answer)
+                elif reasoning := get_text(get_first(part, "thinking"), "text"):
+                    yield ReasoningDelta(reasoning)
 
 
 # -- Cohere Command R ------------------------------------------------------------------------------
@@ -286,7 +295,7 @@ def _content(content: object) -> Iterator[Event]:
 
 
 def command_r_request(prompt: Prompt) -> Body:
-    """The question stands apart from what was said before it."""
+    """Returns the body: the question and, separately, the history."""
     *past, question = prompt.messages
     roles = {"user": "USER", "assistant": "CHATBOT"}
     return {
@@ -302,21 +311,21 @@ def command_r_request(prompt: Prompt) -> Body:
     }
 
 
-def command_r_events(chunk: Json) -> Iterator[Event]:
-    """The end repeats the whole answer in `response`, which is not read.
+def command_r_events(chunk: JsonObject) -> Iterator[Event]:
+    """Reads Command R's events. `stream-end` repeats the whole answer, which is ignored.
 
-    The reason stands beside it or (recorded in the AI SDK's tests) inside it. The older Command
-    models name no `event_type`.
+    The stop reason is beside `response` or (recorded in the AI SDK's tests) inside it. The older
+    Command models have no `event_type`.
     """
     kind = chunk.get("event_type")
     if kind == "stream-end" or chunk.get("is_finished") is True:
-        response = child(chunk, "response")
-        yield from usage(  # Cohere's own; on Bedrock the invocation metrics follow
-            child(response, "token_count"),
+        response = get_object(chunk, "response")
+        yield from usage_events(  # Cohere's own; on Bedrock the invocation metrics replace it
+            get_object(response, "token_count"),
             input_tokens="prompt_tokens",
             output_tokens="response_tokens",
         )
-        word = chunk.get("finish_reason") or response.get("finish_reason")
-        yield from stopped(word if isinstance(word, str) and word else "not told")
-    elif kind in ("text-generation", None) and (said := text(chunk, "text")):
-        yield TextDelta(said)
+        reason = chunk.get("finish_reason") or response.get("finish_reason")
+        yield from stop_events(reason if isinstance(reason, str) and reason else "unknown")
+    elif kind in ("text-generation", None) and (answer := get_text(chunk, "text")):
+        yield TextDelta(answer)

@@ -1,16 +1,19 @@
-"""What a model is asked and what it says, in no family's shape. Pure.
+"""Prompts and stream events, independent of any model family. Pure.
 
 Rules
-- Values only, frozen: nothing here knows a field name of any model.
-- A conversation given to a family alternates, and begins and ends with the user: `alternating`
-  makes it so, whatever was saved.
+- Frozen values only. No field name of any model's API appears here.
+- Every family receives a conversation that alternates between user and assistant and begins and
+  ends with the user. `alternating` makes one from any list of messages.
 
-Does not know families (`model_families`), or how a conversation is kept (`memory`).
+Does not know families (`families.registry`) or how a conversation is stored (`memory`).
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Message(Struct, frozen=True):
@@ -21,7 +24,7 @@ class Message(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """What is asked. `cache` asks for cache points, where the family has them."""
+    """One request to a model. `cache` adds cache points where the family supports them."""
 
     system: str
     messages: tuple[Message, ...]
@@ -44,16 +47,22 @@ class ReasoningDelta(Struct, frozen=True):
     text: str
 
 
-class Usage(Struct, frozen=True, kw_only=True):
-    """Token counts as reported; None is "not said". `input_tokens` leaves out cached ones."""
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Token counts as reported; None means not reported. `input_tokens` excludes cached tokens."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    input_tokens: Annotated[Count | None, Meta(description="Input tokens that are not cached.")] = (
+        None
+    )
+    output_tokens: Annotated[Count | None, Meta(description="Output tokens.")] = None
+    cache_read_tokens: Annotated[
+        Count | None, Meta(description="Input tokens read from the prompt cache.")
+    ] = None
+    cache_write_tokens: Annotated[
+        Count | None, Meta(description="Input tokens written to the prompt cache.")
+    ] = None
 
     def updated(self, later: "Usage") -> "Usage":
-        """These counts, overwritten by those that `later` says."""
+        """Returns these counts, replaced by those that `later` reports."""
         return Usage(
             **{
                 name: new if (new := getattr(later, name)) is not None else getattr(self, name)
@@ -63,14 +72,14 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     @property
     def prompt_tokens(self) -> int | None:
-        """The whole prompt: what was read afresh, and what a cache served or took in."""
+        """Tokens of the whole prompt: uncached, read from the cache and written to the cache."""
         if self.input_tokens is None:
             return None
         return self.input_tokens + (self.cache_read_tokens or 0) + (self.cache_write_tokens or 0)
 
 
 class Stopped(Struct, frozen=True):
-    """The model's own end. `reason` is one of `native.STOP_REASONS`' values, or "other"."""
+    """The model ended its answer. `reason` is a value of `chunks.STOP_REASONS`, or "other"."""
 
     reason: str
 
@@ -79,10 +88,10 @@ Event = TextDelta | ReasoningDelta | Usage | Stopped
 
 
 def alternating(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """The conversation as every family takes it: user and assistant in turn, the user at both ends.
+    """Returns the conversation with strictly alternating roles, the user's first and last.
 
-    Messages of white space only are left out (an answer that failed before its first word; Claude
-    refuses them). Neighbours of one role become one message, with a blank line between.
+    Blank messages are dropped (an answer that failed before its first token is stored empty, and
+    Claude refuses blank content). Consecutive messages of one role are joined by a blank line.
     """
     turns: list[Message] = []
     for message in messages:

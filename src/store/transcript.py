@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta
 from wire.events import Done, Failed, Item, Start
-from wire.formats import done_fields, error_fields
 
 REASONING = "r"  # before a number: of the reasoning, not of the answer
 
@@ -32,9 +33,9 @@ def dump(told: Iterable[Item]) -> dict[str, str]:
             case ReasoningDelta():
                 cuts.append(f"{REASONING}{len(item.text)}")
             case Done():
-                ending = json.dumps({"done": done_fields(item)})
+                ending = json.dumps({"done": msgspec.to_builtins(item)})
             case Failed():
-                ending = json.dumps({"error": error_fields(item.error)})
+                ending = json.dumps({"error": _error_fields(item.error)})
     return {"model": model, "cuts": " ".join(cuts)} | ({"ending": ending} if ending else {})
 
 
@@ -59,6 +60,9 @@ def _end(kept: Mapping[str, Any]) -> Done | Failed:
     if "error" in kept:
         error = dict(kept["error"])
         return Failed(ChatError(error.pop("code"), error.pop("message"), **error))
-    done = dict(kept["done"])
-    usage = done.pop("usage", None)
-    return Done(usage=None if usage is None else Usage(**usage), **done)
+    return msgspec.convert(kept["done"], Done)
+
+
+def _error_fields(error: ChatError) -> dict[str, Any]:
+    fields = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    return fields if error.retry_at is None else {**fields, "retry_at": error.retry_at}

@@ -1,1 +1,1 @@
-"""The wire protocol: what clients send and receive, and how it is written."""
+"""The wire protocol: the frames of clients and of the server, and how they are written."""

@@ -1,123 +1,137 @@
-"""The three ways to write a request's items as frames: `events`, `text` and `seed`. Pure.
+"""The three formats in which a request's items are written: `events`, `text` and `seed`. Pure.
 
 Rules
-- `fit_to_frames` makes items that need one frame each, so an item's place is its frame's `seq`.
-- No frame is longer than 32 KB of UTF-8, and no character is ever divided.
-- A format is one row of `FORMATS`; an encoder serves one request, from its first item on, and
-  keeps what that needs.
+- `fit_to_frames` makes items that need one frame each, so an item's position is its frame's `seq`.
+- No frame is longer than 32 KB of UTF-8, and no character is ever split.
+- A format is one row of `FORMATS`. An encoder serves one request, from its first item on, and holds
+  the state that this needs.
 
-Does not know how a frame travels, or whether anybody still listens.
+Does not know how a frame travels, or whether a client is connected.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, assert_never
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import asdict, replace
 
-from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta
 from settings import MAX_FRAME_BYTES
-from wire.events import Done, Failed, Item, PastTurn, Start
+from wire.events import (
+    DeltaFrame,
+    Done,
+    DoneFrame,
+    ErrorFrame,
+    EventFrame,
+    Failed,
+    HistoryFrame,
+    HistoryPage,
+    Item,
+    PastTurn,
+    PongFrame,
+    ReasoningFrame,
+    SeedFrame,
+    Start,
+    StartFrame,
+)
 
-# What a frame's contents may have: the rest is for the names around them, two ids of up to 128
-# characters and numbers.
+# The payload of a frame; the rest is for field names, two ids of up to 128 characters and numbers.
 PAYLOAD_BYTES = MAX_FRAME_BYTES - 1024
 
-# What one character costs at most, as "\u001f". Deltas are short, and need not be measured.
+# The most bytes that JSON needs for one character, as in "\u001f". Short texts need no measuring.
 MAX_ESCAPED_BYTES = 6
+
+# One encoder for all: a call of `msgspec.json.encode` makes its own.
+_encode = msgspec.json.Encoder().encode
 
 
 # -- from items to items that fit ------------------------------------------------------------------
 
 
 def fit_to_frames(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each fit for one frame: what gathers during one post leaves as one.
+    """Yields the same content as items that each fit one frame.
 
-    Neighbouring deltas are joined, long ones split; a long history is told in several pages.
+    Consecutive deltas of one kind are joined, so what arrives during one post leaves as one frame.
+    Long deltas are split, and a long history becomes several pages.
     """
     for kind, run in groupby(items, type):
         if kind is TextDelta or kind is ReasoningDelta:
             text = "".join(item.text for item in run)  # type: ignore[union-attr]
             yield from map(kind, split(text, PAYLOAD_BYTES, _text_bytes))
-        elif kind is tuple:
-            for turns in run:
-                yield from _pages(turns)  # type: ignore[arg-type]
+        elif kind is HistoryPage:
+            for page in run:
+                yield from _pages(page.turns)  # type: ignore[union-attr]
         else:
             yield from run
 
 
-def _pages(turns: tuple[PastTurn, ...]) -> Iterator[tuple[PastTurn, ...]]:
-    """As many turns a page as fit. A turn too long for one goes on in the next entry."""
+def _pages(turns: tuple[PastTurn, ...]) -> Iterator[HistoryPage]:
+    """As many turns in a page as fit; a turn that is too long for one page is divided first."""
     page: list[PastTurn] = []
     used = 0
     for entry in (entry for turn in turns for entry in _entries(turn)):
-        size = json_bytes(_turn_fields(entry)) + len(",")
+        size = json_bytes(entry) + len(",")
         if page and used + size > PAYLOAD_BYTES:
-            yield tuple(page)
+            yield HistoryPage(tuple(page))
             page, used = [], 0
         page.append(entry)
         used += size
-    yield tuple(page)
+    yield HistoryPage(tuple(page))
 
 
 def _entries(turn: PastTurn) -> Iterator[PastTurn]:
-    """A turn in pieces that fit: the same `turn` number, texts to be joined."""
-    if json_bytes(_turn_fields(turn)) + len(",") <= PAYLOAD_BYTES:
+    """The turn in entries that fit: the same `turn` number, and texts to be joined."""
+    if json_bytes(turn) + len(",") <= PAYLOAD_BYTES:
         yield turn
         return
     bare = replace(turn, user="", assistant="")
-    left = PAYLOAD_BYTES - json_bytes(_turn_fields(bare)) - len(",")
-    for piece in split(turn.user, left, _text_bytes):
+    limit = PAYLOAD_BYTES - json_bytes(bare) - len(",")
+    for piece in split(turn.user, limit, _text_bytes):
         yield replace(bare, user=piece)
-    for piece in split(turn.assistant, left, _text_bytes):
+    for piece in split(turn.assistant, limit, _text_bytes):
         yield replace(bare, assistant=piece)
 
 
-def split(text: str, room: int, cost: Callable[[str], int]) -> Iterator[str]:
-    """`text` in the longest pieces whose `cost` is at most `room`; never inside a code point.
+def split(text: str, limit: int, cost: Callable[[str], int]) -> Iterator[str]:
+    """Yields `text` in the longest pieces that cost at most `limit`, never inside a code point.
 
-    No `cost` is more than `MAX_ESCAPED_BYTES` for a character.
+    `cost` must be at least 1 and at most `MAX_ESCAPED_BYTES` for a character.
     """
     while text:
-        if len(text) * MAX_ESCAPED_BYTES <= room or cost(text) <= room:
+        if len(text) * MAX_ESCAPED_BYTES <= limit or cost(text) <= limit:
             yield text
             return
-        # A piece of n characters costs at least n, so the search may stop at `room`.
-        fits = bisect_right(range(1, room + 1), room, key=lambda n: cost(text[:n]))
+        # A piece of n characters costs at least n, so the search can stop at `limit`.
+        fits = bisect_right(range(1, limit + 1), limit, key=lambda n: cost(text[:n]))
         yield text[:fits]
         text = text[fits:]
 
 
 def json_bytes(value: Any) -> int:
-    """How long `value` is as JSON in UTF-8."""
-    return len(_dump(value).encode())
+    """Returns the length of `value` as JSON in UTF-8."""
+    return len(_encode(value))
 
 
 def _text_bytes(text: str) -> int:
     return json_bytes(text) - len('""')
 
 
-# Made once: `json.dumps` makes a new encoder for each call that has a wish.
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 # -- from items to frames --------------------------------------------------------------------------
 
 
 class Encoder(Protocol):
-    """Turns the items of one request into frames, in order, as text.
+    """Turns the items of one request into frames, in order.
 
-    `pause` is how many seconds frames should lie apart, where it suits their reader; what arrives
-    meanwhile is joined.
+    `pause` is the number of seconds to wait between posts, if the format's reader needs that; what
+    arrives in the meantime is joined.
     """
 
     pause: float
 
     def encode(self, seq: int, item: Item) -> Iterator[str]:
-        """The frames for the item at that place: none where the format does not show it."""
+        """Yields the frames for the item at position `seq`: none if the format does not show it."""
         ...
 
 
@@ -130,73 +144,49 @@ class EventsEncoder:
         self._request_id = request_id
 
     def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
-        kind, fields = _named(item)
-        yield _dump({"type": kind, "request_id": self._request_id, "seq": seq, **fields})
+        yield _encode(to_frame(item, self._request_id, seq)).decode()
 
 
-def _named(item: Item) -> tuple[str, dict[str, Any]]:
+def to_frame(item: Item, request_id: str, seq: int) -> EventFrame:
+    """Returns the frame of one item."""
+    frame: EventFrame
     match item:
-        case Start():
-            return "start", {"session_id": item.session_id, "model": item.model}
         case TextDelta():
-            return "delta", {"text": item.text}
+            frame = DeltaFrame(request_id, seq, item.text)
         case ReasoningDelta():
-            return "reasoning", {"text": item.text}
+            frame = ReasoningFrame(request_id, seq, item.text)
+        case Start():
+            frame = StartFrame(request_id, seq, item.session_id, item.model)
+        case HistoryPage():
+            frame = HistoryFrame(request_id, seq, item.turns)
         case Done():
-            return "done", done_fields(item)
+            frame = DoneFrame(request_id, seq, **asdict(item))
         case Failed():
-            return "error", error_fields(item.error)
-        case turns:
-            return "history", {"turns": [_turn_fields(turn) for turn in turns]}
-
-
-def _turn_fields(turn: PastTurn) -> dict[str, Any]:
-    return {name: getattr(turn, name) for name in PastTurn.__struct_fields__}
-
-
-def done_fields(done: Done) -> dict[str, Any]:
-    """A good end as plain values; what is None is left out."""
-    usage = done.usage and {
-        name: count
-        for name in Usage.__struct_fields__
-        if (count := getattr(done.usage, name)) is not None
-    }
-    fields = {
-        "stop_reason": done.stop_reason,
-        "usage": usage,
-        "latency_ms": done.latency_ms,
-        "model": done.model,
-        "cleared": done.cleared,
-        "running": done.running,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def error_fields(error: ChatError) -> dict[str, Any]:
-    """What a client is told of an error, as plain values."""
-    fields = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    return fields if error.retry_at is None else {**fields, "retry_at": error.retry_at}
+            error = item.error
+            frame = ErrorFrame(
+                request_id, seq, error.code, error.message, error.retryable, error.retry_at
+            )
+        case _:
+            assert_never(item)
+    return frame
 
 
 class TextEncoder:
-    """`?format=text`: the bare new text, for people who read a terminal.
+    """`?format=text`: only the new text, for people who read a terminal.
 
-    What is not text of the answer stands in brackets: an error, an end that is worth knowing of.
-    wscat begins a line for each frame, and four lines of a few words a second read better than
-    fifty of one.
+    Everything else is in brackets: an error, a stop reason other than the usual ones. wscat starts
+    a line for each frame, and four lines a second are easier to read than fifty.
     """
 
     pause = 0.25
 
-    def __init__(self, request_id: str) -> None:
-        del request_id  # nothing here has room for it
-        self._said = False
+    def __init__(self, request_id: str) -> None:  # noqa: ARG002 - as every format is made
+        self._has_output = False
 
-    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
-        del seq
+    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: ARG002, D102 - see Encoder
         match item:
             case TextDelta():
-                self._said = True
+                self._has_output = True
                 yield item.text
             case Failed():
                 yield f"[error {item.error.code}: {item.error.message}]"
@@ -204,11 +194,11 @@ class TextEncoder:
                 yield f"[cleared {item.cleared}]"
             case Done():
                 usual = item.stop_reason in (None, "end_turn", "stop_sequence")
-                if not (usual and self._said):
+                if not (usual and self._has_output):
                     yield f"[{item.stop_reason or 'done'}]"
-            case tuple():
-                self._said = self._said or bool(item)
-                for turn in item:
+            case HistoryPage():
+                self._has_output = self._has_output or bool(item.turns)
+                for turn in item.turns:
                     yield _plain(turn)
             case _:
                 return
@@ -222,7 +212,7 @@ def _plain(turn: PastTurn) -> str:
 class SeedEncoder:
     """`?format=seed`: the frames of the sample that this replaces, all the text so far in each.
 
-    Such a frame cannot outgrow 32 KB, so a longer answer is saved whole but ends here as an error.
+    Such a frame cannot grow beyond 32 KB, so a longer answer ends as an error here; it is saved.
     """
 
     pause = 0.0
@@ -232,8 +222,7 @@ class SeedEncoder:
         self._text = ""
         self._fits = True
 
-    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
-        del seq
+    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: ARG002, D102 - see Encoder
         match item:
             case TextDelta() if self._fits:
                 self._text += item.text
@@ -241,23 +230,23 @@ class SeedEncoder:
                 self._fits = len(frame.encode()) <= MAX_FRAME_BYTES
                 if self._fits:
                     yield frame
-            case tuple():
-                self._text = "\n".join(filter(None, [self._text, *map(_plain, item)]))
+            case HistoryPage():
+                self._text = "\n".join(filter(None, [self._text, *map(_plain, item.turns)]))
                 frame = self._frame("completed", self._text)
                 self._fits = len(frame.encode()) <= MAX_FRAME_BYTES
             case Done() if self._fits:
                 yield self._frame("completed", self._text)
             case Done():
                 yield self._frame(
-                    "error", "The answer is longer than this format can carry; it was saved whole."
+                    "error", "The answer is too long for this format; all of it was saved."
                 )
             case Failed():
                 yield self._frame("error", item.error.message)
             case _:
                 return
 
-    def _frame(self, status: str, msg: str) -> str:
-        return _dump({"request_id": self._request_id, "msg": msg, "status": status})
+    def _frame(self, status: Literal["proceeding", "completed", "error"], msg: str) -> str:
+        return _encode(SeedFrame(self._request_id, msg, status)).decode()
 
 
 FORMATS: Mapping[str, Callable[[str], Encoder]] = {
@@ -267,7 +256,7 @@ FORMATS: Mapping[str, Callable[[str], Encoder]] = {
 }
 DEFAULT_FORMAT = "events"
 
-# The seed's own sign of life: asked as it is, and answered as a JSON text, for its client looks for
-# the word behind a quotation mark, and takes whatever else comes for a frame.
+# The seed's own keep-alive. Its client sends the bare word, and expects the response as a JSON
+# string: it searches for the word after a quotation mark, and parses everything else as a frame.
 SEED_PING, SEED_PONG = "__ping__", '"__pong__"'
-PONG = _dump({"type": "pong"})
+PONG = _encode(PongFrame()).decode()

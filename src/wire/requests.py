@@ -1,236 +1,307 @@
-"""What clients send, and what they are told, as data. Pure.
+"""The frames that clients send, one Struct each, and `parse`, which reads them. Pure.
 
 Rules
-- A client's frame is either understood whole or refused with one `ChatError`; nothing is guessed.
-- A frame that begins with `{` is meant as JSON. A JSON array is refused. All else is chat.
+- A frame becomes one request or one `ChatError`; nothing is guessed and nothing is corrected.
+- Text that begins with `{` must be a JSON object. A JSON array is refused. All other text is chat.
+- Fields that a request does not have are ignored: an older server accepts a newer client's frames.
+- What the types, docstrings, `EXAMPLES` and `EXCLUDES` here say is also the published schema
+  (docs/protocol.schema.json).
 
-Knows what can be said on the wire; not how it is written there (`formats`), who is connected, or
-how a frame travels.
+Does not know how events are written (`formats`), who is connected, or how a frame travels.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, get_args
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct, ValidationError, field
 
 from errors import ChatError
+from validation import explain
 
-# Ids travel in URLs, logs and keys: letters, digits and a few marks, of a length anyone can read.
-# API Gateway's own request ids, which stand in for missing ones, contain "=" and "-".
-_ID = re.compile(r"[A-Za-z0-9_.:=@+-]{1,128}")
+# Ids appear in URLs, logs and keys, so they have few characters and a bounded length. API Gateway's
+# own request ids, which stand in for missing ones, contain "=" and "-". The end is a lookahead
+# because "$" also matches before a final newline, and because the same pattern is in the schema:
+# ECMA-262 has no \Z.
+_ID_PATTERN = r"^[A-Za-z0-9_.:=@+-]{1,128}(?![\s\S])"
+_ID = re.compile(_ID_PATTERN)
+ID_EXPECTED = "1 to 128 letters, digits or . _ : = @ + -"
 
+DEFAULT_ACTION = "chat"
 DEFAULT_HISTORY_LIMIT = 20
 MAX_HISTORY_LIMIT = 100
 
-# Far more frames than the longest answer has; a number that JSON and everybody's integers can hold.
+# Far more frames than the longest answer has, and within every client's integers.
 MAX_SEQ = 10**9
 
-# A message of 128 KB (API Gateway's most) in JSON frames of 32 KB (a frame's most): 4 would do for
-# plain English, but JSON may write a byte as six (\u0041), and a frame has room for its ids too.
+# A message of 128 KB (API Gateway's limit) in frames of 32 KB (a frame's limit): 4 are enough for
+# plain English, but JSON may escape a byte as six (\u0041), and each frame also carries its ids.
 MAX_PARTS = 32
 
-# -- what clients send -----------------------------------------------------------------------------
+
+Id = Annotated[
+    str,
+    Meta(
+        title="id",
+        description=f"{ID_EXPECTED}.",
+        pattern=_ID_PATTERN,
+        extra={"expected": ID_EXPECTED},
+    ),
+]
+Limit = Annotated[int, Meta(ge=1, le=MAX_HISTORY_LIMIT)]
+PartNumber = Annotated[int, Meta(ge=1, le=MAX_PARTS)]
+Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+Body = Annotated[str, Meta(pattern=r"\S", extra={"expected": "text, and not only white space"})]
+
+# `continue` is a chat's discriminator, as `action` is that of all requests.
+IsContinuation = Annotated[bool, Meta(extra_json_schema={"const": True})]
+NoContinuation = Annotated[
+    bool, Meta(description="The same as leaving it out.", extra_json_schema={"const": False})
+]
 
 
-class _Request(Struct, frozen=True, kw_only=True):
-    request_id: str | None = None
-    session_id: str | None = None
+class _Request(Struct, frozen=True, kw_only=True, tag_field="action"):
+    """The fields of every request; null is the same as leaving the field out."""
+
+    request_id: Annotated[
+        Id | None,
+        Meta(
+            description="The id that the response's frames carry; by default API Gateway's "
+            "request id of this frame."
+        ),
+    ] = None
+    session_id: Annotated[
+        Id | None, Meta(description="A session other than the connection's own.")
+    ] = None
+
+    EXAMPLES: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    EXCLUDES: ClassVar[tuple[str, ...]] = ()  # fields that would make it another request
 
 
-class Chat(_Request, frozen=True, kw_only=True):
-    """Asks the model. `body` has something in it besides white space."""
+class Chat(_Request, frozen=True, tag=DEFAULT_ACTION):
+    """Sends a message to the model. Plain text is a chat that has only a `body`."""
 
-    body: str
+    body: Annotated[Body, Meta(description="The message; not only white space.")]
+    continue_: NoContinuation = field(default=False, name="continue")
 
+    EXAMPLES = (
+        {"body": "hello"},
+        {"action": "chat", "body": "hello", "request_id": "question-1"},
+    )
+    EXCLUDES = ("part", "parts")
 
-class Part(_Request, frozen=True, kw_only=True):
-    """One of several frames that make a question together: its `number`, from 1, of `count`."""
-
-    body: str
-    number: int
-    count: int
-
-
-class Continue(_Request, frozen=True, kw_only=True):
-    """Asks the model to go on where its last answer ended."""
+    def __post_init__(self) -> None:
+        _require_unicode("body", self.body)
 
 
-class Stop(_Request, frozen=True, kw_only=True):
-    """Asks to end the running answer; of `request_id`, where that is given."""
+class Part(_Request, frozen=True, tag=DEFAULT_ACTION):
+    """Sends one of several frames that make up one message, in any order and within five minutes.
+
+    This is for browsers, which cannot fragment a message over 32 KB. `part` is at most `parts`.
+    """
+
+    body: Annotated[str, Meta(description="This part of the message.")]
+    number: Annotated[PartNumber, Meta(description="The number of this part, from 1.")] = field(
+        name="part"
+    )
+    count: Annotated[PartNumber, Meta(description="The number of parts.")] = field(name="parts")
+    request_id: Annotated[
+        Id, Meta(description="The same in every part; the response's frames carry it.")
+    ]
+    continue_: NoContinuation = field(default=False, name="continue")
+
+    EXAMPLES = (
+        {"body": "hel", "part": 1, "parts": 2, "request_id": "question-2"},
+        {"body": "lo", "part": 2, "parts": 2, "request_id": "question-2"},
+    )
+
+    def __post_init__(self) -> None:
+        _require_unicode("body", self.body)
+        if self.number > self.count:
+            raise ValueError(f"part must be a whole number from 1 to {self.count}")
 
 
-class Resume(_Request, frozen=True, kw_only=True):
-    """Asks for the frames of `request_id` from `from_seq` on, here."""
+class Continue(_Request, frozen=True, tag=DEFAULT_ACTION):
+    """Requests the rest of the last answer, if that answer is incomplete."""
 
-    from_seq: int = 0
+    continue_: Annotated[
+        IsContinuation, Meta(description="Requests the rest of the last answer.")
+    ] = field(name="continue")
 
-
-class History(_Request, frozen=True, kw_only=True):
-    """Asks for the newest `limit` turns."""
-
-    limit: int = DEFAULT_HISTORY_LIMIT
-
-
-class Clear(_Request, frozen=True, kw_only=True):
-    """Asks to forget the session's turns."""
+    EXAMPLES = ({"continue": True, "request_id": "question-3"},)
+    EXCLUDES = ("body",)
 
 
-class Ping(_Request, frozen=True, kw_only=True):
-    """Asks for a sign of life. API Gateway answers `ping` by itself; this is what reaches us."""
+class Stop(_Request, frozen=True, tag="stop"):
+    """Stops the running answer, which then ends with its own `done`.
+
+    `stop` itself has no frame in response, except an error if there is nothing to stop.
+    """
+
+    request_id: Annotated[
+        Id | None,
+        Meta(
+            description="The request to stop; by default the one that was running when this "
+            "frame was sent."
+        ),
+    ] = None
+
+    EXAMPLES = ({"action": "stop", "request_id": "question-1"},)
 
 
-_OF_ANOTHER = ("stop", "resume")
+class Resume(_Request, frozen=True, tag="resume"):
+    """Requests the frames of a request from `from_seq` on, on this connection.
+
+    Frames that were sent before are sent again; those of a running answer follow as they come.
+    """
+
+    request_id: Annotated[Id, Meta(description="The request whose frames are requested.")]
+    from_seq: Annotated[
+        Seq,
+        Meta(description="The first `seq` to send: one more than the last that was received."),
+    ] = 0
+
+    EXAMPLES = ({"action": "resume", "request_id": "question-1", "from_seq": 2},)
+
+
+class History(_Request, frozen=True, tag="history"):
+    """Requests the newest turns of the session."""
+
+    limit: Annotated[Limit, Meta(description="The largest number of turns to return.")] = (
+        DEFAULT_HISTORY_LIMIT
+    )
+
+    EXAMPLES = ({"action": "history", "limit": 20},)
+
+
+class Clear(_Request, frozen=True, tag="clear"):
+    """Deletes the turns of the session."""
+
+    EXAMPLES = ({"action": "clear"},)
+
+
+class Ping(_Request, frozen=True, tag="ping"):
+    """Requests a `pong`. API Gateway responds itself; no function runs."""
+
+    request_id: Annotated[Id | None, Meta(description="Ignored.")] = None
+    session_id: Annotated[Id | None, Meta(description="Ignored.")] = None
+
+    EXAMPLES = ({"action": "ping"},)
+
 
 Request = Chat | Part | Continue | Stop | Resume | History | Clear | Ping
 
+# The kinds of chat share an action; `_request_type` chooses among them.
+_REQUEST_TYPES: Mapping[str, type[Request]] = {
+    str(each.__struct_config__.tag): each for each in get_args(Request)
+}
+
+# Their `request_id` is that of another request, whose frames are not their own.
+_ABOUT_ANOTHER_REQUEST = ("stop", "resume")
+
 
 def parse(raw: str | None) -> Request:
-    """One frame, as received, as a request; None stands for one that was no text.
+    """Returns the request in one frame. `raw` is None if the frame is not UTF-8 text.
 
     Raises:
-        ChatError: `invalid_request`, in words that say what is wrong.
+        ChatError: `invalid_request`, with a message that says what is wrong.
     """
-    if raw is None:
-        raise _invalid("the message is not text in UTF-8")
-    if not raw.strip():
-        raise _invalid("the message is empty")
-    fields = _json_object(raw)
-    if fields is None:
-        return Chat(body=_text(raw, "the message"))
-    action = fields.get("action", "chat")
-    if not isinstance(action, str) or action not in _ACTIONS:
-        raise _invalid(f"action must be one of {', '.join(_ACTIONS)}")
-    return _ACTIONS[action](
-        fields,
-        request_id=_id(fields, "request_id"),
-        session_id=_id(fields, "session_id"),
-    )
+    try:
+        return _request(raw)
+    except ValueError as error:
+        raise ChatError("invalid_request", str(error)) from None
 
 
 def request_id_in(raw: str | None) -> str | None:
-    """The `request_id` that answers to this frame bear, if it has a usable one.
+    """Returns the `request_id` that responses to this frame carry, if it has a valid one.
 
-    A `stop` and a `resume` name another request, whose frames are not their own.
+    Never raises: the frame may be invalid in every other respect.
     """
     try:
         fields = _json_object(raw or "") or {}
-        return None if fields.get("action") in _OF_ANOTHER else _id(fields, "request_id")
-    except ChatError:  # `parse` will say what is wrong
+    except ValueError:  # `parse` says what is wrong
         return None
+    request_id = fields.get("request_id")
+    if fields.get("action") in _ABOUT_ANOTHER_REQUEST or not valid_id(request_id):
+        return None
+    return str(request_id)
 
 
 def valid_id(value: object) -> bool:
-    """Whether this may be a request id or a session id."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
+    """Returns whether `value` can be a request id or a session id."""
+    return isinstance(value, str) and _ID.match(value) is not None
+
+
+def _request(raw: str | None) -> Request:
+    if raw is None:
+        raise ValueError("the message must be UTF-8 text")
+    if not raw.strip():
+        raise ValueError("the message is empty")
+    fields = _json_object(raw)
+    if fields is None:
+        _require_unicode("the message", raw)
+        return Chat(body=raw)
+    kind = _request_type(fields)
+    try:
+        return msgspec.convert(_normalized(fields), kind)
+    except ValidationError as error:
+        raise ValueError(explain(error, kind)) from None
 
 
 def _json_object(raw: str) -> dict[str, Any] | None:
-    """The JSON object that `raw` is, or None where it is plain text."""
+    """Returns the JSON object in `raw`, or None for plain text.
+
+    Python's own parser is used because it accepts half of a surrogate pair, which JavaScript sends
+    if a program cuts a text in the wrong place: msgspec's parser reports that as truncated input,
+    and neither the field nor the `request_id` could be named in the error.
+    """
     start = raw.lstrip()[:1]
     if start not in ("{", "["):
         return None
     try:
         value = json.loads(raw)
-    except (ValueError, RecursionError):  # a few thousand brackets are too deep for the parser
+    except (ValueError, RecursionError):  # thousands of nested brackets exceed the parser's depth
         if start == "[":
             return None  # "[draft] please read this"
-        raise _invalid(
+        raise ValueError(
             'a message that begins with { must be a JSON object; send other text as {"body": "..."}'
         ) from None
     if not isinstance(value, dict):
-        raise _invalid('a JSON array means nothing here; send text as {"body": "..."}')
+        raise ValueError(  # noqa: TRY004 - of the frame, not of an argument
+            'a message must not be a JSON array; send text as {"body": "..."}'
+        )
     return value
 
 
-def _chat(fields: Mapping[str, Any], **ids: str | None) -> Chat | Part | Continue:
-    is_continuation = fields.get("continue", False)
-    if not isinstance(is_continuation, bool):
-        raise _invalid("continue must be true or false")
-    if is_continuation:
+def _request_type(fields: Mapping[str, Any]) -> type[Request]:
+    action = fields.get("action", DEFAULT_ACTION)
+    if not isinstance(action, str) or action not in _REQUEST_TYPES:
+        raise ValueError(f"action must be one of {', '.join(_REQUEST_TYPES)}")
+    if action != DEFAULT_ACTION:
+        return _REQUEST_TYPES[action]
+    if fields.get("continue") is True:
         if "body" in fields:
-            raise _invalid("continue takes no body")
-        return Continue(**ids)
-    if "body" not in fields:
-        raise _invalid("body is missing")
-    if "part" in fields or "parts" in fields:
-        return _part(fields, **ids)
-    return Chat(body=_text(fields["body"], "body"), **ids)
+            raise ValueError("continue takes no body")
+        return Continue
+    return Part if "part" in fields or "parts" in fields else Chat
 
 
-def _part(fields: Mapping[str, Any], **ids: str | None) -> Part:
-    if ids["request_id"] is None:
-        raise _invalid("a message in parts needs a request_id, the same in each")
-    count = _whole(fields, "parts", 1, MAX_PARTS)
-    number = _whole(fields, "part", 1, count)
-    body = fields["body"]
-    if not isinstance(body, str) or not is_unicode(body):  # a part may be white space alone
-        raise _invalid("body must be text")
-    return Part(body=body, number=number, count=count, **ids)
+def _normalized(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields as `msgspec.convert` takes them: in JSON, 2.0 is the integer 2."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in fields.items()
+        if not (value is None and name in ("request_id", "session_id"))
+    }
 
 
-def _resume(fields: Mapping[str, Any], **ids: str | None) -> Resume:
-    if ids["request_id"] is None:
-        raise _invalid("request_id is missing")
-    return Resume(from_seq=_whole(fields, "from_seq", 0, MAX_SEQ, 0), **ids)
-
-
-def _history(fields: Mapping[str, Any], **ids: str | None) -> History:
-    return History(
-        limit=_whole(fields, "limit", 1, MAX_HISTORY_LIMIT, DEFAULT_HISTORY_LIMIT), **ids
-    )
-
-
-def _whole(
-    fields: Mapping[str, Any], name: str, least: int, most: int, default: int | None = None
-) -> int:
-    value = fields.get(name, default)
-    # In Python True is 1; in JSON it is not, but 2.0 is 2.
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _invalid(f"{name} must be a whole number from {least} to {most}")
-    return value
-
-
-_ACTIONS: Mapping[str, Callable[..., Request]] = {
-    "chat": _chat,
-    "stop": lambda _, **ids: Stop(**ids),
-    "resume": _resume,
-    "history": _history,
-    "clear": lambda _, **ids: Clear(**ids),
-    "ping": lambda _, **ids: Ping(**ids),
-}
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise _invalid(f"{name} must be text")
-    if not value.strip():
-        raise _invalid(f"{name} is empty")
-    if not is_unicode(value):
-        raise _invalid(f"{name} holds half of a surrogate pair, which is no character")
-    return value
-
-
-def _id(fields: Mapping[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not valid_id(value):
-        raise _invalid(f"{name} must be 1 to 128 letters, digits or . _ : = @ + -")
-    return value
-
-
-def is_unicode(text: str) -> bool:
-    """Whether `text` can be written as UTF-8: JSON can spell lone surrogates, UTF-8 cannot."""
+def _require_unicode(name: str, text: str) -> None:
+    """Raises ValueError for text that JSON can write and UTF-8 cannot: a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _invalid(message: str) -> ChatError:
-    return ChatError("invalid_request", message)
+        raise ValueError(
+            f"{name} contains half of a surrogate pair, which is not a character"
+        ) from None

@@ -1,8 +1,9 @@
-"""One event of a WebSocket API, and the invocation that brought it, as data. Pure.
+"""One event of a WebSocket API, and the invocation that delivered it, as one frozen value.
 
 Rules
-- Only what is used is read, and it is read here: no other module looks into an event.
-- A proxy event and the one that `terraform/event.json.vtl` builds are read alike.
+- No other module reads an event's JSON.
+- A proxy event and the event that `terraform/event.json.vtl` builds have the same shape.
+- `WebSocketEvent.of` reads the clock once, when the invocation starts; nothing else here does.
 
 Event shapes: API Gateway Developer Guide, "Set up integration request/response for WebSocket APIs".
 """
@@ -14,7 +15,8 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-# The subprotocol that a client may offer, beside one that carries a token; only this is echoed.
+# The subprotocol of this API. A client can offer another that carries a token; only this one is
+# ever selected.
 SUBPROTOCOL = "chat.v1"
 
 
@@ -27,28 +29,28 @@ EVENT_TYPES: Mapping[str, EventType] = {
 
 
 class Context(Protocol):
-    """What is used of Lambda's context object."""
+    """The part of Lambda's context object that is used."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """How long this invocation may still run."""
+        """Returns the time until Lambda stops this invocation."""
         ...
 
 
 class WebSocketEvent(Struct, frozen=True, kw_only=True):
     """One event.
 
-    `event_type` is CONNECT, MESSAGE or DISCONNECT. `event_id` is the same in every delivery of this
-    event, `sent_at` (ms) is when API Gateway got it. `body` is the frame's text, "" where there is
-    none, and None where it is no text.
-    `user_arn` is whom IAM let in, `authorizer_principal` whom the authorizer did, `source_ip` where they are;
-    each "" where there is none. `headers` have lower-case names. `began_at` and `ends_at`, of
-    `time.monotonic`, are when this invocation began and when Lambda stops it.
+    `event_id` is the same in every delivery of one event. `requested_at` is when API Gateway
+    received it, in milliseconds of Unix time. `user_arn` is the IAM identity and
+    `authorizer_principal` the Lambda authorizer's principal; each is "" if there is none, as is
+    `source_ip`. `headers` have lower-case names. `body` is the frame's text, "" if there is none,
+    and None if it is not UTF-8 text. `started_at` is when this invocation started, and `deadline`
+    when Lambda stops it, both of `time.monotonic`.
     """
 
     event_type: EventType
     connection_id: str
     event_id: str
-    sent_at: int
+    requested_at: int
     endpoint: str
     user_arn: str
     authorizer_principal: str
@@ -56,12 +58,16 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: str | None
-    began_at: float
-    ends_at: float
+    started_at: float
+    deadline: float
 
     @classmethod
     def of(cls, event: Any, context: Context) -> "WebSocketEvent":
-        """Raises KeyError, TypeError or AttributeError for what is no WebSocket event."""
+        """Reads Lambda's event.
+
+        Raises:
+            KeyError, TypeError, AttributeError: it is not an event of a WebSocket API.
+        """
         meta = event["requestContext"]
         identity = meta.get("identity") or {}
         now = time.monotonic()
@@ -69,7 +75,7 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
             event_type=EVENT_TYPES[meta["eventType"]],
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
-            sent_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),
+            requested_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),
             endpoint=f"https://{meta['domainName']}/{meta['stage']}",
             user_arn=identity.get("userArn") or "",
             authorizer_principal=(meta.get("authorizer") or {}).get("principalId") or "",
@@ -77,18 +83,18 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
             headers={name.lower(): text for name, text in (event.get("headers") or {}).items()},
             query=event.get("queryStringParameters") or {},
             body=_text(event.get("body"), is_base64=event.get("isBase64Encoded") is True),
-            began_at=now,
-            ends_at=now + context.get_remaining_time_in_millis() / 1000,
+            started_at=now,
+            deadline=now + context.get_remaining_time_in_millis() / 1000,
         )
 
     @property
     def subprotocols(self) -> list[str]:
-        """What the client offered in `Sec-WebSocket-Protocol`."""
+        """The subprotocols in `Sec-WebSocket-Protocol`, as the client offered them."""
         return [each.strip() for each in self.headers.get("sec-websocket-protocol", "").split(",")]
 
     @property
     def ids(self) -> dict[str, str]:
-        """What every log line about this event bears."""
+        """The fields of every log line about this event."""
         return {"connection_id": self.connection_id, "event_id": self.event_id}
 
 
@@ -99,5 +105,5 @@ def _text(body: Any, *, is_base64: bool) -> str | None:
         return None
     try:
         return base64.b64decode(body, validate=True).decode() if is_base64 else body
-    except ValueError:  # no base64, or no UTF-8
+    except ValueError:  # not base64, or not UTF-8
         return None

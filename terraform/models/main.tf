@@ -1,7 +1,7 @@
-# Which models a model_id stands for, as IAM knows them. Pure: asks nobody and makes nothing.
+# The ARNs that IAM needs for a model_id. Pure: no data sources and no resources.
 #
-# AWS itself tells the Regions of one profile (the data source aws_bedrock_inference_profile), but then
-# no plan could be made without an account and a model enabled in it, and so none in a test.
+# AWS's own list of a profile's models (the data source aws_bedrock_inference_profile) is not used: it
+# would require an account, with the model enabled, for each plan, tests included.
 
 variable "model_id" {
   description = "A model id, an inference profile id, or the ARN of either."
@@ -10,38 +10,37 @@ variable "model_id" {
 }
 
 variable "foundation_model_arns" {
-  description = "The models behind the profile, where they are told; else the table tells."
+  description = "The foundation models of an inference profile. If empty, they are derived from model_id."
   type        = list(string)
   nullable    = false
 }
 
 variable "account" {
-  description = "Whose profiles they are."
+  description = "The id of the account that owns the inference profiles."
   type        = string
   nullable    = false
 }
 
 variable "partition" {
-  description = "aws, or another."
+  description = "The AWS partition, such as aws or aws-us-gov."
   type        = string
   nullable    = false
 }
 
 variable "region" {
-  description = "Where the call is made, unless model_id says."
+  description = "The Region in which the model is invoked, unless model_id is an ARN that names one."
   type        = string
   nullable    = false
 }
 
 locals {
-  # Where a geography's inference profiles may send a call. Which Regions a profile has depends on the
-  # model and on where the call is made; this is all that any has, for the policy opens them to calls
-  # through the chosen profile only. A call is refused where one is missing here, so there are rather
-  # too many; foundation_model_arns overrides.
+  # The Regions to which a geography's inference profiles may route a call. The Regions of one profile
+  # depend on the model and the source Region; this is the union, because the policy allows these
+  # models only through the chosen profile. A missing Region would make calls fail, an extra one does
+  # no harm; foundation_model_arns overrides the list.
   #
   # Bedrock User Guide, "Supported Regions and models for inference profiles" and the model cards that
-  # took its place; "Global cross-Region inference" for global. As of 2026-11-22, and unproven where a
-  # call was never made.
+  # replaced it; "Global cross-Region inference" for global. As of 2026-11-22, not confirmed by calls.
   regions_of = {
     us     = ["us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "ca-west-1"]
     eu     = ["eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2", "eu-west-3"]
@@ -50,10 +49,10 @@ locals {
     jp     = ["ap-northeast-1", "ap-northeast-3"]
     ca     = ["ca-central-1", "ca-west-1"]
     us-gov = ["us-gov-east-1", "us-gov-west-1"]
-    global = [""] # the model where the call is made, and its ARN without a Region
+    global = [""] # the model in the source Region, and its ARN without a Region
   }
 
-  # model_id is an ARN, or a geography and a model, or a model.
+  # model_id is an ARN, a geography and a model, or a model.
   arn        = try(regex("^arn:[^:]+:bedrock:(?P<region>[^:]*):[^:]*:(?P<kind>[^/]+)/(?P<id>.+)$", var.model_id), null)
   geographic = try(regex("^(?P<geography>${join("|", keys(local.regions_of))})\\.(?P<model>.+)$", try(local.arn.id, var.model_id)), null)
 
@@ -65,12 +64,12 @@ locals {
 }
 
 output "is_profile" {
-  description = "Whether it is an inference profile, which passes calls on."
+  description = "Whether model_id is an inference profile, which routes calls to foundation models."
   value       = local.is_profile
 }
 
-output "called" {
-  description = "What is called. A profile is the account's, a foundation model nobody's."
+output "invoked_arn" {
+  description = "The ARN that is invoked: of an inference profile in the account, or of a foundation model."
   value = local.arn != null ? var.model_id : (
     local.is_profile
     ? "arn:${var.partition}:bedrock:${var.region}:${var.account}:inference-profile/${var.model_id}"
@@ -78,8 +77,8 @@ output "called" {
   )
 }
 
-output "behind" {
-  description = "The foundation models that a profile passes calls on to; none where it is no profile."
+output "foundation_model_arns" {
+  description = "The foundation models to which the inference profile routes calls; empty for a model."
   value = !local.is_profile ? [] : length(var.foundation_model_arns) > 0 ? var.foundation_model_arns : [
     for region in distinct(concat([try(local.arn.region, var.region)], try(local.regions_of[local.geographic.geography], []))) :
     "arn:${var.partition}:bedrock:${region}::foundation-model/${try(local.geographic.model, "")}"

@@ -1,4 +1,4 @@
-# What a mocked AWS answers where a made-up text would not do: an ARN has to be one, and JSON JSON.
+# Mocked values where a random string is not valid, such as ARNs and JSON.
 
 mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }

@@ -1,47 +1,40 @@
-# What is built: with nothing chosen, and with each choice. AWS itself is mocked, so everything that it
-# would refuse is looked at here.
+# What is created with the defaults, and with each option. AWS is mocked, so the values that AWS would
+# reject are checked here.
 
 mock_provider "aws" {
   source = "./tests"
 }
 
 variables {
-  # Any file will do for a package.
+  # Any file can stand for a package.
   lambda_zip     = "routes.json"
   authorizer_zip = "event.json.vtl"
 }
 
-run "nothing_chosen" {
+run "defaults" {
   # -- routes
 
   assert {
-    condition = toset(keys(aws_apigatewayv2_route.each)) == toset([
-      "$connect", "$disconnect", "$default", "chat", "stop", "resume", "history", "clear", "ping",
-    ])
-    error_message = "The API has the protocol's routes and no others."
+    condition = { for key, route in aws_apigatewayv2_route.this : key => route.target } == {
+      for key, row in jsondecode(file("routes.json")).routes : key => join("/", ["integrations", (
+        row.integration == "mock" ? aws_apigatewayv2_integration.mock[key].id : aws_apigatewayv2_integration.function[row.integration].id
+      )])
+    }
+    error_message = "The API has the routes of routes.json, each with its integration, and no others."
   }
 
   assert {
-    condition = { for key, route in aws_apigatewayv2_route.each : key => route.target } == merge(
-      { for key in ["$connect", "$disconnect"] : key => "integrations/${aws_apigatewayv2_integration.function["proxy"].id}" },
-      { for key in ["$default", "chat", "stop", "resume", "history", "clear"] : key => "integrations/${aws_apigatewayv2_integration.function["async"].id}" },
-      { ping = "integrations/${aws_apigatewayv2_integration.mock["ping"].id}" },
-    )
-    error_message = "Connecting is waited for, what is said is handed over, and a ping is answered on the spot."
-  }
-
-  assert {
-    condition = { for key, route in aws_apigatewayv2_route.each : key => route.authorization_type if route.authorization_type != "NONE" } == {
+    condition = { for key, route in aws_apigatewayv2_route.this : key => route.authorization_type if route.authorization_type != "NONE" } == {
       "$connect" = "AWS_IAM"
     }
-    error_message = "$connect is authorized by IAM; API Gateway takes no authorization on any other route."
+    error_message = "$connect is authorized by IAM; API Gateway supports authorization on no other route."
   }
 
   # -- integrations
 
   assert {
     condition     = alltrue([for each in concat(values(aws_apigatewayv2_integration.function), values(aws_apigatewayv2_integration.mock)) : each.timeout_milliseconds <= 29000])
-    error_message = "API Gateway waits for at most 29 s."
+    error_message = "The maximum timeout of an integration is 29 s."
   }
 
   assert {
@@ -50,7 +43,7 @@ run "nothing_chosen" {
       aws_apigatewayv2_integration.function["async"].integration_method == "POST" &&
       aws_apigatewayv2_integration.function["async"].request_parameters == tomap({ "integration.request.header.X-Amz-Invocation-Type" = "'Event'" })
     )
-    error_message = "An asynchronous integration tells Lambda so, in a static header, which is quoted."
+    error_message = "An asynchronous integration sets the invocation type in a static header, which is quoted."
   }
 
   assert {
@@ -58,7 +51,7 @@ run "nothing_chosen" {
       aws_apigatewayv2_integration.function["async"].template_selection_expression == "\\$default" &&
       aws_apigatewayv2_integration.function["async"].request_templates == tomap({ "$default" = file("event.json.vtl") })
     )
-    error_message = "Its event is made by event.json.vtl, which an escaped $default selects."
+    error_message = "The event is built by event.json.vtl, which an escaped $default selects."
   }
 
   assert {
@@ -75,17 +68,19 @@ run "nothing_chosen" {
   }
 
   assert {
-    condition = (
-      aws_apigatewayv2_integration.mock["ping"].integration_type == "MOCK" &&
-      aws_apigatewayv2_integration.mock["ping"].template_selection_expression == "\\$default" &&
-      jsondecode(aws_apigatewayv2_integration.mock["ping"].request_templates["$default"]) == { statusCode = 200 } &&
-      aws_apigatewayv2_integration_response.mock["ping"].integration_id == aws_apigatewayv2_integration.mock["ping"].id &&
-      aws_apigatewayv2_integration_response.mock["ping"].template_selection_expression == "\\$default" &&
-      jsondecode(aws_apigatewayv2_integration_response.mock["ping"].response_templates["$default"]) == { type = "pong" } &&
-      aws_apigatewayv2_route_response.mock["ping"].route_id == aws_apigatewayv2_route.each["ping"].id &&
-      aws_apigatewayv2_route.each["ping"].route_response_selection_expression == "$default"
-    )
-    error_message = "A ping is answered with a pong, all the way to the client."
+    condition = alltrue([
+      for key, row in jsondecode(file("routes.json")).routes : (
+        aws_apigatewayv2_integration.mock[key].integration_type == "MOCK" &&
+        aws_apigatewayv2_integration.mock[key].template_selection_expression == "\\$default" &&
+        jsondecode(aws_apigatewayv2_integration.mock[key].request_templates["$default"]) == { statusCode = 200 } &&
+        aws_apigatewayv2_integration_response.mock[key].integration_id == aws_apigatewayv2_integration.mock[key].id &&
+        aws_apigatewayv2_integration_response.mock[key].template_selection_expression == "\\$default" &&
+        aws_apigatewayv2_integration_response.mock[key].response_templates["$default"] == row.response &&
+        aws_apigatewayv2_route_response.mock[key].route_id == aws_apigatewayv2_route.this[key].id &&
+        aws_apigatewayv2_route.this[key].route_response_selection_expression == "$default"
+      ) if row.integration == "mock"
+    ])
+    error_message = "A mock integration's response reaches the client."
   }
 
   # -- stage
@@ -96,12 +91,12 @@ run "nothing_chosen" {
       aws_apigatewayv2_stage.live.default_route_settings[0].throttling_rate_limit == 50 &&
       aws_apigatewayv2_stage.live.default_route_settings[0].throttling_burst_limit == 100
     )
-    error_message = "Changes go live by themselves, and the stage is throttled."
+    error_message = "Changes are deployed automatically, and the stage is throttled."
   }
 
   assert {
     condition     = !aws_apigatewayv2_stage.live.default_route_settings[0].data_trace_enabled && aws_apigatewayv2_stage.live.default_route_settings[0].logging_level == "OFF"
-    error_message = "API Gateway writes down nothing of what is said."
+    error_message = "API Gateway logs no messages."
   }
 
   assert {
@@ -109,7 +104,7 @@ run "nothing_chosen" {
       for value in values(jsondecode(aws_apigatewayv2_stage.live.access_log_settings[0].format)) :
       can(regex("^\\$context\\.[A-Za-z.]+$", value)) && !can(regex("(?i)body|query|path|url|header|userAgent", value))
     ])
-    error_message = "The access log is JSON, without bodies, query strings and whatever else may bear a token."
+    error_message = "The access log is JSON, without bodies, query strings and other values that may contain a token."
   }
 
   # -- function
@@ -123,17 +118,17 @@ run "nothing_chosen" {
       aws_lambda_function.chat.publish &&
       aws_lambda_alias.live.function_version == aws_lambda_function.chat.version
     )
-    error_message = "The function is Python 3.13 on arm64, and its alias the version just published."
+    error_message = "The function is Python 3.13 on arm64, and its alias names the published version."
   }
 
   assert {
     condition     = aws_lambda_function.chat.timeout == 900 && aws_lambda_function.chat.reserved_concurrent_executions == -1 && length(aws_lambda_function.chat.snap_start) == 0
-    error_message = "It may run as long as Lambda lets it; nothing is reserved, and no snapshot paid for."
+    error_message = "The timeout is Lambda's maximum; no concurrency is reserved, and SnapStart is off."
   }
 
   assert {
     condition     = aws_lambda_function.chat.logging_config[0].log_format == "JSON" && aws_lambda_function.chat.logging_config[0].log_group == "/aws/lambda/bedrock-stream-chat" && aws_lambda_function.chat.tracing_config[0].mode == "Active"
-    error_message = "It logs JSON into its own group, and is traced."
+    error_message = "It writes JSON to its own log group, and is traced."
   }
 
   assert {
@@ -143,22 +138,22 @@ run "nothing_chosen" {
       aws_lambda_function_event_invoke_config.live.maximum_event_age_in_seconds == 60 &&
       aws_lambda_function_event_invoke_config.live.destination_config[0].on_failure[0].destination == aws_sqs_queue.dead_letters.arn
     )
-    error_message = "An event is tried once, within a minute, and kept where that fails."
+    error_message = "An event is handled once, within a minute; if that fails, it goes to the dead-letter queue."
   }
 
   assert {
     condition     = aws_sqs_queue.dead_letters.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.message_retention_seconds == 1209600
-    error_message = "Dead letters are encrypted and kept for 14 days."
+    error_message = "Dead letters are encrypted and retained for 14 days."
   }
 
   assert {
     condition = {
       for key, permission in aws_lambda_permission.routes : key => permission.source_arn if permission.qualifier == "live" && permission.principal == "apigateway.amazonaws.com"
       } == {
-      for key in ["$connect", "$disconnect", "$default", "chat", "stop", "resume", "history", "clear"] :
-      key => "arn:aws:execute-api:us-east-1:123456789012:abcde12345/live/${key}"
+      for key, row in jsondecode(file("routes.json")).routes :
+      key => "arn:aws:execute-api:us-east-1:123456789012:abcde12345/live/${key}" if row.integration != "mock"
     }
-    error_message = "Each route that invokes the function may do so, of this API and stage, by the alias; no other."
+    error_message = "Each route that invokes the function may invoke its alias, for this API and stage; no other may."
   }
 
   # -- table
@@ -173,7 +168,7 @@ run "nothing_chosen" {
       one(aws_dynamodb_table.conversations.server_side_encryption).enabled &&
       !aws_dynamodb_table.conversations.deletion_protection_enabled
     )
-    error_message = "The table is as src/memory.py says, paid by the call, encrypted, and restorable."
+    error_message = "The table has the keys and time to live that src/store/table.py uses; it is on demand, encrypted and restorable."
   }
 
   # -- roles
@@ -182,45 +177,45 @@ run "nothing_chosen" {
     condition = {
       for each in data.aws_iam_policy_document.function.statement : each.sid => each.resources
       } == {
-      KeepConversations = toset([aws_dynamodb_table.conversations.arn])
-      PostToConnections = toset(["arn:aws:execute-api:us-east-1:123456789012:abcde12345/live/POST/@connections/*"])
-      CallTheProfile    = toset(["arn:aws:bedrock:us-east-1:123456789012:inference-profile/global.anthropic.claude-sonnet-4-6"])
-      CallModelsThroughTheProfile = toset([
+      ReadAndWriteConversations = toset([aws_dynamodb_table.conversations.arn])
+      PostToConnections         = toset(["arn:aws:execute-api:us-east-1:123456789012:abcde12345/live/POST/@connections/*"])
+      InvokeInferenceProfile    = toset(["arn:aws:bedrock:us-east-1:123456789012:inference-profile/global.anthropic.claude-sonnet-4-6"])
+      InvokeModelsThroughProfile = toset([
         "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-6",
         "arn:aws:bedrock:::foundation-model/anthropic.claude-sonnet-4-6",
       ])
-      KeepDeadLetters = toset(["arn:aws:sqs:us-east-1:123456789012:${aws_sqs_queue.dead_letters.name}"])
+      SendDeadLetters = toset(["arn:aws:sqs:us-east-1:123456789012:${aws_sqs_queue.dead_letters.name}"])
       WriteLogs       = toset(["${aws_cloudwatch_log_group.function.arn}:log-stream:*"])
       WriteTraces     = toset(["*"])
     }
-    error_message = "Its own table, connections of its own API and stage, its model, its dead letters and its logs; only traces are granted on everything."
+    error_message = "The role is limited to its own table, connections, model, queue and logs; only X-Ray has no resource."
   }
 
   assert {
     condition = {
       for each in data.aws_iam_policy_document.function.statement : each.sid => join(" ", sort(each.actions))
       } == {
-      KeepConversations           = "dynamodb:BatchWriteItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"
-      PostToConnections           = "execute-api:ManageConnections"
-      CallTheProfile              = "bedrock:InvokeModelWithResponseStream"
-      CallModelsThroughTheProfile = "bedrock:InvokeModelWithResponseStream"
-      KeepDeadLetters             = "sqs:SendMessage"
-      WriteLogs                   = "logs:CreateLogStream logs:PutLogEvents"
-      WriteTraces                 = "xray:PutTelemetryRecords xray:PutTraceSegments"
+      ReadAndWriteConversations  = "dynamodb:BatchWriteItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"
+      PostToConnections          = "execute-api:ManageConnections"
+      InvokeInferenceProfile     = "bedrock:InvokeModelWithResponseStream"
+      InvokeModelsThroughProfile = "bedrock:InvokeModelWithResponseStream"
+      SendDeadLetters            = "sqs:SendMessage"
+      WriteLogs                  = "logs:CreateLogStream logs:PutLogEvents"
+      WriteTraces                = "xray:PutTelemetryRecords xray:PutTraceSegments"
     }
-    error_message = "No action is granted that the function does not use."
+    error_message = "The role has only the actions that the function uses."
   }
 
   assert {
-    condition = one([for each in data.aws_iam_policy_document.function.statement : each.condition if each.sid == "CallModelsThroughTheProfile"]) == toset([{
+    condition = one([for each in data.aws_iam_policy_document.function.statement : each.condition if each.sid == "InvokeModelsThroughProfile"]) == toset([{
       test     = "StringEquals"
       variable = "bedrock:InferenceProfileArn"
       values   = tolist(["arn:aws:bedrock:us-east-1:123456789012:inference-profile/global.anthropic.claude-sonnet-4-6"])
     }])
-    error_message = "The models behind a profile may be called through that profile only."
+    error_message = "The foundation models may be invoked only through the inference profile."
   }
 
-  # -- what is only there when it is asked for
+  # -- optional resources
 
   assert {
     condition = alltrue([for each in [
@@ -228,29 +223,29 @@ run "nothing_chosen" {
       aws_api_gateway_account.logging, aws_iam_role.logging, aws_sns_topic.alarms, aws_sns_topic_subscription.email, aws_budgets_budget.monthly,
       aws_s3_bucket.web, aws_s3_object.web, aws_s3_object.web_config, aws_cloudfront_distribution.web,
     ] : length(each) == 0])
-    error_message = "No authorizer, no account's logging role, no alarm mail, no budget and no page unless chosen."
+    error_message = "Authorizer, logging role, alarm email, budget and web page are not created by default."
   }
 
-  # -- watch
+  # -- monitoring
 
   assert {
     condition     = alltrue([for each in [aws_cloudwatch_log_group.function, aws_cloudwatch_log_group.access] : each.retention_in_days == 30])
-    error_message = "Logs are kept for 30 days."
+    error_message = "Logs are retained for 30 days."
   }
 
   assert {
-    condition     = alltrue([for each in values(aws_cloudwatch_metric_alarm.each) : (each.statistic == null) != (each.extended_statistic == null) && each.treat_missing_data == "notBreaching" && length(each.alarm_actions) == 0])
-    error_message = "An alarm has one statistic, is silent while nobody chats, and tells nobody unless asked."
+    condition     = alltrue([for each in values(aws_cloudwatch_metric_alarm.this) : (each.statistic == null) != (each.extended_statistic == null) && each.treat_missing_data == "notBreaching" && length(each.alarm_actions) == 0])
+    error_message = "An alarm has one statistic, is off without traffic, and has no action by default."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.each["function-duration"].threshold == 895000
-    error_message = "Near the timeout is past half of the guard before it."
+    condition     = aws_cloudwatch_metric_alarm.this["function-duration"].threshold == 895000
+    error_message = "The threshold of function-duration is half of deadline_seconds before the timeout."
   }
 
   assert {
     condition     = length(jsondecode(aws_cloudwatch_dashboard.chat.dashboard_body).widgets) == 14
-    error_message = "The dashboard has a graph for each thing to look at."
+    error_message = "The dashboard has 14 graphs."
   }
 
   # -- outputs
@@ -262,11 +257,11 @@ run "nothing_chosen" {
       output.api_id == "abcde12345" && output.stage == "live" && output.auth == "iam" && output.region == "us-east-1" && output.page_url == null &&
       strcontains(output.dashboard_url, "#dashboards/dashboard/bedrock-stream-chat")
     )
-    error_message = "The outputs say where it is and how to talk to it."
+    error_message = "The outputs describe the deployment and how to connect."
   }
 }
 
-run "everything_chosen" {
+run "all_options" {
   variables {
     name                 = "other"
     stage                = "beta"
@@ -300,21 +295,21 @@ run "everything_chosen" {
 
   assert {
     condition     = toset(keys(aws_apigatewayv2_integration.function)) == toset(["proxy"]) && aws_apigatewayv2_integration.function["proxy"].integration_type == "AWS_PROXY"
-    error_message = "With chat_integration = \"proxy\" nothing is asynchronous."
+    error_message = "With chat_integration = \"proxy\" no route is asynchronous."
   }
 
   assert {
     condition = {
-      for key, route in aws_apigatewayv2_route.each : key => [route.authorization_type, route.authorizer_id] if route.authorization_type != "NONE" || route.authorizer_id != null
+      for key, route in aws_apigatewayv2_route.this : key => [route.authorization_type, route.authorizer_id] if route.authorization_type != "NONE" || route.authorizer_id != null
       } == {
       "$connect" = ["CUSTOM", aws_apigatewayv2_authorizer.jwt[0].id]
     }
-    error_message = "With auth = \"jwt\" the authorizer stands before $connect, and nowhere else."
+    error_message = "With auth = \"jwt\" the authorizer is attached to $connect alone."
   }
 
   assert {
     condition     = aws_apigatewayv2_authorizer.jwt[0].authorizer_type == "REQUEST" && aws_apigatewayv2_authorizer.jwt[0].identity_sources == null && aws_apigatewayv2_authorizer.jwt[0].authorizer_uri == aws_lambda_function.authorizer[0].invoke_arn
-    error_message = "The authorizer is asked whatever the token comes in."
+    error_message = "The authorizer has no identity sources, so it is invoked for each way of sending a token."
   }
 
   assert {
@@ -326,12 +321,12 @@ run "everything_chosen" {
       aws_lambda_function.authorizer[0].environment[0].variables == tomap({ JWT_ISSUER = "https://issuer.example.com/pool", JWT_AUDIENCE = "[\"web\",\"cli\"]" }) &&
       aws_lambda_permission.authorizer[0].source_arn == "arn:aws:execute-api:us-east-1:123456789012:abcde12345/authorizers/auth12"
     )
-    error_message = "The authorizer's function knows the issuer and the audiences, and only this API's authorizer may invoke it."
+    error_message = "The authorizer's function has the issuer and the audiences, and only this API's authorizer may invoke it."
   }
 
   assert {
     condition     = [for each in data.aws_iam_policy_document.authorizer[0].statement : each.sid] == ["WriteLogs", "WriteTraces"]
-    error_message = "The authorizer's role may write logs and traces, and nothing else."
+    error_message = "The authorizer's role may only write logs and traces."
   }
 
   assert {
@@ -339,7 +334,7 @@ run "everything_chosen" {
       aws_lambda_function.chat.architectures == tolist(["x86_64"]) && aws_lambda_function.chat.timeout == 120 &&
       aws_lambda_function.chat.reserved_concurrent_executions == 5 && one(aws_lambda_function.chat.snap_start).apply_on == "PublishedVersions"
     )
-    error_message = "The function is as chosen."
+    error_message = "The function has the chosen architecture, timeout, concurrency and SnapStart."
   }
 
   assert {
@@ -351,42 +346,42 @@ run "everything_chosen" {
       aws_lambda_function.chat.environment[0].variables["AUTH"] == "jwt" &&
       aws_lambda_function.chat.environment[0].variables["GUARDRAIL_ID"] == "abc123"
     )
-    error_message = "The settings reach the function: lists as JSON, what is unset as empty."
+    error_message = "The settings reach the function: lists as JSON, unset ones as empty strings."
   }
 
   assert {
-    condition     = one([for each in data.aws_iam_policy_document.function.statement : each.resources if each.sid == "ApplyTheGuardrail"]) == toset(["arn:aws:bedrock:us-east-1:123456789012:guardrail/abc123", "arn:aws:bedrock:us-east-2:123456789012:guardrail-profile/us.guardrail.v1:0"])
-    error_message = "With a guardrail, that one may be applied, and its profile where it has one."
+    condition     = one([for each in data.aws_iam_policy_document.function.statement : each.resources if each.sid == "ApplyGuardrail"]) == toset(["arn:aws:bedrock:us-east-1:123456789012:guardrail/abc123", "arn:aws:bedrock:us-east-2:123456789012:guardrail-profile/us.guardrail.v1:0"])
+    error_message = "The role may apply the guardrail, and use its guardrail profile."
   }
 
   assert {
     condition     = one([for each in data.aws_iam_policy_document.function.statement : each.resources if each.sid == "PostToConnections"]) == toset(["arn:aws:execute-api:us-east-1:123456789012:abcde12345/beta/POST/@connections/*"])
-    error_message = "The stage in the policy is the stage."
+    error_message = "The policy names the stage."
   }
 
   assert {
     condition     = aws_dynamodb_table.conversations.deletion_protection_enabled
-    error_message = "The table is protected where that is chosen."
+    error_message = "deletion_protection protects the table."
   }
 
   assert {
     condition     = aws_api_gateway_account.logging[0].cloudwatch_role_arn == aws_iam_role.logging[0].arn && aws_api_gateway_account.logging[0].reset_on_delete
-    error_message = "With account_logging API Gateway has a role to log by, and none once this is gone."
+    error_message = "account_logging sets API Gateway's logging role, and destroy resets it."
   }
 
   assert {
-    condition     = alltrue([for each in values(aws_cloudwatch_metric_alarm.each) : each.alarm_actions == toset([aws_sns_topic.alarms[0].arn])]) && aws_sns_topic_subscription.email[0].endpoint == "me@example.com"
-    error_message = "With alarm_email each alarm is mailed there."
+    condition     = alltrue([for each in values(aws_cloudwatch_metric_alarm.this) : each.alarm_actions == toset([aws_sns_topic.alarms[0].arn])]) && aws_sns_topic_subscription.email[0].endpoint == "me@example.com"
+    error_message = "Each alarm is sent to alarm_email."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.each["authorizer-errors"].dimensions == tomap({ FunctionName = "other-authorizer" })
+    condition     = aws_cloudwatch_metric_alarm.this["authorizer-errors"].dimensions == tomap({ FunctionName = "other-authorizer" })
     error_message = "The authorizer has an alarm of its own."
   }
 
   assert {
     condition     = aws_budgets_budget.monthly[0].limit_amount == "50" && alltrue([for each in aws_budgets_budget.monthly[0].notification : each.subscriber_email_addresses == toset(["me@example.com"])])
-    error_message = "A budget tells alarm_email."
+    error_message = "The budget notifies alarm_email."
   }
 
   assert {
@@ -394,7 +389,7 @@ run "everything_chosen" {
       websocket_url = "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live", auth = "jwt"
       issuer        = "https://issuer.example.com/pool", client_id = "web", scope = "openid email", token = "access_token"
     }
-    error_message = "The page is told where people sign in."
+    error_message = "The web page's configuration has the issuer and the client."
   }
 
   assert {
@@ -402,7 +397,7 @@ run "everything_chosen" {
       aws_cloudfront_response_headers_policy.web[0].security_headers_config[0].content_security_policy[0].content_security_policy,
       "connect-src 'self' wss://abcde12345.execute-api.us-east-1.amazonaws.com https://issuer.example.com https://login.example.com;"
     )
-    error_message = "The page may connect to the API, to the issuer, and to what web_connect_origins names."
+    error_message = "The page may connect to the API, the issuer, and web_connect_origins."
   }
 
   assert {
@@ -412,28 +407,28 @@ run "everything_chosen" {
       aws_cloudfront_distribution.web[0].viewer_certificate[0].ssl_support_method == "sni-only" &&
       !aws_cloudfront_distribution.web[0].viewer_certificate[0].cloudfront_default_certificate
     )
-    error_message = "Under a name of its own the page has that certificate, and TLS 1.2 at least."
+    error_message = "With web_domain the page has that certificate, and at least TLS 1.2."
   }
 
   assert {
     condition     = strcontains(output.wscat_command, "-s chat.v1 -s \"bearer.$TOKEN\"")
-    error_message = "The command bears the token as a subprotocol."
+    error_message = "The wscat command sends the token as a subprotocol."
   }
 }
 
-run "a_page" {
+run "web_page" {
   variables {
     web_page = true
   }
 
   assert {
     condition     = output.page_url == "https://d111111abcdef8.cloudfront.net/"
-    error_message = "Without a name of its own the page is where CloudFront says."
+    error_message = "Without web_domain the page has CloudFront's domain name."
   }
 
   assert {
     condition     = jsondecode(aws_lambda_function.chat.environment[0].variables["ALLOWED_ORIGINS"]) == ["https://d111111abcdef8.cloudfront.net"]
-    error_message = "Browsers may connect from the page, and from nowhere else."
+    error_message = "Browsers may connect from the page alone."
   }
 
   assert {
@@ -441,12 +436,12 @@ run "a_page" {
       websocket_url = "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live", auth = "iam"
       issuer        = null, client_id = null, scope = "openid", token = "id_token"
     }
-    error_message = "The page is told where to connect, and how to come in."
+    error_message = "The web page's configuration has the WebSocket URL and the kind of authentication."
   }
 
   assert {
     condition     = toset(keys(aws_s3_object.web)) == setsubtract(fileset("../web", "**"), ["headers.json"])
-    error_message = "Every file of web/ is uploaded, but for what CloudFront is told: each is of a kind that is known."
+    error_message = "Every file of web/ is uploaded, except headers.json: each has a known content type."
   }
 
   assert {
@@ -454,7 +449,7 @@ run "a_page" {
       alltrue([for each in concat(values(aws_s3_object.web), aws_s3_object.web_config) : each.cache_control == "no-cache"]) &&
       aws_s3_object.web["index.html"].content_type == "text/html; charset=utf-8"
     )
-    error_message = "Each file says what it is, and is asked for anew."
+    error_message = "Each file has a content type and is revalidated."
   }
 
   assert {
@@ -462,17 +457,17 @@ run "a_page" {
       aws_s3_bucket_public_access_block.web[0].block_public_acls, aws_s3_bucket_public_access_block.web[0].block_public_policy,
       aws_s3_bucket_public_access_block.web[0].ignore_public_acls, aws_s3_bucket_public_access_block.web[0].restrict_public_buckets,
     ])
-    error_message = "The bucket is nobody's but its owner's."
+    error_message = "The bucket has no public access."
   }
 
   assert {
     condition = {
       for each in data.aws_iam_policy_document.web[0].statement : each.sid => [coalesce(each.effect, "Allow"), join(" ", each.actions), one(each.condition).variable, one(one(each.condition).values)]
       } == {
-      ReadByTheDistribution = ["Allow", "s3:GetObject", "AWS:SourceArn", "arn:aws:cloudfront::123456789012:distribution/E1MOCK"]
-      NothingWithoutTls     = ["Deny", "s3:*", "aws:SecureTransport", "false"]
+      ReadByDistribution = ["Allow", "s3:GetObject", "AWS:SourceArn", "arn:aws:cloudfront::123456789012:distribution/E1MOCK"]
+      DenyWithoutTls     = ["Deny", "s3:*", "aws:SecureTransport", "false"]
     }
-    error_message = "This distribution may read it, and nobody anything without TLS."
+    error_message = "The distribution may read the bucket; requests without TLS are denied."
   }
 
   assert {
@@ -484,16 +479,16 @@ run "a_page" {
       aws_cloudfront_distribution.web[0].default_cache_behavior[0].response_headers_policy_id == aws_cloudfront_response_headers_policy.web[0].id &&
       aws_cloudfront_distribution.web[0].viewer_certificate[0].cloudfront_default_certificate && length(coalesce(aws_cloudfront_distribution.web[0].aliases, [])) == 0
     )
-    error_message = "The page is served by TLS alone, compressed, with its headers, under CloudFront's own name."
+    error_message = "The page is served over TLS only, compressed, with its headers, under CloudFront's domain name."
   }
 
   assert {
     condition     = aws_cloudfront_origin_access_control.web[0].signing_behavior == "always" && aws_cloudfront_origin_access_control.web[0].origin_access_control_origin_type == "s3"
-    error_message = "The distribution signs what it asks of the bucket."
+    error_message = "The distribution signs its requests to the bucket."
   }
 }
 
-run "anybody" {
+run "no_authentication" {
   command = plan
 
   variables {
@@ -502,17 +497,17 @@ run "anybody" {
   }
 
   assert {
-    condition     = [for each in data.aws_iam_policy_document.function.statement : each.resources if startswith(each.sid, "Call")] == [toset(["arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"])]
-    error_message = "Where a model is called by itself, it is the only one."
+    condition     = [for each in data.aws_iam_policy_document.function.statement : each.resources if startswith(each.sid, "Invoke")] == [toset(["arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"])]
+    error_message = "A model that is not an inference profile is the only resource."
   }
 
   assert {
-    condition     = alltrue([for route in values(aws_apigatewayv2_route.each) : route.authorization_type == "NONE"]) && length(aws_apigatewayv2_authorizer.jwt) == 0
-    error_message = "With auth = \"none\" anybody may connect."
+    condition     = alltrue([for route in values(aws_apigatewayv2_route.this) : route.authorization_type == "NONE"]) && length(aws_apigatewayv2_authorizer.jwt) == 0
+    error_message = "With auth = \"none\" no route is authorized."
   }
 }
 
-run "a_model_by_its_arn" {
+run "model_by_arn" {
   command = plan
 
   variables {
@@ -520,7 +515,7 @@ run "a_model_by_its_arn" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.each["first-token-slow"].dimensions == tomap({ Model = "us.amazon.nova-lite-v1:0" })
-    error_message = "Metrics bear the model's name as clients are told it, without the account."
+    condition     = aws_cloudwatch_metric_alarm.this["first-token-slow"].dimensions == tomap({ Model = "us.amazon.nova-lite-v1:0" })
+    error_message = "The metrics' Model is the ARN's last part, without the account."
   }
 }

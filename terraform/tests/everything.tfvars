@@ -1,4 +1,4 @@
-# Every optional part, so that checkov sees all that there can be.
+# Every optional resource, so that checkov scans all of them.
 
 auth                = "jwt"
 jwt_issuer          = "https://issuer.example.com"

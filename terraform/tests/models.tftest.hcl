@@ -1,4 +1,4 @@
-# Which models a model_id stands for. Nothing is mocked, for nothing is asked.
+# The ARNs for a model_id. Nothing is mocked: the module has no data sources and no resources.
 
 variables {
   account               = "123456789012"
@@ -7,7 +7,7 @@ variables {
   foundation_model_arns = []
 }
 
-run "a_model" {
+run "model_id" {
   command = plan
 
   module {
@@ -19,12 +19,12 @@ run "a_model" {
   }
 
   assert {
-    condition     = !output.is_profile && output.called == "arn:aws:bedrock:us-east-1::foundation-model/zai.glm-4.7"
-    error_message = "A model's id means the model in this Region."
+    condition     = !output.is_profile && output.invoked_arn == "arn:aws:bedrock:us-east-1::foundation-model/zai.glm-4.7"
+    error_message = "A model id stands for the model in this Region."
   }
 }
 
-run "a_global_profile" {
+run "global_profile" {
   command = plan
 
   module {
@@ -36,20 +36,20 @@ run "a_global_profile" {
   }
 
   assert {
-    condition     = output.is_profile && output.called == "arn:aws:bedrock:us-east-1:123456789012:inference-profile/global.anthropic.claude-sonnet-4-6"
-    error_message = "A profile is the account's."
+    condition     = output.is_profile && output.invoked_arn == "arn:aws:bedrock:us-east-1:123456789012:inference-profile/global.anthropic.claude-sonnet-4-6"
+    error_message = "An inference profile belongs to the account."
   }
 
   assert {
-    condition = toset(output.behind) == toset([
+    condition = toset(output.foundation_model_arns) == toset([
       "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-6",
       "arn:aws:bedrock:::foundation-model/anthropic.claude-sonnet-4-6",
     ])
-    error_message = "A global profile needs the model here, and the model without a Region."
+    error_message = "A global profile needs the model in this Region, and the ARN without a Region."
   }
 }
 
-run "a_profile_of_a_geography" {
+run "geographic_profile" {
   command = plan
 
   module {
@@ -61,14 +61,14 @@ run "a_profile_of_a_geography" {
   }
 
   assert {
-    condition = toset(output.behind) == toset([
+    condition = toset(output.foundation_model_arns) == toset([
       for region in ["us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "ca-west-1"] : "arn:aws:bedrock:${region}::foundation-model/amazon.nova-lite-v1:0"
     ])
-    error_message = "A geography's profile needs the model in each of its Regions."
+    error_message = "A geographic profile needs the model in each Region of the geography."
   }
 }
 
-run "a_profile_called_from_outside_its_regions" {
+run "source_region_outside_the_geography" {
   command = plan
 
   module {
@@ -80,12 +80,12 @@ run "a_profile_called_from_outside_its_regions" {
   }
 
   assert {
-    condition     = length(output.behind) == 9 && contains(output.behind, "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0")
-    error_message = "The Region of the call counts among them."
+    condition     = length(output.foundation_model_arns) == 9 && contains(output.foundation_model_arns, "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0")
+    error_message = "The source Region is included."
   }
 }
 
-run "the_arn_of_a_profile" {
+run "profile_arn" {
   command = plan
 
   module {
@@ -97,15 +97,15 @@ run "the_arn_of_a_profile" {
   }
 
   assert {
-    condition = output.called == var.model_id && toset(output.behind) == toset([
+    condition = output.invoked_arn == var.model_id && toset(output.foundation_model_arns) == toset([
       "arn:aws:bedrock:ap-northeast-1::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0",
       "arn:aws:bedrock:ap-northeast-3::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0",
     ])
-    error_message = "An ARN says where it is called."
+    error_message = "The ARN's Region is the source Region."
   }
 }
 
-run "an_application_profile" {
+run "application_profile" {
   command = plan
 
   module {
@@ -118,12 +118,12 @@ run "an_application_profile" {
   }
 
   assert {
-    condition     = output.is_profile && output.called == var.model_id && output.behind == tolist(var.foundation_model_arns)
-    error_message = "What is behind an application inference profile is as it is told."
+    condition     = output.is_profile && output.invoked_arn == var.model_id && output.foundation_model_arns == tolist(var.foundation_model_arns)
+    error_message = "The models of an application inference profile are those of foundation_model_arns."
   }
 }
 
-run "a_geography_that_is_new" {
+run "unknown_geography" {
   command = plan
 
   module {
@@ -136,12 +136,12 @@ run "a_geography_that_is_new" {
   }
 
   assert {
-    condition     = output.called == "arn:aws:bedrock:us-east-1:123456789012:inference-profile/sa.amazon.nova-lite-v1:0" && output.behind == tolist(var.foundation_model_arns)
-    error_message = "A profile that the table does not know can be told."
+    condition     = output.invoked_arn == "arn:aws:bedrock:us-east-1:123456789012:inference-profile/sa.amazon.nova-lite-v1:0" && output.foundation_model_arns == tolist(var.foundation_model_arns)
+    error_message = "foundation_model_arns makes a profile of an unknown geography usable."
   }
 }
 
-run "an_imported_model" {
+run "imported_model" {
   command = plan
 
   module {
@@ -153,12 +153,12 @@ run "an_imported_model" {
   }
 
   assert {
-    condition     = !output.is_profile && output.called == var.model_id && length(output.behind) == 0
-    error_message = "A model of the account's own is called by its ARN, and has nothing behind it."
+    condition     = !output.is_profile && output.invoked_arn == var.model_id && length(output.foundation_model_arns) == 0
+    error_message = "An imported model is invoked by its ARN, without foundation models."
   }
 }
 
-run "a_model_by_its_arn" {
+run "model_arn" {
   command = plan
 
   module {
@@ -170,12 +170,12 @@ run "a_model_by_its_arn" {
   }
 
   assert {
-    condition     = !output.is_profile && output.called == var.model_id && length(output.behind) == 0
-    error_message = "An ARN says what it is, whatever its id looks like."
+    condition     = !output.is_profile && output.invoked_arn == var.model_id && length(output.foundation_model_arns) == 0
+    error_message = "The kind of an ARN decides, whatever its id looks like."
   }
 }
 
-run "a_profile_in_another_partition" {
+run "profile_in_another_partition" {
   command = plan
 
   module {
@@ -189,10 +189,10 @@ run "a_profile_in_another_partition" {
   }
 
   assert {
-    condition = output.called == "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:inference-profile/${var.model_id}" && toset(output.behind) == toset([
+    condition = output.invoked_arn == "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:inference-profile/${var.model_id}" && toset(output.foundation_model_arns) == toset([
       "arn:aws-us-gov:bedrock:us-gov-east-1::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0",
       "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0",
     ])
-    error_message = "us-gov is not us, and its ARNs are of its own partition."
+    error_message = "us-gov is a geography of its own, and its ARNs have its partition."
   }
 }

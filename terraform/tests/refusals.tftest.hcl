@@ -1,4 +1,4 @@
-# What is refused before anything is asked of AWS.
+# Values that are refused by validation, before any request to AWS.
 
 mock_provider "aws" {
   source = "./tests"
@@ -9,7 +9,7 @@ variables {
   authorizer_zip = "routes.json"
 }
 
-run "too_little" {
+run "below_the_minimum" {
   command = plan
 
   variables {
@@ -40,7 +40,7 @@ run "too_little" {
   ]
 }
 
-run "too_much" {
+run "above_the_maximum" {
   command = plan
 
   variables {
@@ -67,7 +67,7 @@ run "too_much" {
   ]
 }
 
-run "not_whole" {
+run "not_a_whole_number" {
   command = plan
 
   variables {
@@ -89,7 +89,7 @@ run "not_whole" {
   ]
 }
 
-run "no_such_choice" {
+run "unknown_choice" {
   command = plan
 
   variables {
@@ -105,7 +105,7 @@ run "no_such_choice" {
     timeout_seconds     = 901
     web_token           = "refresh_token"
     web_domain          = "chat.example.com"
-    # CloudFront takes certificates of one Region.
+    # CloudFront requires certificates in us-east-1.
     web_certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567"
   }
 
@@ -115,7 +115,7 @@ run "no_such_choice" {
   ]
 }
 
-run "not_well_formed" {
+run "malformed" {
   command = plan
 
   variables {
@@ -128,7 +128,7 @@ run "not_well_formed" {
     auth            = "jwt"
     jwt_issuer      = "http://issuer.example.com"
     jwt_audience    = [""]
-    # A wildcard would open every model.
+    # A wildcard would allow every model.
     foundation_model_arns = ["arn:aws:bedrock:us-east-1::foundation-model/*"]
     web_scope             = "email"
     web_connect_origins   = ["https://*.example.com"]
@@ -142,7 +142,7 @@ run "not_well_formed" {
   ]
 }
 
-run "one_without_the_other" {
+run "missing_companion" {
   command = plan
 
   variables {
@@ -160,7 +160,7 @@ run "one_without_the_other" {
   ]
 }
 
-run "the_other_without_the_one" {
+run "companion_alone" {
   command = plan
 
   variables {
@@ -173,7 +173,7 @@ run "the_other_without_the_one" {
   expect_failures = [var.jwt_issuer, var.jwt_audience, var.foundation_model_arns]
 }
 
-run "a_page_that_nobody_can_sign_in_to" {
+run "web_page_without_client_id" {
   command = plan
 
   variables {
@@ -187,7 +187,7 @@ run "a_page_that_nobody_can_sign_in_to" {
   expect_failures = [var.web_client_id]
 }
 
-run "a_page_whose_tokens_are_for_another" {
+run "web_page_with_another_audience" {
   command = plan
 
   variables {
@@ -201,7 +201,7 @@ run "a_page_whose_tokens_are_for_another" {
   expect_failures = [var.web_client_id]
 }
 
-run "more_settings_than_lambda_holds" {
+run "environment_too_large" {
   command = plan
 
   variables {
@@ -214,7 +214,7 @@ run "more_settings_than_lambda_holds" {
   expect_failures = [aws_lambda_function.chat]
 }
 
-run "no_snapshots_in_this_region" {
+run "snap_start_in_an_unsupported_region" {
   command = plan
 
   variables {

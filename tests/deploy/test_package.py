@@ -1,9 +1,8 @@
-"""Covers deploy/package.py and deploy/wheels.py: the zips as Lambda unpacks and runs them."""
+"""Covers deploy/package.py and deploy/wheels.py: the zips, as Lambda unpacks and runs them."""
 
 import asyncio
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -16,27 +15,27 @@ import boto3
 import pytest
 from support.e2e_clients import ROOT, SERVER
 from support.endpoints import ConnectionsEndpoint
-from support.zips import LAMBDA_PYTHON, PYTHONS, isolated, unpacked
+from support.zips import isolated, lambda_python, unpacked
 
 from deploy import package, wheels
-from deploy.package import build, interpreter, sources
+from deploy.package import UnresolvedImportError, build, interpreter, modules, sources
 from deploy.terraform import TerraformMissingError
 from local.aws.moto_server import CREDENTIALS
 from local.stack import backends
 
-LIMIT = 10_000_000  # bytes; Lambda takes 50 MB, and what is small starts sooner
+# Bytes; Lambda accepts 50 MB, and a smaller zip starts sooner.
+LIMITS = {"lambda": 5_000_000, "authorizer": 10_000_000}
 PLACES: list[tuple[Any, str]] = [
     (service, region)
     for service in ("apigatewaymanagementapi", "bedrock-runtime", "dynamodb")
     for region in ("us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1")
 ]
-HERE = {"aarch64": "arm64", "x86_64": "x86_64"}.get(platform.machine())
+MACHINES = {"arm64": 183, "x86_64": 62}  # e_machine in ELF's header
 
-# Run with nothing but the standard library and the zip's content to import from.
 ISOLATED = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-given = json.load(sys.stdin)
+events = json.load(sys.stdin)
 import handler
 
 class Context:
@@ -44,10 +43,10 @@ class Context:
     def get_remaining_time_in_millis(self):
         return 60_000
 
-answers = [handler.lambda_handler(event, Context()) for event in given]
+results = [handler.lambda_handler(event, Context()) for event in events]
 modules = {name: getattr(each, "__file__", None) for name, each in sys.modules.items()}
 cached = [each.__spec__.cached for each in sys.modules.values() if getattr(each, "__spec__", None)]
-print(json.dumps({"answers": answers, "modules": modules, "cached": cached}))
+print(json.dumps({"results": results, "modules": modules, "cached": cached}))
 """
 HOSTS = """
 import json, sys
@@ -72,49 +71,49 @@ print(json.dumps([jwt.decode(token, key.public_key(), ["ES256"])["sub"], jwt.__f
 """
 
 
-def test_the_same_bytes_again(packed: Path, tmp_path: Path) -> None:
-    """Another folder, time zone, umask, age of the sources and day of building change nothing."""
+def test_a_rebuild_gives_the_same_bytes(lambda_zip: Path, tmp_path: Path) -> None:
+    """Folder, time zone, umask, modification times and hash seed do not change the zip."""
     copy = shutil.copytree(package.SRC, tmp_path / "elsewhere")
-    for path in copy.glob("*.py"):
+    for path in copy.rglob("*.py"):
         path.chmod(0o700)
         os.utime(path, (0, 0))
     program = "import sys; from pathlib import Path; from deploy.package import build; "
-    program += "build('lambda', Path(sys.argv[1]), source=Path(sys.argv[2]))"
+    program += "build('lambda', Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))"
+    out = tmp_path / "out"
     subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "out"), str(copy)],
+        [sys.executable, "-c", program, str(out), wheels.this_architecture(), str(copy)],
         cwd=ROOT,
         env={**os.environ, "TZ": "Pacific/Auckland", "PYTHONHASHSEED": "7", "LC_ALL": "C"},
         umask=0o077,
         check=True,
     )
 
-    assert packed.read_bytes() == (tmp_path / "out" / "lambda.zip").read_bytes()
+    assert lambda_zip.read_bytes() == (out / "lambda.zip").read_bytes()
 
 
-def test_a_change_of_the_sources_is_a_change_of_the_zip() -> None:
-    """What is fixed is everything but the content."""
+def test_a_change_of_the_sources_changes_the_zip() -> None:
+    """Only the content decides, in any order."""
     assert package.zipped({"a.py": b"1"}, "") != package.zipped({"a.py": b"2"}, "")
     assert package.zipped({"a": b"", "b": b""}, "") == package.zipped({"b": b"", "a": b""}, "")
 
 
-def test_small(packed: Path) -> None:
-    """Well under the bound, bytecode and all."""
-    assert packed.stat().st_size < LIMIT
-
-
-def test_what_is_inside(packed: Path) -> None:
-    """Our sources but the authorizer's, the pinned libraries, and data on three services."""
-    with zipfile.ZipFile(packed) as content:
+def test_the_zip_contains_the_sources_the_wheels_and_data_of_three_services(
+    lambda_zip: Path,
+) -> None:
+    """All of src/ but the authorizer, packages included; nothing that only tools or tests use."""
+    with zipfile.ZipFile(lambda_zip) as content:
         paths = content.namelist()
-        told = content.comment.decode()
-    ours = {path.stem for path in package.SRC.glob("*.py")}
+        comment = content.comment.decode()
+    ours = {path.relative_to(package.SRC).as_posix() for path in package.SRC.rglob("*.py")}
     data = {path.split("/")[2] for path in paths if path.startswith("botocore/data/")}
-    libraries = {"boto3", "botocore", "dateutil", "jmespath", "s3transfer", "urllib3"}
+    packages = {path.partition("/")[0] for path in ours if "/" in path}
+    libraries = {"boto3", "botocore", "dateutil", "jmespath", "msgspec", "s3transfer", "urllib3"}
 
-    assert ours - {"authorizer"} == {
-        path.removesuffix(".py") for path in paths if re.fullmatch(r"\w+\.py", path)
-    } - {"six"}
-    assert libraries == {path.partition("/")[0] for path in paths if re.match(r"[a-z0-9]+/", path)}
+    assert ours - {"authorizer.py"} == ours & set(paths)
+    assert {"families", "store", "wire"} <= packages
+    assert packages | libraries == {
+        path.partition("/")[0] for path in paths if re.match(r"[a-z0-9]+/", path)
+    }
     assert {
         "_retry.json",
         "apigatewaymanagementapi",
@@ -127,14 +126,14 @@ def test_what_is_inside(packed: Path) -> None:
     unwanted = r"(^|/)(tests?|local|clients|examples)/|^boto3/data/|\.pyi$|/scripts/"
     assert [] == [path for path in paths if re.search(unwanted, path)]
     assert {"METADATA"} == {path.rpartition("/")[2] for path in paths if ".dist-info/" in path}
-    assert ("bytecode by Python 3.13." in told) == bool(LAMBDA_PYTHON)
+    assert ("bytecode by Python 3.13." in comment) == bool(interpreter())
 
 
-@pytest.mark.parametrize("python", PYTHONS)
-def test_it_answers_from_itself_alone(
-    python: str, task_root: Path, connections: ConnectionsEndpoint
+def test_the_zip_answers_without_anything_installed(
+    task_root: Path, connections: ConnectionsEndpoint
 ) -> None:
-    """Isolated from all that is installed it imports and answers a chat."""
+    """In Lambda's Python, isolated from installed packages, it imports and answers a chat."""
+    python = lambda_python()
     connect, chat = (
         json.loads((ROOT / "events" / f"{name}.json").read_text()) for name in ("connect", "chat")
     )
@@ -155,29 +154,24 @@ def test_it_answers_from_itself_alone(
 
     seen = asyncio.run(run())
     frames = [json.loads(frame) for frame in connections.frames]
-    ours = [file for file in seen["modules"].values() if file and str(task_root) in file]
-    standard = (sys.base_prefix, str(Path(python).resolve().parents[1]))
+    files = [file for file in seen["modules"].values() if file]
+    standard = str(Path(python).resolve().parents[1])
 
-    assert [{"statusCode": 200}] * 2 == seen["answers"]
+    assert [{"statusCode": 200}] * 2 == seen["results"]
     assert ["start", "delta", "done"] == list(dict.fromkeys(frame["type"] for frame in frames))
     for frame in frames:
         SERVER.validate(frame)
-    assert {"handler", "boto3", "botocore", "urllib3", "six"} <= set(seen["modules"])
+    assert {"handler", "boto3", "botocore", "msgspec", "urllib3", "six"} <= set(seen["modules"])
+    assert [] == [file for file in files if not file.startswith((str(task_root), standard))]
     assert [] == [
-        file
-        for file in seen["modules"].values()
-        if file and file not in ours and not file.startswith(standard)
-    ]
-    if python == LAMBDA_PYTHON:
-        assert [] == [
-            path
-            for path in seen["cached"]
-            if path and str(task_root) in path and not Path(path).exists()
-        ]
+        path
+        for path in seen["cached"]
+        if path and path.startswith(str(task_root)) and not Path(path).exists()
+    ], "a module of the zip has no bytecode"
 
 
-def test_hosts_are_those_of_the_whole_data(task_root: Path) -> None:
-    """The trimmed list of endpoints leads to where the whole one leads, signed for the same."""
+def test_trimmed_data_leads_to_the_same_hosts(task_root: Path) -> None:
+    """Endpoint, signing name and signing Region are those of botocore's complete data."""
     whole = Path(boto3.__file__).parents[1]
 
     assert isolated(sys.executable, HOSTS, whole, PLACES, **CREDENTIALS) == (
@@ -185,34 +179,40 @@ def test_hosts_are_those_of_the_whole_data(task_root: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("architecture", "machine"), [("arm64", 183), ("x86_64", 62)])
-def test_the_authorizer_has_what_its_architecture_runs(
-    architecture: str, machine: int, tmp_path: Path
+@pytest.mark.parametrize("name", package.ENTRIES)
+@pytest.mark.parametrize("architecture", wheels.ARCHITECTURES)
+def test_compiled_code_is_for_the_architecture(
+    name: str, architecture: str, tmp_path: Path
 ) -> None:
-    """Its compiled parts are of that processor, for Lambda's Python, and it is small, too."""
-    path, _ = build("authorizer", tmp_path, architecture)
+    """For that processor and Lambda's Python; and the zip is small."""
+    path, _ = build(name, tmp_path, architecture)
     with zipfile.ZipFile(path) as content:
-        paths = content.namelist()
-        libraries = {name: content.read(name) for name in paths if name.endswith(".so")}
+        libraries = {each: content.read(each) for each in content.namelist() if ".so" in each}
 
-    assert path.stat().st_size < LIMIT
-    assert {"authorizer.py", "jwt/__init__.py"} <= set(paths)
-    assert not {"handler.py", "boto3/__init__.py"} & set(paths)
-    assert len(libraries) == 2
-    for name, library in libraries.items():
-        assert machine == int.from_bytes(library[18:20], "little"), name  # ELF's e_machine
-        assert "abi3" in name or "cpython-313-" in name
-    if (architecture, sys.platform) == (HERE, "linux") and LAMBDA_PYTHON:
-        root = unpacked(path, tmp_path / "task")
-        sub, file = isolated(LAMBDA_PYTHON, AUTHORIZER, root, "somebody")
-        assert "somebody" == sub
-        assert str(root) in file
+    assert path.stat().st_size < LIMITS[name]
+    assert libraries
+    for library, code in libraries.items():
+        assert MACHINES[architecture] == int.from_bytes(code[18:20], "little"), library
+        assert "abi3" in library or "cpython-313-" in library
 
 
-def test_without_a_python_of_lambdas_it_does_without_bytecode(
+def test_the_authorizer_reads_tokens_without_anything_installed(tmp_path: Path) -> None:
+    """Its zip has neither the chat function nor boto3, and verifies a signature by itself."""
+    path, _ = build("authorizer", tmp_path, wheels.this_architecture())
+    root = unpacked(path, tmp_path / "task")
+    subject, file = isolated(lambda_python(), AUTHORIZER, root, "ann")
+
+    assert (root / "authorizer.py").is_file()
+    assert not (root / "handler.py").exists()
+    assert not (root / "boto3").exists()
+    assert "ann" == subject
+    assert str(root) in file
+
+
+def test_without_lambdas_python_the_zip_has_no_bytecode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sources are all there, and the zip tells what it lacks."""
+    """All sources are there, and the zip's comment says what is missing."""
     monkeypatch.setattr(package, "interpreter", lambda: None)
     path, made = build("lambda", tmp_path)
     with zipfile.ZipFile(path) as content:
@@ -224,10 +224,10 @@ def test_without_a_python_of_lambdas_it_does_without_bytecode(
     assert not [path for path in paths if path.endswith(".pyc")]
 
 
-def test_a_python_that_does_not_run_is_passed_over(
+def test_a_python_that_does_not_run_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shim for a version that is not chosen, and an older version, are not taken."""
+    """A pyenv shim of a version that is not active, and an older version, are not used."""
     shim = tmp_path / "python3.13"
     shim.write_text("#!/bin/sh\nexit 127\n")
     shim.chmod(0o755)
@@ -242,19 +242,134 @@ def test_a_python_that_does_not_run_is_passed_over(
     assert None is interpreter()
 
 
-def test_only_what_is_imported_is_taken(tmp_path: Path) -> None:
-    """Also what is imported inside a function, or by what is imported; each once."""
-    (tmp_path / "entry.py").write_text("import json, a\ndef f():\n    from b import c\n")
-    (tmp_path / "a.py").write_text("import entry\n")
-    (tmp_path / "b.py").write_text("")
-    (tmp_path / "unused.py").write_text("")
+def files(folder: Path, **content: str) -> Path:
+    """Modules in the folder; `__` in a name stands for a slash."""
+    for name, source in content.items():
+        path = folder / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+    return folder
 
-    assert {"entry.py", "a.py", "b.py"} == set(sources("entry", tmp_path))
+
+def test_only_imported_modules_are_included(tmp_path: Path) -> None:
+    """Directly, indirectly, in circles, in functions, and under a condition."""
+    entry = """
+import json, a
+def f():
+    from b import c
+if a.x:
+    import d
+else:
+    try:
+        import e
+    except ImportError:
+        import f
+"""
+    folder = files(tmp_path, entry=entry, a="import entry", unused="", **dict.fromkeys("bdef", ""))
+
+    assert {f"{name}.py" for name in ("entry", *"abdef")} == set(sources("entry", folder))
+
+
+def test_a_package_is_included_with_its_init(tmp_path: Path) -> None:
+    """Whether a module of it is imported by its full name, from it, or relatively."""
+    (tmp_path / "empty").mkdir()
+    folder = files(
+        tmp_path,
+        entry="import one.deep\nfrom two import low, VALUE\nfrom three.low import x",
+        one__deep="",
+        two__low="",
+        two__unused="",
+        three__low="from . import next\nfrom .last import y",
+        three__next="",
+        three__last="",
+    )
+    for name in ("one", "two", "three"):
+        (folder / name / "__init__.py").touch()
+
+    assert {
+        "entry.py",
+        "one/__init__.py",
+        "one/deep.py",
+        "two/__init__.py",
+        "two/low.py",
+        "three/__init__.py",
+        "three/low.py",
+        "three/next.py",
+        "three/last.py",
+    } == set(sources("entry", folder))
+
+
+@pytest.mark.parametrize("test", ["TYPE_CHECKING", "typing.TYPE_CHECKING"])
+def test_imports_for_type_checkers_are_not_followed(tmp_path: Path, test: str) -> None:
+    """What runs otherwise is."""
+    entry = f"""
+if {test}:
+    import types_only
+else:
+    import a
+"""
+    folder = files(tmp_path, entry=entry, a="")
+
+    assert {"entry.py", "a.py"} == set(sources("entry", folder))
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ("import nothing", "nothing"),
+        ("from nothing import x", "nothing"),
+        ("def f():\n    import nothing.below", "nothing.below"),
+        ("try:\n    import nothing\nexcept ImportError:\n    pass", "nothing"),
+        ("import wheel.left_out", "wheel.left_out"),
+        ("from wheel.left_out import x", "wheel.left_out"),
+        ("import without_init.a", "without_init"),
+        ("from . import x\nfrom .nothing import y", "nothing"),
+    ],
+)
+def test_an_import_that_nothing_provides_is_refused(
+    tmp_path: Path, source: str, missing: str
+) -> None:
+    """The module that imports, and what it imports, are named; a wheel's submodules count, too."""
+    folder = files(tmp_path, entry="import a", a=source, without_init__a="")
+    provided = modules(["wheel/__init__.py", "wheel/part.py"])
+
+    with pytest.raises(UnresolvedImportError, match=rf"^a\.py imports {missing}, which neither "):
+        sources("entry", folder, provided)
+
+
+def test_modules_of_wheels_are_sources_and_compiled_files() -> None:
+    """Packages by their `__init__`; neither stubs nor metadata."""
+    paths = [
+        "six.py",
+        "msgspec/__init__.py",
+        "msgspec/_core.cpython-313-x86_64-linux-gnu.so",
+        "cryptography/hazmat/bindings/_rust.abi3.so",
+        "msgspec/inspect.pyi",
+        "six-1.17.0.dist-info/METADATA",
+        "botocore/data/endpoints.json",
+    ]
+
+    assert {"six", "msgspec", "msgspec._core", "cryptography.hazmat.bindings._rust"} == (
+        modules(paths)
+    )
+
+
+def test_the_command_refuses_an_unresolved_import_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No zip is written."""
+    monkeypatch.setattr(package, "ENTRIES", {"lambda": "entry"})
+    folder = files(tmp_path, entry="import aiohttp")
+    monkeypatch.setattr(package.build, "__defaults__", (tmp_path, "arm64", folder))
+
+    with pytest.raises(SystemExit, match=r"^entry\.py imports aiohttp, which neither"):
+        package.main(["--out", str(tmp_path)])
+    assert [] == list(tmp_path.glob("*.zip"))
 
 
 @pytest.mark.parametrize("name", wheels.NAMES)
-def test_versions_are_those_that_are_tested(name: str) -> None:
-    """What is deployed has the versions of constraints.txt, and every file its hash."""
+def test_deployed_versions_are_the_tested_versions(name: str) -> None:
+    """They are those of constraints.txt, and every file is pinned by its hash."""
     tested = wheels.CONSTRAINTS.read_text().splitlines()
     pinned = [line.split() for line in wheels.requirements(name).read_text().splitlines()]
 
@@ -267,24 +382,28 @@ def test_versions_are_those_that_are_tested(name: str) -> None:
         assert all(each.startswith("--hash=sha256:") for each in hashes)
 
 
-def test_what_is_not_pinned_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a wheel of another hash in the folder nor one from the index gets into the zip."""
+def test_a_wheel_with_another_hash_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither from the folder nor from the package index."""
     (tmp_path / "six-1.17.0-py2.py3-none-any.whl").write_bytes(b"not what was pinned")
     pinned = tmp_path / "requirements.txt"
     pinned.write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n")
     monkeypatch.setattr(wheels, "requirements", lambda _: pinned)
 
-    with pytest.raises(wheels.WheelsError, match="pip cannot get the wheels"):
+    with pytest.raises(wheels.WheelsError, match="pip cannot fetch the wheels"):
         wheels.wheels("lambda", "arm64", tmp_path)
 
 
-def test_the_lock_has_each_architectures_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What pip would take for each architecture, once, in order, without taking it."""
-    asked: list[tuple[str, ...]] = []
+def test_requirements_have_the_hashes_for_each_architecture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each hash once, in order; pip resolves them without downloading."""
+    calls: list[tuple[str, ...]] = []
 
     def pip(*arguments: str) -> str:
-        asked.append(arguments)
-        hashes = {"b": "of-any", "A": f"of-{len(asked)}"}
+        calls.append(arguments)
+        hashes = {"b": "of-any", "A": f"of-{len(calls)}"}
         installed = [
             {
                 "metadata": {"name": name, "version": "1"},
@@ -299,14 +418,14 @@ def test_the_lock_has_each_architectures_hash(monkeypatch: pytest.MonkeyPatch) -
     assert "A==1 --hash=sha256:of-1 --hash=sha256:of-2\nb==1 --hash=sha256:of-any\n" == wheels.lock(
         "lambda"
     )
-    assert all("--dry-run" in arguments for arguments in asked)
-    assert ["aarch64" in str(arguments) for arguments in asked] == [True, False]
+    assert all("--dry-run" in arguments for arguments in calls)
+    assert ["aarch64" in str(arguments) for arguments in calls] == [True, False]
 
 
-def test_as_terraforms_variables_say(
+def test_configured_builds_what_terraforms_variables_choose(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--configured` builds the authorizer where auth is jwt, for the function's architecture."""
+    """The authorizer too if auth is jwt; both for the function's architecture."""
     built = []
 
     def build_nothing(name: str, out: Path, architecture: str) -> tuple[Path, str]:
@@ -324,8 +443,8 @@ def test_as_terraforms_variables_say(
     assert f"{tmp_path / 'lambda'}: 0.00 MB, made\n" in capsys.readouterr().out
 
 
-def test_what_cannot_be_built_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown argument, and what Terraform cannot tell, end it in a sentence."""
+def test_the_command_fails_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an unknown argument, and when Terraform fails."""
 
     def refuse(*_: object) -> None:
         raise TerraformMissingError("No such thing.")

@@ -1,4 +1,4 @@
-"""What people and programs get wrong: one clear error each, and nothing else happens."""
+"""Invalid frames: one clear error each, and no other effect."""
 
 import random
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ BAD = [
     "   ",
     "\n",
 ]
-FUZZED, SITTINGS = 500, 4  # 9,500 more are parsed alone: tests/test_frames.py
+FUZZED, CONNECTIONS = 500, 4  # 9,500 more in tests/wire/test_requests.py, without the stack
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +48,17 @@ def anchored(stack: str) -> Iterator[Person]:
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: repr(bad)[:40])
-def test_bad_frames(anchored: Person, bad: str) -> None:
-    """One error frame with a code and a sentence; the connection and the conversation go on."""
+def test_an_invalid_frame_gets_one_error_and_the_conversation_continues(
+    anchored: Person, bad: str
+) -> None:
+    """One error frame with a code and a message; connection and conversation are unharmed."""
     (frame,) = anchored.say(bad)
 
     assert ("error", "invalid_request", False) == (frame["type"], frame["code"], frame["retryable"])
     assert "Traceback" not in frame["message"]
 
 
-def test_a_binary_frame(stack: str) -> None:
+def test_a_binary_frame_closes_the_connection_only(stack: str) -> None:
     """API Gateway closes with 1003, and the session is unharmed."""
     with person(stack, session_id="binary") as one:
         one.say("anchor-word")
@@ -70,7 +72,7 @@ def test_a_binary_frame(stack: str) -> None:
 
 
 @pytest.mark.parametrize("size", [32 * 1024 + 1, 128 * 1024 + 1])
-def test_a_frame_too_large(stack: str, size: int) -> None:
+def test_a_frame_that_is_too_large_closes_the_connection_only(stack: str, size: int) -> None:
     """API Gateway closes with 1009, and the session is unharmed."""
     with person(stack, session_id=f"large-{size}") as one:
         one.say("anchor-word")
@@ -83,14 +85,14 @@ def test_a_frame_too_large(stack: str, size: int) -> None:
         assert "anchor-word" in text(again.script(echo=True))
 
 
-def test_fuzzed_frames(stack: str) -> None:
-    """Each of hundreds gets one terminal frame or a pong; the connection outlives them all."""
+def test_each_fuzzed_frame_gets_one_response(stack: str) -> None:
+    """One terminal frame or a pong for each of hundreds; the connections stay open."""
 
-    def pester(seed: int) -> int:
-        """One sitting. Each has a session of its own: long ones slow moto down."""
+    def send_many(seed: int) -> int:
+        """On one connection, in a session of its own: long sessions make moto slow."""
         rng = random.Random(seed)
         with person(stack, session_id=f"fuzz-{seed}") as one:
-            for _ in range(FUZZED // SITTINGS):
+            for _ in range(FUZZED // CONNECTIONS):
                 one.send(fuzz(rng))
                 while True:
                     frame = one.receive()
@@ -99,7 +101,7 @@ def test_fuzzed_frames(stack: str) -> None:
                     if frame["type"] in ("done", "error", "pong"):
                         break
             assert "You said: still here" == text(one.say("still here"))
-        return FUZZED // SITTINGS
+        return FUZZED // CONNECTIONS
 
     with ThreadPoolExecutor(4) as pool:
-        assert FUZZED == sum(pool.map(pester, range(SITTINGS)))
+        assert FUZZED == sum(pool.map(send_many, range(CONNECTIONS)))

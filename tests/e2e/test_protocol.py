@@ -1,4 +1,4 @@
-"""The examples of docs/protocol.schema.json: a conversation of them, with the whole stack."""
+"""A conversation of the examples in docs/protocol.schema.json, with the whole stack."""
 
 import json
 from collections.abc import Iterator
@@ -9,13 +9,18 @@ from support.e2e_clients import SCHEMA, Frame, Person, person, running, script, 
 
 from local.gateway.server import FORBIDDEN, INTERNAL_ERROR, TIMED_OUT, error_frame
 
-# What differs each time: ids, counts, times, and how a text was divided.
+# Different in each run: ids, counts, times, and where a text was split.
 VARIES = (
     {"request_id", "session_id", "seq", "text", "created_at", "retry_at", "first_token", "total"}
     | set(SCHEMA["$defs"]["usage"]["properties"])
     | {"running"}
 )
-QUESTIONS = 5  # that are asked below, before one is too many
+# The client's frames that are sent below at a certain place; those of other actions are sent after.
+ORDERED = {
+    f"client_{name}"
+    for name in ("chat", "part", "continue", "stop", "resume", "history", "clear", "ping")
+}
+QUESTIONS = 5  # that are sent below before one exceeds the allowance
 
 
 def examples(name: str) -> list[Frame]:
@@ -23,8 +28,12 @@ def examples(name: str) -> list[Frame]:
     return found
 
 
+def names(group: str, choice: str) -> list[str]:
+    return [each["$ref"].rpartition("/")[2] for each in SCHEMA["$defs"][group][choice]]
+
+
 def shape(value: Any) -> Any:
-    """The frame but for what varies, which is replaced by its type."""
+    """The frame with each value that varies replaced by its type."""
     if isinstance(value, dict):
         return {
             name: type(each).__name__ if name in VARIES else shape(each)
@@ -34,7 +43,7 @@ def shape(value: Any) -> Any:
 
 
 def until(one: Person, **members: Any) -> Iterator[Frame]:
-    """Frames, up to the one that has these members."""
+    """Frames up to the one that has these fields."""
     while True:
         frame = one.receive()
         yield frame
@@ -43,64 +52,68 @@ def until(one: Person, **members: Any) -> Iterator[Frame]:
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
-    """All frames of a conversation in which each of the clients' examples is sent."""
-    asked, again = examples("client_chat")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
+    """All frames of a conversation in which each example of a client's frame is sent."""
+    short, full = examples("client_chat")
     (continue_answer,), (stop,) = examples("client_continue"), examples("client_stop")
     (resume,), (history,) = examples("client_resume"), examples("client_history")
     (clear,), (ping,) = examples("client_clear"), examples("client_ping")
-    all_heard: list[Frame] = []
+    received: list[Frame] = []
     log = tmp_path_factory.mktemp("protocol") / "log"
     stack = running(log, SHOW_REASONING="true", REQUESTS_PER_DAY=str(QUESTIONS))
     with stack as (url, _):
         with person(url) as one:
-            all_heard += one.say(again)
-            all_heard += one.say(again)  # a duplicate
+            received += one.say(full)
+            received += one.say(full)  # a duplicate
             one.send(resume)
-            all_heard += until(one, type="done")
-            all_heard += one.say(history)
-            all_heard += one.say(clear)
+            received += until(one, type="done")
+            received += one.say(history)
+            received += one.say(clear)
             one.send(ping)
-            all_heard.append(one.receive())
+            received.append(one.receive())
             first, second = examples("client_part")
             one.send(first)
-            all_heard += one.say(second)
+            received += one.say(second)
         with person(url, session_id="shared") as one, person(url, session_id="shared") as other:
             order = script(chunks=3000, rate=100, reasoning=2)
-            one.send({"body": order, "request_id": again["request_id"]})
-            all_heard += until(one, type="delta")
-            all_heard += other.say(history)
+            one.send({"body": order, "request_id": full["request_id"]})
+            received += until(one, type="delta")
+            received += other.say(history)
             other.send(stop)
-            all_heard += until(one, type="done")
-            all_heard += one.say(continue_answer)
+            received += until(one, type="done")
+            received += one.say(continue_answer)
         with person(url, "seed") as one:
-            one.send({"body": asked["body"], "request_id": again["request_id"]})
-            all_heard += until(one, status="completed")
+            one.send({"body": short["body"], "request_id": full["request_id"]})
+            received += until(one, status="completed")
         with person(url) as one:
-            all_heard += one.say(asked)  # one too many
-    return all_heard
+            received += one.say(short)  # exceeds the allowance
+            for name in sorted(set(names("client", "anyOf")) - ORDERED):
+                for example in examples(name):
+                    received += one.say(example)
+    return received
 
 
 @pytest.mark.parametrize(
     ("name", "example"),
     [
         pytest.param(name, example, id=f"{name}-{at}")
-        for name in ("start", "delta", "reasoning", "history", "done", "error", "pong", "seed")
+        for name in [*names("server", "oneOf"), "seed"]
+        if name != "gateway_error"  # below
         for at, example in enumerate(SCHEMA["$defs"][name]["examples"])
     ],
 )
-def test_a_frame_like_the_example_was_sent(heard: list[Frame], name: str, example: Frame) -> None:
-    """By the stack, in answer to the examples of what clients send."""
-    assert shape(example) in [shape(frame) for frame in heard], name
+def test_a_frame_like_the_example_was_sent(frames: list[Frame], name: str, example: Frame) -> None:
+    """The stack sent it in response to the examples of the client's frames."""
+    assert shape(example) in [shape(frame) for frame in frames], name
 
 
-def test_the_gateways_own_errors_are_as_the_example() -> None:
-    """Which no client can order: the gateway's writer makes them."""
-    frames = [
-        json.loads(error_frame(words, "L0SM9cOFvHcCIhw=", "KAy8rGm4joEFsg="))
-        for words in (INTERNAL_ERROR, FORBIDDEN, TIMED_OUT)
+def test_the_gateways_own_errors_match_the_schema() -> None:
+    """No client can cause them on purpose, so the local gateway's writer makes them here."""
+    errors = [
+        json.loads(error_frame(message, "L0SM9cOFvHcCIhw=", "KAy8rGm4joEFsg="))
+        for message in (INTERNAL_ERROR, FORBIDDEN, TIMED_OUT)
     ]
 
-    assert examples("gateway_error")[0] in frames
-    for frame in frames:
+    assert examples("gateway_error")[0] in errors
+    for frame in errors:
         validator("gateway_error").validate(frame)

@@ -1,4 +1,4 @@
-"""Every command in the README is run, and what it shows is what comes."""
+"""Every command of the README works, and its session is what wscat prints."""
 
 import json
 import re
@@ -35,103 +35,103 @@ def run(command: str) -> str:
     return done.stdout
 
 
-def serves(command: str, tmp_path: Path) -> None:
-    """Starts what the README says, on a port of its own, and talks to it."""
+def check_run(command: str, tmp_path: Path) -> None:
+    """Starts the stack with the model of the command, on a free port, and asks a question."""
     model = re.search(r"MODEL=(\S+)", command)
     stack = running(tmp_path / "log", model=model[1] if model else "smollm2")
     with stack as (url, _), person(url) as one:
         assert "done" == one.say("hello")[-1]["type"]
 
 
-def records(command: str, _: Path) -> None:
-    """This is tried there, with what was kept handled again; what can be held here is that."""
-    tried = (ROOT / "tests" / "e2e" / "test_record.py").read_text()
+def check_record(command: str, _: Path) -> None:
+    """tests/e2e/test_record.py runs this; only its presence there is checked here."""
+    test = (ROOT / "tests" / "e2e" / "test_record.py").read_text()
     assert "RECORD=" in command
-    assert 'running(log, AUTH="jwt", RECORD=' in tried
+    assert 'running(log, AUTH="jwt", RECORD=' in test
 
 
-def chats(command: str, _: Path) -> None:
-    """Tried in a real terminal by tests/terminal; what can be held here is that it is a target."""
+def check_chat(command: str, _: Path) -> None:
+    """tests/terminal runs the client in a terminal; here only the target is checked."""
     assert re.search(rf"^{command.removeprefix('make ')}: ", MAKEFILE, re.MULTILINE)
 
 
-def talks(command: str, tmp_path: Path) -> None:
-    """The wscat line is the very one that `make run` prints."""
+def check_wscat(command: str, tmp_path: Path) -> None:
+    """The wscat command is the one that `make run` prints, and it works."""
     with running(tmp_path / "log") as (url, _):
         printed = (tmp_path / "log").read_text().replace(url, "ws://127.0.0.1:3001")
         assert f"talk to it: {command}\n" in printed
         assert "You said: hello" in "".join(wscat(f"{url}?format=text", "hello"))
 
 
-def is_what_ci_runs(command: str, _: Path) -> None:
-    """These run this very test, or run beside it: what can be held is that CI runs them."""
+def check_ci_target(command: str, _: Path) -> None:
+    """These run this test, or run beside it, so only that CI runs them is checked."""
     script = (ROOT / ".ci" / "run").read_text()
     target = command.removeprefix("make ")
     assert re.search(rf"for target in [a-z ]*\b{target}\b", script), script
     assert 'make "$target"' in script
 
 
-def invokes(command: str, _: Path) -> None:
-    """The sample's frames are printed."""
+def check_invoke(command: str, _: Path) -> None:
+    """The frames of the sample event are printed."""
     assert '"type":"done"' in run(command)
 
 
-def explains(command: str, _: Path) -> None:
-    """`make` alone lists every target with a sentence."""
+def check_help(command: str, _: Path) -> None:
+    """`make` without a target lists every target with a description."""
     listed = run(command)
     for target in ("run", "test", "check", "invoke", "wscat", "package", "deploy", "destroy"):
         assert re.search(rf"^  {target} +\S", listed, re.MULTILINE), listed
 
 
-def deploys(command: str, _: Path) -> None:
-    """These are tried there, with a test for each target; what can be held here is that."""
+def check_deployment_target(command: str, _: Path) -> None:
+    """tests/deploy/test_make.py has a test for each of these targets; only that is checked."""
     target, *settings = command.removeprefix("make ").split()
-    tried = (ROOT / "tests" / "deploy" / "test_make.py").read_text()
-    assert f"def test_{target}(" in tried
-    assert all(f'"{target}", "{setting}"' in tried for setting in settings)
+    tests = (ROOT / "tests" / "deploy" / "test_make.py").read_text()
+    assert f"def test_{target}(" in tests
+    assert all(f'"{target}", "{setting}"' in tests for setting in settings)
 
 
-def measures(command: str, _: Path) -> None:
-    """The bench runs, as far as needs no peers; what it counts is what the README promises."""
+def check_bench(command: str, _: Path) -> None:
+    """The rows without peers are measured, and meet the goals that the README states."""
     assert "python -m bench" in run(f"{command} --dry-run")
     rows = json.loads(run(f"{sys.executable} -m bench --rows turns --quick"))
     for counted in ("turn 1,000: DynamoDB calls", "turn 1,000: bytes read from DynamoDB"):
         assert [True] == [row["met"] for row in rows if row["name"] == counted]
 
 
-HOW: dict[str, Callable[[str, Path], None]] = {
-    "make run": serves,
-    "make chat": chats,
-    "make run MODEL=scripted": serves,
-    "make run MODEL=scripted RECORD=events/recorded": records,
-    "npx wscat -c 'ws://127.0.0.1:3001?format=text'": talks,
-    "make test": is_what_ci_runs,
-    "make check": is_what_ci_runs,
-    "make invoke EVENT=events/chat.json": invokes,
-    "make": explains,
-    "make bench": measures,
-    "make plan": deploys,
-    "make deploy": deploys,
-    "make smoke": deploys,
-    "make url": deploys,
-    "make wscat DEPLOYED=1": deploys,
-    "make destroy": deploys,
+CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "make run": check_run,
+    "make chat": check_chat,
+    "make run MODEL=scripted": check_run,
+    "make run MODEL=scripted RECORD=events/recorded": check_record,
+    "npx wscat -c 'ws://127.0.0.1:3001?format=text'": check_wscat,
+    "make test": check_ci_target,
+    "make check": check_ci_target,
+    "make invoke EVENT=events/chat.json": check_invoke,
+    "make": check_help,
+    "make bench": check_bench,
+    "make plan": check_deployment_target,
+    "make deploy": check_deployment_target,
+    "make smoke": check_deployment_target,
+    "make url": check_deployment_target,
+    "make wscat DEPLOYED=1": check_deployment_target,
+    "make destroy": check_deployment_target,
 }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands(command: str, tmp_path: Path) -> None:
-    """A command that stands in the README works; one that nobody tries may not stand there."""
-    HOW[command](command, tmp_path)
+    """Each command of the README works. A command without a check fails."""
+    CHECKS[command](command, tmp_path)
 
 
-def test_there_are_commands() -> None:
-    """The parser finds what it should."""
-    assert set(COMMANDS) == set(HOW)
+def test_every_check_has_a_command() -> None:
+    """The parser finds all commands, and every check belongs to one."""
+    assert set(COMMANDS) == set(CHECKS)
 
 
 def shape(frames: list[str]) -> str:
-    """Frames without ids, counts and times, and without where the deltas were divided."""
+    """Returns frames without ids, counts, times and the boundaries of deltas."""
     text = "\n".join(frames)
     text = re.sub(r'"(request_id|session_id)":"[^"]*"', r'"\1":"…"', text)
     text = re.sub(r'"(seq|first_token|total|[a-z_]+_tokens)":\d+', r'"\1":0', text)
@@ -139,7 +139,7 @@ def shape(frames: list[str]) -> str:
 
 
 def test_the_session_shown(tmp_path: Path) -> None:
-    """The wscat session in the README is what wscat shows, but for ids, counts and times."""
+    """The session of the README is what wscat prints, except for ids, counts and times."""
     (shown,) = re.findall(r"```console\n\$ npx wscat -c \S+\n(.*?)```", README, re.DOTALL)
     typed = [line.removeprefix("> ") for line in shown.splitlines() if line.startswith("> ")]
     expected = [line.removeprefix("< ") for line in shown.splitlines() if line.startswith("< ")]

@@ -2,41 +2,50 @@ from typing import Any
 
 import pytest
 
-from families.chunks import added_by_bedrock, child, count, drop_unset, first, stopped, text, usage
+from families.chunks import (
+    bedrock_events,
+    drop_unset,
+    get_count,
+    get_first,
+    get_object,
+    get_text,
+    stop_events,
+    usage_events,
+)
 from families.types import Stopped, Usage
 
 
-@pytest.mark.parametrize("odd", [None, 7, True, "x", [], {}, ["x"], [7], {"a": "b"}])
-def test_what_is_of_another_type_says_nothing(odd: Any) -> None:
-    """A reader gives its own type, or its empty value."""
-    holder = {"name": odd}
+@pytest.mark.parametrize("value", [None, 7, True, "x", [], {}, ["x"], [7], {"a": "b"}])
+def test_fields_of_an_unexpected_type_are_read_as_empty(value: Any) -> None:
+    """Each reader returns its own type, or that type's empty value."""
+    parent = {"name": value}
 
-    assert (odd if isinstance(odd, str) else "") == text(holder, "name")
-    assert (odd if isinstance(odd, dict) else {}) == child(holder, "name")
-    assert {} == first(holder, "name")
-    assert (7 if odd == 7 else None) == count(holder, "name")
-
-
-def test_first() -> None:
-    """Of a list, its first object counts."""
-    assert {"a": 1} == first({"name": [{"a": 1}, {"b": 2}]}, "name")
+    assert (value if isinstance(value, str) else "") == get_text(parent, "name")
+    assert (value if isinstance(value, dict) else {}) == get_object(parent, "name")
+    assert {} == get_first(parent, "name")
+    assert (7 if value == 7 else None) == get_count(parent, "name")
 
 
-def test_counts_begin_at_zero() -> None:
-    """No tokens are a count; less than none are a mistake."""
-    assert 0 == count({"name": 0}, "name")
-    assert count({"name": -1}, "name") is None
+def test_the_first_object_of_a_list_is_read() -> None:
+    """Later elements are ignored."""
+    assert {"a": 1} == get_first({"name": [{"a": 1}, {"b": 2}]}, "name")
 
 
-def test_given() -> None:
-    """What is not set is left out; a zero is set."""
+def test_counts_are_not_negative() -> None:
+    """Zero is a count; a negative number is ignored."""
+    assert 0 == get_count({"name": 0}, "name")
+    assert get_count({"name": -1}, "name") is None
+
+
+def test_unset_fields_are_dropped() -> None:
+    """None and empty values are dropped; zero and False are kept."""
     assert {"a": 0.0, "b": 0, "c": False} == drop_unset(
         a=0.0, b=0, c=False, d=None, e="", f=[], g=()
     )
 
 
 @pytest.mark.parametrize(
-    ("word", "ends"),
+    ("reason", "ends"),
     [
         ("stop", [Stopped("end_turn")]),
         ("STOP", [Stopped("end_turn")]),
@@ -48,19 +57,23 @@ def test_given() -> None:
         ({}, []),
     ],
 )
-def test_stopped(word: object, ends: list[Stopped]) -> None:
-    """Any word or number is an end, known or not; null and its like are none."""
-    assert ends == list(stopped(word))
+def test_any_text_or_number_is_a_stop_reason(reason: object, ends: list[Stopped]) -> None:
+    """Known or not; null, empty values and other types are not."""
+    assert ends == list(stop_events(reason))
 
 
-def test_usage() -> None:
-    """Counts go by each family's names; where there are none, nothing was said."""
-    assert [Usage(input_tokens=3)] == list(usage({"in": 3}, input_tokens="in", output_tokens="out"))
-    assert [] == list(usage({"in": "3"}, input_tokens="in"))
+def test_usage_is_read_under_the_familys_names() -> None:
+    """Without any count there is no usage."""
+    counts = {"in": 3}
+
+    assert [Usage(input_tokens=3)] == list(
+        usage_events(counts, input_tokens="in", output_tokens="out")
+    )
+    assert [] == list(usage_events({"in": "3"}, input_tokens="in"))
 
 
-def test_what_bedrock_adds() -> None:
-    """Its own counts, cached tokens included, and a guardrail's action; often nothing."""
+def test_bedrocks_metrics_and_guardrail_action_are_read() -> None:
+    """Cached tokens included; most chunks have neither."""
     metrics = {
         "inputTokenCount": 1,
         "outputTokenCount": 2,
@@ -68,12 +81,12 @@ def test_what_bedrock_adds() -> None:
         "cacheWriteInputTokenCount": 4,
     }
 
-    assert [] == list(added_by_bedrock({"generation": "hi"}))
+    assert [] == list(bedrock_events({"generation": "hi"}))
     assert [
         Usage(input_tokens=1, output_tokens=2, cache_read_tokens=3, cache_write_tokens=4),
         Stopped("guardrail"),
     ] == list(
-        added_by_bedrock(
+        bedrock_events(
             {
                 "amazon-bedrock-invocationMetrics": metrics,
                 "amazon-bedrock-guardrailAction": "INTERVENED",
@@ -82,10 +95,10 @@ def test_what_bedrock_adds() -> None:
     )
 
 
-def test_a_deep_trace() -> None:
-    """A guardrail's trace may be as deep as it likes."""
+def test_a_guardrails_trace_may_be_deeply_nested() -> None:
+    """Its depth is not limited by recursion."""
     trace: Any = {"action": "BLOCKED"}
     for _ in range(10_000):
         trace = {"list": [trace], "action": "NONE"}
 
-    assert [Stopped("guardrail")] == list(added_by_bedrock({"amazon-bedrock-trace": trace}))
+    assert [Stopped("guardrail")] == list(bedrock_events({"amazon-bedrock-trace": trace}))

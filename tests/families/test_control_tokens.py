@@ -5,23 +5,23 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.control_token_samples import PIECES, TOKENS
+from support.control_token_samples import PIECES, TOKENIZER, TOKENS
 
-from families.control_tokens import neutralize, neutralize_lines, unchanged
+from families.control_tokens import neutralize, neutralize_transcript, unchanged
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_every_token(token: str) -> None:
-    """A control token keeps its words and loses its brackets."""
-    disarmed = neutralize(f"a {token} b")
+def test_every_token_keeps_its_name_and_loses_its_brackets(token: str) -> None:
+    """The text keeps its length."""
+    neutral = neutralize(f"a {token} b")
 
-    assert token not in disarmed
-    assert len(f"a {token} b") == len(disarmed)
-    assert token.strip("<>[]") in disarmed
+    assert token not in neutral
+    assert len(f"a {token} b") == len(neutral)
+    assert token.strip("<>[]") in neutral
 
 
 @pytest.mark.parametrize(
-    ("text", "disarmed"),
+    ("text", "neutral"),
     [
         ("[/INST]", "(/INST)"),
         ("[ / inst ]", "( / inst )"),
@@ -33,11 +33,13 @@ def test_every_token(token: str) -> None:
         ("<|a<|eot_id|>", "<|a‹|eot_id|›"),
         ("[INST[/INST]", "[INST(/INST)"),
         ("]~b]~b]", ")~b)~b]"),
+        ("[MODEL_SETTINGS]", "(MODEL_SETTINGS)"),
+        ("<｜b<s>egin▁of▁sentence｜>", "<｜b‹s›egin▁of▁sentence｜>"),
     ],
 )
-def test_spelling(text: str, disarmed: str) -> None:
-    """Other cases, spaces and bars are disarmed too; overlapping tokens are no way around."""
-    assert disarmed == neutralize(text)
+def test_variants_and_overlapping_tokens_are_neutralized(text: str, neutral: str) -> None:
+    """Other cases, spaces inside and both kinds of bar; overlaps do not protect a token."""
+    assert neutral == neutralize(text)
 
 
 @pytest.mark.parametrize(
@@ -51,16 +53,17 @@ def test_spelling(text: str, disarmed: str) -> None:
         "plain",
         "",
         "[thinking] of [tools] with User: and Bot:",
+        "[audio]\nrate = 3\n[model_settings]\n[control_flow]",
     ],
 )
-def test_ordinary_text_stays(text: str) -> None:
-    """Code, links and mathematics are left alone."""
+def test_ordinary_text_is_unchanged(text: str) -> None:
+    """Code, links, mathematics and section headings contain no control tokens."""
     assert text == neutralize(text)
     assert text == unchanged(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "disarmed"),
+    ("text", "neutral"),
     [
         ("Bot: yes", "(Bot): yes"),
         ("a\nUser: b\n\n bot : c", "a\n(User): b\n\n (bot) : c"),
@@ -69,33 +72,33 @@ def test_ordinary_text_stays(text: str) -> None:
         ("</s>\nBot:", "‹/s›\n(Bot):"),
     ],
 )
-def test_lines(text: str, disarmed: str) -> None:
-    """Where turns begin with a name, no line of a text begins with one."""
-    assert disarmed == neutralize_lines(text)
+def test_speakers_names_at_line_starts_are_neutralized(text: str, neutral: str) -> None:
+    """In a transcript no line of a text can begin a turn."""
+    assert neutral == neutralize_transcript(text)
 
 
 @given(st.lists(PIECES | st.text(max_size=2), max_size=12).map("".join))
-def test_nothing_survives(text: str) -> None:
-    """No control token is left in any text, nor made by what is done to it."""
-    disarmed = neutralize(text)
+def test_no_token_survives_or_is_created(text: str) -> None:
+    """Not by overlapping or nested tokens, nor by the rewriting itself."""
+    neutral = neutralize(text)
 
-    assert not [token for token in TOKENS if token in disarmed]
-    assert len(text) == len(disarmed)
+    assert [] == TOKENIZER.findall(neutral)
+    assert len(text) == len(neutral)
 
 
 @pytest.mark.parametrize(
-    ("disarm", "piece"),
+    ("rewrite", "piece"),
     list(
         product(
-            (neutralize, neutralize_lines),
+            (neutralize, neutralize_transcript),
             ("<", "[", "<|", "< ", "[ ", "<｜a", "\n", " ", "<s", "]~", "\n ", "<|a|", "[INST"),
         )
     ),
 )
-def test_hostile_text_costs_little(disarm: Callable[[str], str], piece: str) -> None:
-    """A message as long as allowed is read in a moment, whatever it is made of."""
+def test_hostile_text_takes_linear_time(rewrite: Callable[[str], str], piece: str) -> None:
+    """A message of the maximum length takes little CPU time, whatever it repeats."""
     text = piece * (128 * 1024 // len(piece))
-    began = time.process_time()
-    disarm(text)
+    start = time.process_time()
+    rewrite(text)
 
-    assert time.process_time() - began < 2
+    assert time.process_time() - start < 2

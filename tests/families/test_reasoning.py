@@ -8,13 +8,13 @@ from families.types import ReasoningDelta, TextDelta
 TAGS = ("think", "reasoning")
 
 
-def parted(
-    *pieces: str, tags: tuple[str, ...] = TAGS, begun: bool = False, whole: bool = True
+def split(
+    *pieces: str, starts_in_reasoning: bool = False, finished: bool = True
 ) -> tuple[str, str]:
-    """The reasoning and the answer of a text that arrives in these pieces."""
-    splitter = ReasoningSplitter(tags, begun=begun)
+    """Returns the reasoning and the answer of a text that arrives in these pieces."""
+    splitter = ReasoningSplitter(TAGS, starts_in_reasoning=starts_in_reasoning)
     deltas = [delta for piece in pieces for delta in splitter.split(piece)]
-    deltas.extend(splitter.end(whole=whole))
+    deltas.extend(splitter.end(finished=finished))
     assert all(delta.text for delta in deltas)
     return (
         "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta)),
@@ -44,17 +44,19 @@ def parted(
     ],
 )
 @given(data=st.data())
-def test_parting(text: str, reasoning: str, answer: str, data: st.DataObject) -> None:
-    """Reasoning is what stands in tags before the answer's first word, however the text is cut."""
+def test_reasoning_is_split_from_the_answer_wherever_chunks_end(
+    text: str, reasoning: str, answer: str, data: st.DataObject
+) -> None:
+    """Reasoning is enclosed in tags before the answer; boundaries of chunks do not matter."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
-    assert (reasoning, answer) == parted(*(piece for piece in pieces if piece))
-    assert (reasoning, answer) == parted(*text)
+    assert (reasoning, answer) == split(*(piece for piece in pieces if piece))
+    assert (reasoning, answer) == split(*text)
 
 
-def test_text_comes_at_once() -> None:
-    """Nothing is held back that cannot be a tag any more."""
+def test_text_is_buffered_only_while_it_may_be_a_tag() -> None:
+    """As soon as it cannot become one, it is emitted."""
     splitter = ReasoningSplitter(TAGS)
 
     assert [] == list(splitter.split("<rea"))
@@ -64,22 +66,22 @@ def test_text_comes_at_once() -> None:
     assert [TextDelta("<think>")] == list(splitter.split("<think>"))
 
 
-def test_begun_in_the_prompt() -> None:
-    """Where the prompt opened the tag, the text begins inside."""
-    assert ("hm", "hi") == parted("hm</th", "ink>\nhi", begun=True)
+def test_a_tag_opened_by_the_prompt_starts_in_reasoning() -> None:
+    """The text up to the closing tag is reasoning."""
+    assert ("hm", "hi") == split("hm</th", "ink>\nhi", starts_in_reasoning=True)
 
 
-def test_reasoning_never_closed() -> None:
-    """A model made to reason that ends without closing it has answered; one cut short has not."""
-    assert ("hi there", "hi there") == parted("hi ", "there", begun=True)
-    assert ("hi there", "") == parted("hi ", "there", begun=True, whole=False)
-    assert ("hi", "") == parted("<think>hi")
+def test_unclosed_reasoning_of_a_finished_answer_is_the_answer() -> None:
+    """Only if the prompt opened it and the model was not cut off."""
+    assert ("hi there", "hi there") == split("hi ", "there", starts_in_reasoning=True)
+    assert ("hi there", "") == split("hi ", "there", starts_in_reasoning=True, finished=False)
+    assert ("hi", "") == split("<think>hi")
 
 
-def test_the_end_may_come_twice() -> None:
-    """A second end says nothing again."""
-    splitter = ReasoningSplitter(TAGS, begun=True)
+def test_a_second_end_emits_nothing() -> None:
+    """A stream may report its end twice."""
+    splitter = ReasoningSplitter(TAGS, starts_in_reasoning=True)
     list(splitter.split("hi"))
-    list(splitter.end(whole=True))
+    list(splitter.end(finished=True))
 
-    assert [] == list(splitter.end(whole=True))
+    assert [] == list(splitter.end(finished=True))

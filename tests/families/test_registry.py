@@ -3,20 +3,18 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from support.family_examples import EXAMPLES
 from support.family_streams import METRICS, PLAIN, STREAMS, events
 
 from families.registry import (
     FAMILIES,
     Family,
-    Message,
-    Stopped,
-    TextDelta,
     UnknownModelError,
-    Usage,
     bare_model_id,
-    body,
     family_of,
+    request_body,
 )
+from families.types import Message, Stopped, TextDelta, Usage
 
 
 @pytest.mark.parametrize(
@@ -39,8 +37,8 @@ from families.registry import (
         ),
     ],
 )
-def test_bare_model_id(model_id: str, bare: str) -> None:
-    """Region prefixes and ARNs are taken off before the family is told."""
+def test_arn_and_region_prefix_are_removed(model_id: str, bare: str) -> None:
+    """What remains is the bare model id."""
     assert bare == bare_model_id(model_id)
 
 
@@ -76,28 +74,40 @@ def test_bare_model_id(model_id: str, bare: str) -> None:
         ("us.writer.palmyra-x5-v1:0", "palmyra"),
     ],
 )
-def test_family_of(model_id: str, name: str) -> None:
-    """A model id tells its family."""
+def test_a_model_id_determines_its_family(model_id: str, name: str) -> None:
+    """The longest known ids of every provider are examples."""
     assert name == family_of(model_id).name
 
 
-def test_every_family_is_told_by_an_id() -> None:
-    """The test above leaves no row out, and no beginning stands in two rows."""
-    prefixes = [prefix for family in FAMILIES for prefix in family.matches]
+def test_every_id_prefix_determines_one_family() -> None:
+    """No prefix is in two rows or hidden by a prefix of an earlier row."""
+    for family in FAMILIES:
+        for prefix in family.id_prefixes:
+            assert family.name == family_of(prefix).name
 
-    assert len(prefixes) == len(set(prefixes))
-    assert {family.name for family in FAMILIES} == {s.family for s in STREAMS.values()}
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_family_has_a_documented_example(name: str) -> None:
+    """The example in docs/families.md is of that family."""
+    assert name == family_of(EXAMPLES[name]).name
 
 
-def test_family_by_name() -> None:
-    """Where the id does not tell, the setting does."""
+def test_every_decoder_has_a_recorded_stream() -> None:
+    """A family with an `events` function of its own needs a stream that tests it."""
+    tested = {family_of("", stream.family).events for stream in STREAMS.values()}
+
+    assert tested == {family.events for family in FAMILIES}
+
+
+def test_a_family_is_found_by_name() -> None:
+    """The setting applies where the id does not determine the family."""
     arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
 
     assert "nova" == family_of(arn, "nova").name
 
 
 @pytest.mark.parametrize(
-    ("model_id", "name", "words"),
+    ("model_id", "name", "message"),
     [
         ("amazon.nova-canvas-v1:0", "", "MODEL_ID=amazon.nova-canvas-v1:0 .*MODEL_FAMILY"),
         (
@@ -110,19 +120,23 @@ def test_family_by_name() -> None:
         ("anthropic.claude-x", "gpt", "MODEL_FAMILY=gpt is not one of claude, nova"),
     ],
 )
-def test_unknown_model(model_id: str, name: str, words: str) -> None:
-    """A model that is not spoken here is refused with the settings to change."""
-    with pytest.raises(UnknownModelError, match=words):
+def test_an_unknown_model_is_rejected_with_the_setting_to_change(
+    model_id: str, name: str, message: str
+) -> None:
+    """The message names the setting and its value."""
+    with pytest.raises(UnknownModelError, match=message):
         family_of(model_id, name)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_alternation_is_repaired_for_all(family: Family) -> None:
-    """A failed answer left nothing behind: the two questions around it become one."""
-    said = (Message("user", "a"), Message("assistant", ""), Message("user", "c"))
-    whole = replace(PLAIN, messages=(Message("user", "a\n\nc"),))
+def test_every_body_has_alternating_messages(family: Family) -> None:
+    """The two questions around an empty answer become one message."""
+    messages = (Message("user", "a"), Message("assistant", ""), Message("user", "c"))
+    joined = replace(PLAIN, messages=(Message("user", "a\n\nc"),))
 
-    assert body(family, "", whole) == body(family, "", replace(PLAIN, messages=said))
+    assert request_body(family, "", joined) == request_body(
+        family, "", replace(PLAIN, messages=messages)
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,19 +153,21 @@ def test_alternation_is_repaired_for_all(family: Family) -> None:
         ("qwen.qwen3-32b-v1:0", "max_tokens", 50_000),
     ],
 )
-def test_ceilings(model_id: str, field: str, most: int) -> None:
-    """No more tokens are asked for than the model gives, nor than the settings allow."""
+def test_output_tokens_are_limited_to_what_the_model_accepts(
+    model_id: str, field: str, most: int
+) -> None:
+    """A lower setting applies unchanged."""
     family = family_of(model_id)
 
-    assert most == body(family, model_id, replace(PLAIN, max_tokens=50_000))[field]
-    assert 9 == body(family, model_id, PLAIN)[field]
+    assert most == request_body(family, model_id, replace(PLAIN, max_tokens=50_000))[field]
+    assert 9 == request_body(family, model_id, PLAIN)[field]
 
 
-def test_ceilings_are_in_order() -> None:
-    """The first beginning that fits counts: none stands behind one that hides it."""
+def test_no_output_limit_is_hidden_by_an_earlier_one() -> None:
+    """The first prefix that matches applies."""
     for family in FAMILIES:
-        starts = list(family.ceilings)
-        hidden = [b for at, b in enumerate(starts) for a in starts[:at] if b.startswith(a)]
+        prefixes = list(family.output_limits)
+        hidden = [b for at, b in enumerate(prefixes) for a in prefixes[:at] if b.startswith(a)]
         assert not hidden, family.name
 
 
@@ -165,13 +181,19 @@ def test_ceilings_are_in_order() -> None:
         {"amazon-bedrock-trace": {"guardrail": {"input": {"g": [{"action": "BLOCKED"}]}}}},
     ],
 )
-def test_guardrails(family: Family, sign: Mapping[str, Any]) -> None:
-    """Where a guardrail stepped in, that is the end told, whatever the model says after it."""
-    stream = next(stream for stream in STREAMS.values() if stream.family == family.name)
+def test_an_intervening_guardrail_is_the_stop_reason(
+    family: Family, sign: Mapping[str, Any]
+) -> None:
+    """It replaces the stop reason that the model reports later."""
+    stream = next(
+        stream
+        for stream in STREAMS.values()
+        if family_of("", stream.family).events is family.events
+    )
     first, *rest = (chunk for chunk in stream.chunks if isinstance(chunk, dict))
-    said = events(family.name, {**first, **sign}, *rest)
+    decoded = events(family.name, {**first, **sign}, *rest)
 
-    assert {"guardrail"} == {event.reason for event in said if isinstance(event, Stopped)}
+    assert {"guardrail"} == {event.reason for event in decoded if isinstance(event, Stopped)}
 
 
 @pytest.mark.parametrize(
@@ -187,15 +209,15 @@ def test_guardrails(family: Family, sign: Mapping[str, Any]) -> None:
         {"amazon-bedrock-trace": "INTERVENED"},
     ],
 )
-def test_guardrails_that_let_pass(sign: Mapping[str, Any]) -> None:
-    """A guardrail that only looked on changes nothing."""
+def test_a_guardrail_without_intervention_changes_nothing(sign: Mapping[str, Any]) -> None:
+    """The model's own stop reason is reported."""
     assert [Stopped("end_turn")] == events(
         "nova", {"messageStop": {"stopReason": "end_turn"}, **sign}
     )
 
 
-def test_reasoning_ends_before_the_stop() -> None:
-    """What was held back as the possible beginning of a tag is given out before the end."""
+def test_buffered_text_is_emitted_before_the_stop() -> None:
+    """Text that might have become a tag is not lost at the end."""
     stop = {"choices": [{"delta": {"content": "<thi"}, "finish_reason": "stop"}], **METRICS}
 
     assert [

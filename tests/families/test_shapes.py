@@ -9,30 +9,19 @@ from msgspec import structs
 from support.family_streams import FULL, PLAIN, STREAMS, Stream, events
 
 from families.chunks import STOP_REASONS
-from families.registry import (
-    FAMILIES,
-    Decoder,
-    Family,
-    Message,
-    Prompt,
-    ReasoningDelta,
-    Stopped,
-    TextDelta,
-    Usage,
-    body,
-    family_of,
-)
+from families.registry import FAMILIES, Decoder, Family, family_of, request_body
 from families.shapes import claude_events
+from families.types import Message, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 
 REST = {"temperature": 0.0, "top_p": 0.9}
-SAID = [
+MESSAGES = [
     {"role": "user", "content": "a"},
     {"role": "assistant", "content": "b"},
     {"role": "user", "content": "c"},
 ]
-CHAT: dict[str, Any] = {"messages": SAID, "max_tokens": 9}
-FULL_CHAT = {**CHAT, "messages": [{"role": "system", "content": "Be kind."}, *SAID], **REST}
-NOVA_SAID = [{"role": m["role"], "content": [{"text": m["content"]}]} for m in SAID]
+CHAT: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 9}
+FULL_CHAT = {**CHAT, "messages": [{"role": "system", "content": "Be kind."}, *MESSAGES], **REST}
+NOVA_MESSAGES = [{"role": m["role"], "content": [{"text": m["content"]}]} for m in MESSAGES]
 
 
 @pytest.mark.parametrize(
@@ -53,12 +42,12 @@ NOVA_SAID = [{"role": m["role"], "content": [{"text": m["content"]}]} for m in S
             "nova",
             {
                 "schemaVersion": "messages-v1",
-                "messages": NOVA_SAID,
+                "messages": NOVA_MESSAGES,
                 "inferenceConfig": {"maxTokens": 9},
             },
             {
                 "schemaVersion": "messages-v1",
-                "messages": NOVA_SAID,
+                "messages": NOVA_MESSAGES,
                 "system": [{"text": "Be kind."}],
                 "inferenceConfig": {
                     "maxTokens": 9,
@@ -123,10 +112,12 @@ NOVA_SAID = [{"role": m["role"], "content": [{"text": m["content"]}]} for m in S
         ("palmyra", CHAT, {**FULL_CHAT, "stop": ["END"]}),
     ],
 )
-def test_requests(name: str, plain: dict[str, Any], full: dict[str, Any]) -> None:
-    """Each family's own body, with what was given and nothing else; templates have their tests."""
+def test_a_body_has_the_familys_fields_and_no_others(
+    name: str, plain: dict[str, Any], full: dict[str, Any]
+) -> None:
+    """Unset settings are omitted. Templates have tests of their own."""
     for prompt, expected in ((PLAIN, plain), (FULL, full)):
-        made = body(family_of("", name), "", prompt)
+        made = request_body(family_of("", name), "", prompt)
         for field in ("prompt", "inputText"):
             if field in made:
                 assert "a" in made[field]
@@ -134,74 +125,74 @@ def test_requests(name: str, plain: dict[str, Any], full: dict[str, Any]) -> Non
         assert expected == made
 
 
-def test_one_question_alone() -> None:
-    """A conversation's first message needs no history, and no system prompt."""
-    asked = Prompt(system="", messages=(Message("user", "c"),), max_tokens=9, cache=True)
+def test_a_first_message_has_no_history_or_system_prompt() -> None:
+    """Fields for them are omitted, cache points too."""
+    prompt = Prompt(system="", messages=(Message("user", "c"),), max_tokens=9, cache=True)
 
-    assert {"message": "c", "max_tokens": 9} == body(family_of("", "command-r"), "", asked)
-    assert [{"role": "user", "content": "c"}] == body(family_of("", "claude"), "", asked)[
+    assert {"message": "c", "max_tokens": 9} == request_body(family_of("", "command-r"), "", prompt)
+    assert [{"role": "user", "content": "c"}] == request_body(family_of("", "claude"), "", prompt)[
         "messages"
     ]
 
 
-def test_cache_points() -> None:
-    """With a cache, Claude's system prompt and the end of its history carry a point each."""
+def test_claudes_system_prompt_and_history_have_cache_points() -> None:
+    """Other families ignore the setting."""
     point = {"cache_control": {"type": "ephemeral"}}
-    made = body(family_of("", "claude"), "", structs.replace(FULL, cache=True))
+    made = request_body(family_of("", "claude"), "", structs.replace(FULL, cache=True))
 
     assert [{"type": "text", "text": "Be kind.", **point}] == made["system"]
     assert [
-        SAID[0],
+        MESSAGES[0],
         {"role": "assistant", "content": [{"type": "text", "text": "b", **point}]},
-        SAID[2],
+        MESSAGES[2],
     ] == made["messages"]
-    assert body(family_of("", "nova"), "", FULL) == body(
+    assert request_body(family_of("", "nova"), "", FULL) == request_body(
         family_of("", "nova"), "", structs.replace(FULL, cache=True)
     )
 
 
-def told(stream: Stream) -> tuple[str, str, list[str], Usage]:
-    """What is told of a stream: reasoning, answer, stop reasons, usage."""
+def decoded(stream: Stream) -> tuple[str, str, list[str], Usage]:
+    """Returns the reasoning, answer, stop reasons and usage of a stream."""
     decoder = Decoder(family_of("", stream.family))
     usage = Usage()
-    said: dict[type, str] = {ReasoningDelta: "", TextDelta: ""}
+    texts: dict[type, str] = {ReasoningDelta: "", TextDelta: ""}
     stops = []
     for chunk in stream.chunks:
         for event in decoder.events(chunk) if isinstance(chunk, dict) else ():
             match event:
                 case TextDelta() | ReasoningDelta():
-                    said[type(event)] += event.text
+                    texts[type(event)] += event.text
                 case Usage():
                     usage = usage.updated(event)
                 case Stopped():
                     stops.append(event.reason)
-    return said[ReasoningDelta], said[TextDelta], stops, usage
+    return texts[ReasoningDelta], texts[TextDelta], stops, usage
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_streams(name: str) -> None:
-    """A whole stream of each family: reasoning apart, the answer, one end, the counts."""
+def test_a_stream_decodes_to_reasoning_answer_stop_and_usage(name: str) -> None:
+    """A complete stream of each shape."""
     stream = STREAMS[name]
 
-    assert (stream.reasoning, stream.text, [stream.stop], stream.usage) == told(stream)
+    assert (stream.reasoning, stream.text, [stream.stop], stream.usage) == decoded(stream)
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_cut_short_has_no_end(name: str) -> None:
-    """Until the chunk with the stop reason has come there is no end, nor text that means one."""
+def test_a_stream_cut_off_has_no_end(name: str) -> None:
+    """Nothing before the chunk with the stop reason counts as an end."""
     stream = STREAMS[name]
     cut = next(
         length
         for length in range(len(stream.chunks))
-        if told(replace(stream, chunks=stream.chunks[: length + 1]))[2]
+        if decoded(replace(stream, chunks=stream.chunks[: length + 1]))[2]
     )
 
-    assert [] == told(replace(stream, chunks=stream.chunks[:cut]))[2]
+    assert [] == decoded(replace(stream, chunks=stream.chunks[:cut]))[2]
     assert cut >= len(stream.chunks) - 3
 
 
 @pytest.mark.parametrize(
-    ("name", "reason", "told"),
+    ("name", "reason", "expected"),
     [
         ("claude", "end_turn", "end_turn"),
         ("claude", "max_tokens", "max_tokens"),
@@ -248,8 +239,8 @@ def test_a_stream_cut_short_has_no_end(name: str) -> None:
         ("openai-chat", 128008, "other"),
     ],
 )
-def test_stop_reasons(name: str, reason: Any, told: str) -> None:
-    """Every family's own words come down to one small vocabulary."""
+def test_stop_reasons_map_to_one_small_set(name: str, reason: Any, expected: str) -> None:
+    """Unknown ones become "other"."""
     shapes: dict[str, Mapping[str, Any]] = {
         "claude": {"type": "message_delta", "delta": {"stop_reason": reason}},
         "nova": {"messageStop": {"stopReason": reason}},
@@ -264,11 +255,11 @@ def test_stop_reasons(name: str, reason: Any, told: str) -> None:
     }
     last = shapes.get(name, {"choices": [{"delta": {}, "finish_reason": reason}]})
 
-    assert [Stopped(told)] == events(name, last)
+    assert [Stopped(expected)] == events(name, last)
 
 
-def test_cached_tokens() -> None:
-    """Claude's cached tokens are counted apart, from its own usage and from Bedrock's."""
+def test_claudes_cached_tokens_are_counted_separately() -> None:
+    """In its own usage and in Bedrock's metrics."""
     usage = {"input_tokens": 5, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 3}
     metrics = {"inputTokenCount": 5, "cacheReadInputTokenCount": 8, "cacheWriteInputTokenCount": 2}
 
@@ -315,7 +306,7 @@ KNOWN_NAMES = st.sampled_from(
         "usage",
     ]
 )
-odd = st.recursive(
+ANY_JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
@@ -327,11 +318,11 @@ KINDS = ["message_start", "content_block_delta", "message_delta", "new", "stream
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-@given(st.lists(st.dictionaries(KNOWN_NAMES, odd), max_size=3), st.sampled_from(KINDS))
-def test_unknown_shapes_break_nothing(
+@given(st.lists(st.dictionaries(KNOWN_NAMES, ANY_JSON), max_size=3), st.sampled_from(KINDS))
+def test_unknown_shapes_are_not_errors(
     family: Family, chunks: list[dict[str, Any]], kind: str
 ) -> None:
-    """Whatever a chunk holds beside what we know, it becomes events of ours or none."""
+    """Any chunk decodes to valid events or none."""
     for event in events(family.name, *({**chunk, "type": kind} for chunk in chunks)):
         assert isinstance(event, TextDelta | ReasoningDelta | Usage | Stopped)
         if isinstance(event, TextDelta | ReasoningDelta):
@@ -341,8 +332,8 @@ def test_unknown_shapes_break_nothing(
             assert event.reason in {*STOP_REASONS.values(), "other"}
 
 
-def test_a_claude_answer_that_breaks_off_has_no_count() -> None:
-    """The count in the first chunk is a beginning: it must not pass for the whole answer's."""
+def test_claudes_initial_output_count_is_ignored() -> None:
+    """If the stream ends early, it must not stand for the whole answer."""
     started = {
         "type": "message_start",
         "message": {"usage": {"input_tokens": 9, "output_tokens": 1}},

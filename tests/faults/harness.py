@@ -89,7 +89,7 @@ class Stage:
 
     async def charged(self, question: str) -> int:
         """How many calls to the model with this question began to be answered."""
-        query = {"said": question}
+        query = {"text": question}
         async with self._http.get(f"{self._model}/_calls", params=query) as answer:
             return int((await answer.json())["charged"])
 

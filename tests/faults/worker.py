@@ -11,7 +11,7 @@ import base64
 import json
 import os
 import time
-from typing import Any
+from typing import Any, cast
 
 from store import leases
 
@@ -19,7 +19,7 @@ for name in ("LEASE_SECONDS", "RENEW_SECONDS", "CLOCK_SKEW_SECONDS", "POLL_SECON
     setattr(leases, name, float(os.environ.get(name, getattr(leases, name))))
 
 import handler  # noqa: E402 - it and what it imports take these seconds from `leases`
-from posting import Poster  # noqa: E402
+from posting import SigningPoster  # noqa: E402
 
 RUN, PROCESS = "x-fault-run", "x-fault-process"
 
@@ -55,9 +55,9 @@ def _watch() -> None:
     handler.SERVICES.conversations._table._client.meta.events.register("before-send", _mark)
 
 
-def _poster() -> Poster:
+def _poster() -> SigningPoster:
     services = handler.SERVICES
-    return services.poster_for(services.settings.callback_url)
+    return cast("SigningPoster", services.poster_for(services.settings.callback_url))
 
 
 _watch()

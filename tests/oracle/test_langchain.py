@@ -1,7 +1,7 @@
-"""The same streams, read by langchain-aws: an independent opinion of text, stop reason and usage.
+"""The same streams, read by langchain-aws: an independent reading of text, stop reason and usage.
 
-`DIFFERENCES` holds every point where it says something else, with who is right and why. The test
-fails when a difference appears, and when one is gone.
+`DIFFERENCES` lists every difference, with the reason. The test fails when a difference appears and
+when one disappears.
 """
 
 import json
@@ -12,7 +12,8 @@ import pytest
 from langchain_aws.llms.bedrock import LLMInputOutputAdapter
 from support.family_streams import STREAMS, Stream
 
-from families.registry import FAMILIES, Decoder, Stopped, TextDelta, Usage, family_of
+from families.registry import Decoder, family_of
+from families.types import Stopped, TextDelta, Usage
 
 PROVIDERS = {
     "claude": "anthropic",
@@ -29,36 +30,36 @@ PROVIDERS = {
     "openai-chat": "openai",
     "palmyra": "writer",
 }
-# Its words are the models' own; ours for them, written down once more.
-WORDS = {
+# langchain-aws passes on the models' own stop reasons; this is our mapping, written independently.
+REASONS = {
     "stop": "end_turn",
     "FINISH": "end_turn",
     "length": "max_tokens",
     "tool_use": "other",
 }
 
-# It keeps a chunk's members beside the text, but throws away the list that the reason stands in.
+# It keeps a chunk's fields beside the text, but drops the list that contains the stop reason.
 NO_REASON = {"stop": None}
-# Each of these ends with an exception there, so that nothing else can be compared. Ours is right:
-# the shapes are documented or recorded (docs/families.md).
+# An "error" is an exception of langchain-aws, after which nothing else can be compared. The shapes
+# are documented or recorded (docs/families.md).
 DIFFERENCES: Mapping[str, Mapping[str, Any]] = {
-    # It asks every citations delta for its citation. A chunk without one is made up, but harmless.
+    # It reads the citation of each citations delta. This stream has one without (invented).
     "claude-tool": {"error": "KeyError"},
-    # It speaks with Nova through the Converse API only, and takes all of Amazon for Titan here.
+    # It supports Nova through the Converse API only, and reads it as Titan here.
     "nova": {"error": "KeyError"},
-    # It does not part reasoning from the text of imported Llama models.
+    # It does not separate reasoning from the text of imported Llama models.
     "llama3-distilled": {"text": "<think>\nHm.\n</think>\n\nHello there."},
     "mistral-text": NO_REASON,
     "mistral-text-long": NO_REASON,
-    # It knows Mistral's text completions only.
+    # It supports Mistral's text completions only.
     "mistral-chat": {"error": "KeyError"},
     "magistral": {"error": "KeyError"},
-    # It expects text in every chunk, as the Command models before R had it.
+    # It expects text in every chunk, as in the Command models before R.
     "command-r": {"error": "KeyError"},
     "command-r-reason-inside": {"error": "KeyError"},
-    # It streams no model of AI21.
+    # It does not support streaming with AI21's models.
     "jamba": {"error": "ValueError"},
-    # It leaves the reasoning in the text.
+    # It does not separate reasoning from the text.
     "deepseek-r1": {"text": "Hm.\n</think>\n\nHello there.", **NO_REASON},
     "deepseek-r1-not-thinking": NO_REASON,
     "gpt-oss": {
@@ -67,55 +68,55 @@ DIFFERENCES: Mapping[str, Mapping[str, Any]] = {
     },
     "qwen3": NO_REASON,
     "kimi": NO_REASON,
-    # It reads `text`, where Writer's guide and its own answers have `delta`: we read both.
+    # It reads `text`; Writer's guide and its API have `delta`. Both are read here.
     "palmyra": {"error": "KeyError"},
     "palmyra-text": NO_REASON,
 }
 
-Told = dict[str, Any]
+Reading = dict[str, Any]
 
 
-def ours(stream: Stream) -> Told:
+def ours(stream: Stream) -> Reading:
     decoder = Decoder(family_of("", stream.family))
-    told: Told = {"text": "", "stop": None, "usage": Usage()}
+    reading: Reading = {"text": "", "stop": None, "usage": Usage()}
     for chunk in stream.chunks:
         for event in decoder.events(chunk) if isinstance(chunk, dict) else ():
             match event:
                 case TextDelta():
-                    told["text"] += event.text
+                    reading["text"] += event.text
                 case Stopped():
-                    told["stop"] = event.reason
+                    reading["stop"] = event.reason
                 case Usage():
-                    told["usage"] = told["usage"].updated(event)
-    told["usage"] = (told["usage"].prompt_tokens, told["usage"].output_tokens)
-    return told
+                    reading["usage"] = reading["usage"].updated(event)
+    reading["usage"] = (reading["usage"].prompt_tokens, reading["usage"].output_tokens)
+    return reading
 
 
-def theirs(stream: Stream) -> Told:
-    told: Told = {"text": "", "stop": None, "usage": (None, None)}
+def theirs(stream: Stream) -> Reading:
+    reading: Reading = {"text": "", "stop": None, "usage": (None, None)}
     try:
         for chunk in read(stream):
             content = getattr(chunk, "content", getattr(chunk, "text", ""))
             if isinstance(content, list):
                 content = "".join(part.get("text", "") for part in content)
-            told["text"] += content
-            for said in (
+            reading["text"] += content
+            for fields in (
                 getattr(chunk, "generation_info", None) or {},
                 getattr(chunk, "response_metadata", None) or {},
             ):
-                word = said.get("stop_reason") or said.get("completionReason")
-                told["stop"] = WORDS.get(word, word) if word else told["stop"]
-                if metrics := said.get("amazon-bedrock-invocationMetrics"):
-                    told["usage"] = (metrics["inputTokenCount"], metrics["outputTokenCount"])
-                if usage := said.get("usage_metadata"):
-                    told["usage"] = (usage["input_tokens"], usage["output_tokens"])
+                reason = fields.get("stop_reason") or fields.get("completionReason")
+                reading["stop"] = REASONS.get(reason, reason) if reason else reading["stop"]
+                if metrics := fields.get("amazon-bedrock-invocationMetrics"):
+                    reading["usage"] = (metrics["inputTokenCount"], metrics["outputTokenCount"])
+                if usage := fields.get("usage_metadata"):
+                    reading["usage"] = (usage["input_tokens"], usage["output_tokens"])
     except (KeyError, ValueError) as error:
         return {"error": type(error).__name__}
-    return told
+    return reading
 
 
 def read(stream: Stream) -> Iterator[Any]:
-    """As langchain-aws reads a response of boto3."""
+    """Returns the chunks of a boto3 response as langchain-aws reads them."""
     messages = [{"chunk": {"bytes": json.dumps(chunk).encode()}} for chunk in stream.chunks]
     return LLMInputOutputAdapter.prepare_output_stream(
         PROVIDERS[stream.family], {"body": messages}, messages_api=stream.family == "claude"
@@ -123,15 +124,15 @@ def read(stream: Stream) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_differences(name: str) -> None:
-    """What langchain-aws reads is what we read, but for the differences that are listed."""
+def test_langchain_reads_the_same_except_for_listed_differences(name: str) -> None:
+    """Text, stop reason and usage of every recorded or documented stream."""
     mine, other = ours(STREAMS[name]), theirs(STREAMS[name])
     found = {point: value for point, value in other.items() if mine.get(point) != value}
 
     assert DIFFERENCES.get(name, {}) == found
 
 
-def test_every_family_was_compared() -> None:
-    """No family and no listed difference is left out."""
-    assert {family.name for family in FAMILIES} == set(PROVIDERS)
+def test_every_stream_is_compared() -> None:
+    """Every family of a stream has a provider, and every listed difference a stream."""
+    assert {stream.family for stream in STREAMS.values()} == set(PROVIDERS)
     assert DIFFERENCES.keys() <= STREAMS.keys()

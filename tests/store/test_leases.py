@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from errors import ChatError
-from families.registry import TextDelta
+from families.types import TextDelta
 from memory import Turn
 from store import leases as leases_module
 from store.budget import DAY_SECONDS, Budget

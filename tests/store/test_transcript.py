@@ -2,9 +2,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import CODES, ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta, Usage
 from store.transcript import dump, load, reasoning_in
-from wire.events import Done, Failed, Item, Start
+from wire.events import Done, Failed, Item, Latency, Start
 
 words = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 counts = st.none() | st.integers(0, 10**6)
@@ -12,7 +12,7 @@ ends = st.builds(
     Done,
     stop_reason=st.sampled_from(["end_turn", "stopped"]),
     usage=st.none() | st.builds(Usage, input_tokens=counts, output_tokens=counts),
-    latency_ms=st.none() | st.just({"total": 5}),
+    latency_ms=st.none() | st.just(Latency(total=5)),
     model=st.just("m"),
 ) | st.builds(
     lambda code, message, at: Failed(ChatError(code, message, retry_at=at)),

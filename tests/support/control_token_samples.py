@@ -1,4 +1,6 @@
-"""The control tokens of the families, and the pieces that hostile text is made of."""
+"""The control tokens of the families, and strategies for hostile text."""
+
+import re
 
 from hypothesis import strategies as st
 
@@ -27,10 +29,15 @@ TOKENS = (
     "<｜User｜>",
     "<｜Assistant｜>",
     "<｜tool▁calls▁begin｜>",
+    "<｜fim▁hole｜>",
     "<think>",
     "</think>",
     "[AVAILABLE_TOOLS]",
     "[/AVAILABLE_TOOLS]",
+    "[BEGIN_AUDIO]",
+    "[MODEL_SETTINGS]",
+    "[/MODEL_SETTINGS]",
+    "[control_8]",
     "[TOOL_CALLS]",
     "[SYSTEM_PROMPT]",
     "[/SYSTEM_PROMPT]",
@@ -61,6 +68,31 @@ TOKENS = (
     "]<]start of image[>[",
 )
 
+
+def _nested(outer: str, inner: str, at: int) -> str:
+    """Returns `outer` with `inner` inserted: removing or breaking `inner` could restore `outer`."""
+    return outer[:at] + inner + outer[at:]
+
+
+_TOKENS = st.sampled_from(TOKENS)
 PIECES = st.sampled_from(
     [*TOKENS, *(half for token in TOKENS for half in (token[:3], token[3:])), " ", "\n", "x"]
+) | st.recursive(
+    _TOKENS,
+    lambda inner: st.builds(_nested, _TOKENS, inner, st.integers(1, 8)),
+    max_leaves=3,
+)
+"""Tokens, halves of tokens, and tokens inside of tokens."""
+
+# How tokenizers find control tokens: exactly, in the text as it is sent. Some models reserve many
+# names; all of them are made of letters, digits, "_" and "▁".
+TOKENIZER = re.compile(
+    "|".join(
+        [
+            *(re.escape(token) for token in sorted(TOKENS, key=len, reverse=True)),
+            "<[|｜][A-Za-z0-9_▁]+[|｜]>",
+            r"\[control_[0-9]+\]",
+            "<SPECIAL_[0-9]+>",
+        ]
+    )
 )

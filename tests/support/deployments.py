@@ -1,6 +1,7 @@
 """One deployment for many tests: applied once to a local control plane, then changed in place."""
 
 import asyncio
+import json
 import tempfile
 import threading
 import time
@@ -16,6 +17,7 @@ from websockets.sync.client import connect
 
 from deploy import package
 from deploy.url import presigned
+from deploy.wheels import this_architecture
 from local.auth.authorizers import ACCOUNT
 from local.auth.issuer import issuing
 from local.auth.sigv4 import User
@@ -24,6 +26,7 @@ from local.aws.permissions import Permission, Place, Request, needed
 from local.deployment.deployed import Deployed, client, read
 from local.deployment.stack import DeployedStack
 from local.deployment.terraform import Deployment
+from local.gateway.api import TERRAFORM
 from local.page import FOLDER
 from local.stack import Child
 
@@ -35,8 +38,7 @@ USER = User(
 # Bedrock User Guide, "Global cross-Region inference": where the call is made, and nowhere.
 REGIONS_OF = {"global": (REGION, "")}
 PATIENCE = 60.0
-# The architecture does not matter to the function's zip, and an authorizer's zip is not run whole.
-ARCHITECTURE = "arm64"
+ARCHITECTURE = this_architecture()  # the zips run here
 
 
 class Loop:
@@ -73,8 +75,18 @@ OPTIONAL = {
     "web_page": True,
     "web_folder": str(FOLDER),
 }
-# With all that gives the function something to do.
-FIRST = Version("first", {"guardrail_id": "gr0123456789"})
+# What the deployed template adds to each event: the repository's does not.
+MARK = {"template": "of the first version"}
+# With every option that makes the function call a service.
+FIRST = Version(
+    "first",
+    {"guardrail_id": "gr0123456789"},
+    {
+        "event.json.vtl": (TERRAFORM / "event.json.vtl")
+        .read_text()
+        .replace('"isBase64Encoded": true', f'"isBase64Encoded": true, {json.dumps(MARK)[1:-1]}')
+    },
+)
 
 
 class Site:
@@ -152,7 +164,10 @@ class Site:
     def _apply(self, version: Version) -> None:
         for name, text in version.files.items():
             (self.deployment.folder / name).write_text(text)
-        code = {"lambda_zip": str(version.lambda_zip or self.zip)}
+        code = {
+            "lambda_zip": str(version.lambda_zip or self.zip),
+            "architecture": ARCHITECTURE,
+        }
         with self.timed(f"apply {version.name}"):
             self.outputs = self.deployment.apply({**OPTIONAL, **code, **version.variables})
         self._version = version

@@ -1,16 +1,16 @@
-"""Prompts, and whole streams of every family with what they say.
+"""Prompts, and complete streams of every shape with their decoded content.
 
 Shared by the tests of the decoder and the comparison with langchain-aws.
 
-Written from the sources named in docs/families.md; those marked as recorded are what real models
-sent, shortened.
+Written from the sources in docs/families.md. Those marked as recorded are shortened real streams.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from families.registry import Decoder, Event, Message, Prompt, Usage, family_of
+from families.registry import Decoder, family_of
+from families.types import Event, Message, Prompt, Usage
 
 CONVERSATION = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
 PLAIN = Prompt(system="", messages=CONVERSATION, max_tokens=9)
@@ -35,7 +35,7 @@ COUNTED = Usage(input_tokens=12, output_tokens=4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """Chunks of one answer, and what is told of them. `text` is "Hello there." unless said."""
+    """Chunks of one answer and what they decode to. The default text is "Hello there."."""
 
     family: str
     chunks: tuple[Any, ...]
@@ -67,7 +67,7 @@ def claude(*deltas: Mapping[str, str], reason: str = "end_turn") -> tuple[Any, .
     )
 
 
-def llama(*said: str, reason: str = "stop") -> tuple[Any, ...]:
+def llama(*texts: str, reason: str = "stop") -> tuple[Any, ...]:
     return (
         *(
             {
@@ -76,7 +76,7 @@ def llama(*said: str, reason: str = "stop") -> tuple[Any, ...]:
                 "generation_token_count": at + 1,
                 "stop_reason": None,
             }
-            for at, text in enumerate(said)
+            for at, text in enumerate(texts)
         ),
         {
             "generation": "",
@@ -88,9 +88,9 @@ def llama(*said: str, reason: str = "stop") -> tuple[Any, ...]:
     )
 
 
-def listed(name: str, *said: str, reason: str = "stop") -> tuple[Any, ...]:
+def listed(name: str, *texts: str, reason: str = "stop") -> tuple[Any, ...]:
     return (
-        *({name: [{"text": text, "stop_reason": None}]} for text in said),
+        *({name: [{"text": text, "stop_reason": None}]} for text in texts),
         {name: [{"text": "", "stop_reason": reason}], **METRICS},
     )
 
@@ -356,6 +356,6 @@ STREAMS: Mapping[str, Stream] = {
 
 
 def events(name: str, *chunks: Mapping[str, Any]) -> list[Event]:
-    """What a decoder of this family makes of these chunks, in turn."""
+    """Returns the events that the family's decoder makes of these chunks."""
     decoder = Decoder(family_of("", name))
     return [event for chunk in chunks for event in decoder.events(chunk)]

@@ -14,10 +14,10 @@ from support.controlled_bedrock import INPUT_TOKENS, Speech
 from support.e2e_clients import text
 from support.lambda_environments import ANYWHERE, Frame, Lambda, Step, World, wait_until
 
-from handler import CONTINUE
 from local.bedrock.pieces import Fault
 from store import leases
 from store.conversations import session_key
+from turn import CONTINUE
 
 EXPIRY_MS = int((leases.LEASE_SECONDS + leases.CLOCK_SKEW_SECONDS) * 1000)
 

@@ -1,26 +1,27 @@
-"""The zips as Lambda unpacks them, run with nothing else to import from."""
+"""The zips as Lambda unpacks them, run by Lambda's Python with nothing else to import from."""
 
 import json
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support.e2e_clients import cannot_be_had
 
 from deploy.package import interpreter
-
-LAMBDA_PYTHON = interpreter()
-PYTHONS = [pytest.param(sys.executable, id="this Python")]
-if LAMBDA_PYTHON and LAMBDA_PYTHON != sys.executable:
-    PYTHONS.append(pytest.param(LAMBDA_PYTHON, id="Lambda's Python"))
+from deploy.wheels import PYTHON
 
 
-def isolated(python: str, program: str, folder: Path, given: Any, **variables: str) -> Any:
+def lambda_python() -> str:
+    """Lambda's Python on this machine: the zips' compiled code is for no other version."""
+    return interpreter() or cannot_be_had(f"There is no Python {PYTHON} to run the zips with.")
+
+
+def isolated(python: str, program: str, folder: Path, stdin: Any, **variables: str) -> Any:
+    """What the program prints last, as JSON. It imports from `folder` and Python's own library."""
     done = subprocess.run(
         [python, "-I", "-S", "-B", "-c", program, str(folder)],
-        input=json.dumps(given),
+        input=json.dumps(stdin),
         env=variables,
         cwd="/",
         capture_output=True,

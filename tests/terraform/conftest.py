@@ -1,4 +1,4 @@
-"""One deployment for all tests of this folder, begun while other tests still run."""
+"""One deployment for all tests of this folder, started before the first of them runs."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -24,21 +24,21 @@ def _first() -> Site:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begins to deploy at once, for Terraform and its provider mostly wait.
+    """Starts to deploy before the first test runs: Terraform and its provider mostly wait.
 
-    Not where several workers share the tests: only one of them will be given these, and it deploys
-    while the others go on.
+    With several workers the deployment starts with the first test that needs it, because only one
+    worker runs these tests.
     """
-    wanted = any("site" in getattr(item, "fixturenames", ()) for item in session.items)
-    if wanted and not session.config.option.collectonly and not _shared(session.config):
-        _begin(session.config)
+    needed = any("site" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and not session.config.option.collectonly and not _shared(session.config):
+        _start(session.config)
 
 
 def _shared(config: pytest.Config) -> bool:
     return bool(getattr(config.option, "numprocesses", None)) or hasattr(config, "workerinput")
 
 
-def _begin(config: pytest.Config) -> Future[Site]:
+def _start(config: pytest.Config) -> Future[Site]:
     deploying = ThreadPoolExecutor(1, "deploying")
     config.stash[SITE] = deploying.submit(_first)
     deploying.shutdown(wait=False)
@@ -46,7 +46,7 @@ def _begin(config: pytest.Config) -> Future[Site]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Takes it away, whether a test has used it or not."""
+    """Stops what serves it, whether or not a test has used it."""
     config = session.config
     deploying = config.stash.get(SITE, None)
     if deploying is not None and deploying.exception() is None:
@@ -55,18 +55,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.stash[TOLD] += [
             f"terraform {what}: {seconds:.0f} s" for what, seconds in site.took.items()
         ]
-    if hasattr(config, "workeroutput"):  # printed by the one in charge: tests/conftest.py
+    if hasattr(config, "workeroutput"):  # printed by the controller: tests/conftest.py
         config.workeroutput["told"] = config.stash[TOLD]
 
 
 @pytest.fixture(scope="session")
 def site(request: pytest.FixtureRequest) -> Site:
-    """The deployment; a test asks it for the version that it is about."""
-    begun = request.config.stash.get(SITE, None) or _begin(request.config)
+    """The deployment; a test requests the version that it is about."""
+    deploying = request.config.stash.get(SITE, None) or _start(request.config)
     try:
-        return begun.result()
+        return deploying.result()
     except terraform.TerraformMissingError as error:
-        # On a person's machine the rest is worth running; a change is not taken without this.
+        # Locally the other tests are still useful; CI requires these.
         missing = str(error)
     return cannot_be_had(missing)
 

@@ -1,7 +1,7 @@
-"""What the function writes, and what reads it: alarms, dashboard, queries, and the page for people.
+"""The function's log lines, and what uses them: alarms, dashboard, queries, docs/operations.md.
 
-The lines are those of the deployed zip, printed in real Lambda runtime clients; the rest is read
-back from where it was applied.
+The lines are those of the deployed zip, printed by Lambda's runtime client; alarms, dashboard and
+queries are read back from the control plane.
 """
 
 import ast
@@ -26,13 +26,13 @@ from local.deployment.deployed import client
 from metrics import METRICS
 from relay import STATES
 
-pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
 PAGE = (terraform.ROOT / "docs" / "operations.md").read_text()
-WATCH = (terraform.FOLDER / "watch.tf").read_text()
+MONITORING = (terraform.FOLDER / "monitoring.tf").read_text()
 QUERIES = {each.stem: each.read_text().strip() for each in terraform.FOLDER.glob("queries/*.txt")}
 
-# Every metric of ours with each set of dimensions that it is counted by.
+# Every metric of the function with each of its sets of dimensions.
 OURS = {(metric.name, frozenset(by)) for metric in METRICS for by in metric.by}
 
 SEARCH = re.compile(r"""SEARCH\('\{"(.+?)",([\w,]+)\} MetricName="(\w+)"', 'Sum', 300\)""")
@@ -40,44 +40,44 @@ SEARCH = re.compile(r"""SEARCH\('\{"(.+?)",([\w,]+)\} MetricName="(\w+)"', 'Sum'
 
 @pytest.fixture(scope="module")
 def written(site: Site) -> list[dict[str, Any]]:
-    """The lines of a turn, of one that was called again, of one that failed, and of a refusal."""
-    mine = secrets.token_hex(8)
-    once = {"before": "ThrottlingException", "times": 1, "message": mine}
+    """The lines of a turn, of one with a retry, of one that failed, and of a refused request."""
+    prefix = secrets.token_hex(8)
+    once = {"before": "ThrottlingException", "times": 1, "message": prefix}
     with ann(site.serving(FIRST)) as person:
-        person.say({"request_id": f"{mine}-1", "body": "hello"})
-        person.say({"request_id": f"{mine}-2", "body": script(fault=once)})
+        person.say({"request_id": f"{prefix}-1", "body": "hello"})
+        person.say({"request_id": f"{prefix}-2", "body": script(fault=once)})
         person.say(
             {
-                "request_id": f"{mine}-3",
+                "request_id": f"{prefix}-3",
                 "body": script(fault={"before": "AccessDeniedException"}),
             }
         )
-        person.say({"request_id": f"{mine}-4", "action": "nope"})
+        person.say({"request_id": f"{prefix}-4", "action": "nope"})
     deadline = time.monotonic() + PATIENCE
-    while len(found := [json.loads(line) for line in site.log if mine in line]) < 5:
+    while len(found := [json.loads(line) for line in site.log if prefix in line]) < 5:
         assert time.monotonic() < deadline, f"only {found}"
         time.sleep(0.05)
     return found
 
 
-# -- what the function writes ----------------------------------------------------------------------
+# -- log lines -------------------------------------------------------------------------------------
 
 
-def test_lines_come_out_as_they_went_in(written: list[dict[str, Any]]) -> None:
-    """With Lambda's JSON log format, the runtime adds nothing: CloudWatch gets the format whole."""
-    told = [line for line in written if "_aws" in line]
-    found = [[each.name for each in data(json.dumps(line))] for line in told]
+def test_the_runtime_does_not_change_a_line(written: list[dict[str, Any]]) -> None:
+    """With Lambda's JSON log format, CloudWatch receives the embedded metric format as written."""
+    metric_lines = [line for line in written if "_aws" in line]
+    found = [[each.name for each in data(json.dumps(line))] for line in metric_lines]
 
     assert ["turn", "stream.retry", "turn", "turn", "request.failed"] == [
         line["event"] for line in written
     ]
     assert ["Retries" in names for names in found] == [False, True, False, False]
     assert ["Failures" in names for names in found] == [False, False, True, True]
-    assert ["timestamp", "level", "event"] == list(told[0])[:3]
+    assert ["timestamp", "level", "event"] == list(metric_lines[0])[:3]
 
 
-def test_a_trace_goes_through(site: Site, written: list[dict[str, Any]]) -> None:
-    """The id in an event's lines goes along with each of its calls, to every service."""
+def test_the_trace_id_is_sent_to_every_service(site: Site, written: list[dict[str, Any]]) -> None:
+    """The id in an event's lines is in each of its calls."""
     traces = {line["xray_trace_id"] for line in written}
     carried: dict[str, set[str]] = {}
     for request in site.requests:
@@ -85,17 +85,17 @@ def test_a_trace_goes_through(site: Site, written: list[dict[str, Any]]) -> None
         carried.setdefault(request.scope[1], set()).add(root)
 
     assert {"bedrock", "dynamodb", "execute-api"} == carried.keys()
-    assert 4 == len(traces)  # the call that was made again is of its turn's event
+    assert 4 == len(traces)  # the retry belongs to its turn's event
     assert traces <= carried["execute-api"] & carried["dynamodb"]
     assert 3 == len(traces & carried["bedrock"])
     assert not any("none" in ids for ids in carried.values())
 
 
-# -- what reads it ---------------------------------------------------------------------------------
+# -- alarms, dashboard, queries --------------------------------------------------------------------
 
 
-def test_alarms_look_at_what_is_written(site: Site, written: list[dict[str, Any]]) -> None:
-    """Namespace, name and dimensions of each alarm on a metric of ours are the code's."""
+def test_alarms_use_metrics_that_are_written(site: Site, written: list[dict[str, Any]]) -> None:
+    """Namespace, name and dimensions of each alarm on the function's metrics are the code's."""
     found = [each for line in written if "_aws" in line for each in data(json.dumps(line))]
     namespaces = {each.namespace for each in found}
     models = {each.dimensions["Model"] for each in found}
@@ -111,14 +111,16 @@ def test_alarms_look_at_what_is_written(site: Site, written: list[dict[str, Any]
     assert CODES.keys() >= {by["Code"] for by in dimensions if "Code" in by}
 
 
-def test_the_dashboard_shows_what_is_written(site: Site, written: list[dict[str, Any]]) -> None:
-    """Every metric of ours, by each of its dimensions, is on it, and no other."""
+def test_the_dashboard_shows_every_metric_that_is_written(
+    site: Site, written: list[dict[str, Any]]
+) -> None:
+    """Each of the function's metrics, by each set of dimensions, and no others."""
     cloudwatch = client(site.url, "cloudwatch")
     [entry] = cloudwatch.list_dashboards()["DashboardEntries"]
     body = cloudwatch.get_dashboard(DashboardName=entry["DashboardName"])["DashboardBody"]
-    drawn = [row for each in json.loads(body)["widgets"] for row in each["properties"]["metrics"]]
+    rows = [row for each in json.loads(body)["widgets"] for row in each["properties"]["metrics"]]
     shown, models = set(), set()
-    for row in drawn:
+    for row in rows:
         if isinstance(row[0], dict):
             match = SEARCH.fullmatch(row[0]["expression"])
             assert match, row
@@ -134,8 +136,8 @@ def test_the_dashboard_shows_what_is_written(site: Site, written: list[dict[str,
     assert {line["Model"] for line in written if "Model" in line} == models
 
 
-def test_queries_are_saved(site: Site) -> None:
-    """Each file is one, under the deployment's name, on the function's log group."""
+def test_each_query_file_is_a_saved_query(site: Site) -> None:
+    """Under the deployment's name, for the function's log group."""
     name = site.read().function.name
     found = client(site.url, "logs").describe_query_definitions()["queryDefinitions"]
 
@@ -156,8 +158,8 @@ def read_by(query: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_queries_read_what_is_written(written: list[dict[str, Any]], name: str) -> None:
-    """Each field is one of the function's lines, or of Lambda's own report."""
+def test_queries_use_fields_that_are_written(written: list[dict[str, Any]], name: str) -> None:
+    """By the function, or in Lambda's own report."""
     there = {key for line in written for key in line}
     unknown = {each for each in read_by(QUERIES[name]) - there if not each.startswith("@")}
 
@@ -172,42 +174,42 @@ def test_queries_read_what_is_written(written: list[dict[str, Any]], name: str) 
 # -- docs/operations.md ----------------------------------------------------------------------------
 
 
-def test_the_pages_line_is_a_real_one(written: list[dict[str, Any]]) -> None:
-    """Its example has the fields that a turn's line has, in their order."""
+def test_the_documented_line_has_the_fields_of_a_turn(written: list[dict[str, Any]]) -> None:
+    """In their order."""
     [example] = re.findall(r"^```json\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
     assert list(written[0]) == list(json.loads(example))
 
 
-def told() -> set[str]:
-    """What the function's sources name as an event of a line; where it stands in each call."""
+def events() -> set[str]:
+    """The events that src/ writes; `places` is the argument's position in each call."""
     places = {"write": 1, "_write": 1, "failed": 0}
     calls = [
         each
-        for path in (terraform.ROOT / "src").glob("*.py")
+        for path in (terraform.ROOT / "src").rglob("*.py")
         for each in ast.walk(ast.parse(path.read_text()))
         if isinstance(each, ast.Call)
     ]
-    given = [
+    arguments = [
         call.args[place]
         for call in calls
         for name, place in places.items()
         if name == getattr(call.func, "attr", getattr(call.func, "id", ""))
         and len(call.args) > place
     ]
-    events = {str(each.value) for each in given if isinstance(each, ast.Constant)}
-    return {event for event in events if not event.startswith("authorizer.")}
+    found = {str(each.value) for each in arguments if isinstance(each, ast.Constant)}
+    return {event for event in found if not event.startswith("authorizer.")}
 
 
-def test_the_page_has_every_event() -> None:
-    """Its table names all that the function's log may tell, and nothing else."""
+def test_every_event_is_documented() -> None:
+    """And no others."""
     rows = re.findall(r"^\| `([a-z_.]+)` \| (?!\w+ \|)", PAGE, re.MULTILINE)
 
-    assert sorted(told()) == sorted(rows)
+    assert sorted(events()) == sorted(rows)
 
 
-def test_the_page_has_every_metric() -> None:
-    """Its table is the code's: name, unit, dimensions and meaning."""
+def test_every_metric_is_documented() -> None:
+    """With the code's name, unit, dimensions and meaning."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+?) \| (.+?) \|$", PAGE, re.MULTILINE)
 
     assert [
@@ -221,33 +223,35 @@ def test_the_page_has_every_metric() -> None:
     ] == rows
 
 
-def test_the_page_counts_what_is_billed() -> None:
-    """The most metrics that one model can have are the number that the page multiplies."""
-    ends = {*STOP_REASONS.values(), *STATES, "other"}
-    most = {metrics.BY_MODEL: 1, metrics.BY_END: len(ends), metrics.BY_CODE: len(CODES)}
+def test_the_documented_number_of_billed_metrics_is_the_maximum() -> None:
+    """Of one model, with every stop reason and code."""
+    reasons = {*STOP_REASONS.values(), *STATES, "other"}
+    most = {metrics.BY_MODEL: 1, metrics.BY_END: len(reasons), metrics.BY_CODE: len(CODES)}
     count = sum(most[by] for metric in METRICS for by in metric.by)
 
     assert f"at most {count} metrics" in PAGE
 
 
-def test_the_page_has_every_alarm() -> None:
-    """Each has a section that begins with its reason, in watch.tf's order; there is no other."""
-    alarms = re.findall(r'^      ([a-z-]+) = \{\n        why +=? "(.+)"$', WATCH, re.MULTILINE)
+def test_every_alarm_is_documented() -> None:
+    """In a section that starts with its description, in the order of monitoring.tf; and no others."""
+    alarms = re.findall(
+        r'^      ([a-z-]+) = \{\n        description += "(.+)"$', MONITORING, re.MULTILINE
+    )
     sections = PAGE.split("\n## Alarms\n")[1].split("\n## ")[0]
 
     assert alarms
     assert alarms == re.findall(r"^### `([a-z-]+)`\n\n(.+)$", sections, re.MULTILINE)
 
 
-def test_the_page_has_every_query() -> None:
-    """Its table names the files."""
+def test_every_query_is_documented() -> None:
+    """With a link to its file."""
     row = re.compile(r"^\| \[`([\w-]+)`\]\(\.\./terraform/queries/([\w-]+)\.txt\)", re.MULTILINE)
 
     assert sorted((name, name) for name in QUERIES) == sorted(row.findall(PAGE))
 
 
-def test_the_pages_digest_is_the_logs() -> None:
-    """What it says to type makes of a session's id what stands in the log."""
+def test_the_documented_command_gives_the_digest_of_the_log() -> None:
+    """Of a session's id."""
     [command] = re.findall(r"^(printf .*sha256sum.*)$", PAGE, re.MULTILINE)
     done = subprocess.run(
         ["sh", "-c", command],

@@ -1,4 +1,4 @@
-"""The page as it was deployed: what is in the bucket, and what CloudFront says with it."""
+"""The web page as deployed: the bucket's objects, and the headers that CloudFront adds."""
 
 import json
 
@@ -10,7 +10,7 @@ from websockets.typing import Origin
 
 from local.page import FOLDER, HEADERS, TYPES
 
-pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def page(site: Site) -> Page:
 
 
 def test_the_files_are_those_of_the_repository(page: Page) -> None:
-    """Byte for byte, each under its own name, and of the kind that the local page says it is."""
+    """Byte for byte, under the same names, with the content types of the local page."""
     files = {
         str(file.relative_to(FOLDER)): (file.read_bytes(), f"{TYPES[file.suffix]}; charset=utf-8")
         for file in FOLDER.rglob("*")
@@ -32,8 +32,8 @@ def test_the_files_are_those_of_the_repository(page: Page) -> None:
     assert {"no-cache"} == {each.cache_control for each in found.values()}
 
 
-def test_the_page_is_told_where_to_connect(site: Site, page: Page) -> None:
-    """Its configuration is this deployment's, and never stale."""
+def test_the_pages_configuration_is_the_deployments(site: Site, page: Page) -> None:
+    """URL and authentication; it is revalidated like the other files."""
     config = page.file("config.json")
 
     assert {
@@ -48,18 +48,18 @@ def test_the_page_is_told_where_to_connect(site: Site, page: Page) -> None:
 
 
 def test_the_headers_are_those_of_the_repository(site: Site, page: Page) -> None:
-    """All of web/headers.json and nothing else, with the API as the place to connect to."""
+    """All of web/headers.json and no others, with the API's origin in the policy."""
     api = site.outputs["websocket_url"].rpartition("/")[0]
-    told = {
+    expected = {
         name: value.replace("${connect}", api)
         for name, value in json.loads(HEADERS.read_text()).items()
     }
 
-    assert told == page.headers()
+    assert expected == page.headers()
 
 
-def test_nobody_reads_the_bucket_but_the_distribution(page: Page) -> None:
-    """It is closed to everybody; the distribution may read, and signs what it asks."""
+def test_only_the_distribution_reads_the_bucket(page: Page) -> None:
+    """Public access is blocked; the distribution may read, and signs its requests."""
     closed, policy, control = page.access()
     allowed = [each for each in policy if each["Effect"] == "Allow"]
 
@@ -69,8 +69,8 @@ def test_nobody_reads_the_bucket_but_the_distribution(page: Page) -> None:
     assert ("always", "sigv4", "s3") == control
 
 
-def test_a_browser_connects_from_the_page_alone(site: Site) -> None:
-    """That is the one origin that the function takes, and it does."""
+def test_the_pages_origin_is_the_only_allowed_one(site: Site) -> None:
+    """The function accepts a connection from it."""
     page = Origin(site.outputs["page_url"].rstrip("/"))
     with connect(signed(site.serving(FIRST)), origin=page) as socket:
         socket.send('{"action":"ping"}')

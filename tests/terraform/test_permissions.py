@@ -1,7 +1,7 @@
-"""Each role may do what it needs, and nothing else: what was called, against what was applied.
+"""Least privilege: the calls that the function makes, compared with the policies that were applied.
 
-The calls are those of the deployed zip, in the conversations below. What Lambda does in the role's
-name, and not the code, stands in a table of its own with where that is documented.
+The calls are those of the deployed zip in the conversations below. The calls that Lambda makes with
+the function's role are in a table of their own, with the documentation that lists them.
 """
 
 import json
@@ -20,12 +20,12 @@ from local.aws.moto_server import REGION
 from local.aws.permissions import Permission
 from local.deployment.deployed import Deployed, client
 
-pytestmark = pytest.mark.timeout(300)  # the first to come waits for the deployment
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
 LAMBDA, API_GATEWAY = "lambda.amazonaws.com", "apigateway.amazonaws.com"
 
 
-# -- what people do --------------------------------------------------------------------------------
+# -- conversations ---------------------------------------------------------------------------------
 
 
 def nothing(url: str) -> None:
@@ -45,7 +45,7 @@ def stop(url: str) -> None:
 
 
 def stopped(person: Person, *messages: str | Frame) -> None:
-    """Asks a question, and stops the answer."""
+    """Sends the messages, and stops the answer."""
     for message in messages:
         person.send(message)
     person.receive()
@@ -56,7 +56,7 @@ def stopped(person: Person, *messages: str | Frame) -> None:
 
 
 def resume(url: str) -> None:
-    """Of an answer that runs, from another connection; and of one that has ended."""
+    """A running answer, from another connection; and one that has ended."""
     session = {"session_id": secrets.token_hex(8)}
     with ann(url, **session) as person:
         person.send({"request_id": "one", "body": script(chunks=100, rate=50)})
@@ -68,7 +68,7 @@ def resume(url: str) -> None:
 
 
 def parts(url: str) -> None:
-    """A question in two frames, and going on where its answer was stopped."""
+    """A message in two frames, and the continuation of an answer that was stopped."""
     order = script(chunks=2000, rate=50)
     halves = [order[:9], order[9:]]
     with ann(url) as person:
@@ -95,7 +95,7 @@ def clear(url: str) -> None:
 
 
 def refused(url: str) -> None:
-    """By the protocol, for a request id that was taken, and by the model, early and late."""
+    """By the protocol, for a request id that was used before, and by the model, early and late."""
     early = script(fault={"before": "AccessDeniedException"})
     late = script(fault={"at": 1, "type": "cut"})
     with ann(url) as person:
@@ -115,14 +115,14 @@ def ping(url: str) -> None:
         assert '{"type": "pong"}' == person.socket.recv()
 
 
-def leaving(url: str) -> None:
-    """Gone in the middle of an answer, which is finished and saved all the same."""
+def disconnect(url: str) -> None:
+    """In the middle of an answer, which is completed and saved nevertheless."""
     with ann(url) as person:
         person.send(script(chunks=20, rate=40))
         person.receive()
 
 
-# What a new action needs is found by a row of its own.
+# A new action needs an entry of its own.
 CONVERSATIONS: Mapping[str, Callable[[str], None]] = {
     "connect and disconnect": nothing,
     "chat": chat,
@@ -133,7 +133,7 @@ CONVERSATIONS: Mapping[str, Callable[[str], None]] = {
     "clear": clear,
     "refused": refused,
     "ping": ping,
-    "leaving": leaving,
+    "disconnect": disconnect,
 }
 
 Calls = Mapping[str, list[Permission]]
@@ -141,7 +141,7 @@ Calls = Mapping[str, list[Permission]]
 
 @pytest.fixture(scope="module")
 def calls(site: Site) -> Calls:
-    """What each conversation, and Lambda itself, needed of IAM; each thing once."""
+    """The permissions that each conversation, and Lambda itself, needed; each once."""
     url, found = site.serving(FIRST), {}
     for name, talk in CONVERSATIONS.items():
         before = len(site.permissions)
@@ -151,11 +151,11 @@ def calls(site: Site) -> Calls:
     return {**found, **by_lambda(site)}
 
 
-# -- what Lambda does ------------------------------------------------------------------------------
+# -- calls by Lambda -------------------------------------------------------------------------------
 
 
 def by_lambda(site: Site) -> Calls:
-    """The calls that the Lambda service makes with the function's role, by what makes it do so.
+    """The calls that the Lambda service makes with the function's role, by their occasion.
 
     Lambda Developer Guide: "Sending Lambda function logs to CloudWatch Logs" (the resource is a
     stream for both actions, as denials name it), "Visualize Lambda function invocations using AWS
@@ -192,11 +192,11 @@ def by_lambda(site: Site) -> Calls:
     }
 
 
-# -- what was applied ------------------------------------------------------------------------------
+# -- policies --------------------------------------------------------------------------------------
 
 
 def role_of(site: Site, arn: str) -> tuple[list[Policy], Policy]:
-    """The role's policies, inline and attached, and who may assume it."""
+    """The role's policies, inline and attached, and its trust policy."""
     iam, name = client(site.url, "iam"), arn.rpartition("/")[2]
     inline = [
         iam.get_role_policy(RoleName=name, PolicyName=each)["PolicyDocument"]
@@ -213,8 +213,8 @@ def role_of(site: Site, arn: str) -> tuple[list[Policy], Policy]:
     return inline + attached, trust
 
 
-def asked_by(deployed: Deployed, call: Permission) -> Question:
-    """What IAM is asked when the function makes this call. One connection is like another."""
+def question(deployed: Deployed, call: Permission) -> Question:
+    """IAM's question when the function makes this call; connection ids are made equal."""
     role = deployed.function.role.rpartition("/")[2]
     return Question(
         principal=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{deployed.function.name}",
@@ -225,43 +225,43 @@ def asked_by(deployed: Deployed, call: Permission) -> Question:
     )
 
 
-# -- the proof -------------------------------------------------------------------------------------
+# -- tests -----------------------------------------------------------------------------------------
 
 
-def test_every_call_is_granted(site: Site, calls: Calls) -> None:
-    """All calls of all conversations are AWS's own, and the role may make them."""
+def test_the_role_allows_every_call(site: Site, calls: Calls) -> None:
+    """Of all conversations; each is an action that AWS has."""
     deployed = site.read()
     policies, _ = role_of(site, deployed.function.role)
     made = [call for each in calls.values() for call in each]
-    [decisions] = decide(Case([asked_by(deployed, call) for call in made], policies))
+    [decisions] = decide(Case([question(deployed, call) for call in made], policies))
 
     refused = [(c, d.problem) for c, d in zip(made, decisions, strict=True) if not d.allowed]
     assert [] == refused
 
 
-def test_nothing_can_be_taken_away(site: Site, calls: Calls, told: list[str]) -> None:
-    """Each statement, each of its actions and each of its resources is needed by some call."""
+def test_no_permission_is_superfluous(site: Site, calls: Calls, told: list[str]) -> None:
+    """Without any one statement, action or resource, at least one call is refused."""
     deployed = site.read()
     [policy], _ = role_of(site, deployed.function.role)
     made = [(name, call) for name, each in calls.items() for call in each]
-    questions = [asked_by(deployed, call) for _, call in made]
+    questions = [question(deployed, call) for _, call in made]
     rests = list(less(policy))
     whole, *answers = decide(*(Case(questions, [each]) for each in (policy, *dict(rests).values())))
 
-    for (taken, _), decisions in zip(rests, answers, strict=True):
+    for (removed, _), decisions in zip(rests, answers, strict=True):
         needing = [
             f"{name} ({call.operation})"
             for (name, call), before, after in zip(made, whole, decisions, strict=True)
             if before.allowed and not after.allowed
         ]
-        assert needing, f"granted, and used by nothing: {taken}"
-        told.append(f"needed: {taken} <- {', '.join(list(dict.fromkeys(needing))[:3])}")
+        assert needing, f"granted, and not used: {removed}"
+        told.append(f"needed: {removed} <- {', '.join(list(dict.fromkeys(needing))[:3])}")
 
 
 NOT_GRANTED = [
     ("dynamodb:Scan", "table/{table}"),
     ("dynamodb:DeleteTable", "table/{table}"),
-    ("dynamodb:GetItem", "table/somebody-elses"),
+    ("dynamodb:GetItem", "table/another"),
     ("execute-api:ManageConnections", "{api}/live/DELETE/@connections/abc="),
     ("execute-api:ManageConnections", "{api}/live/GET/@connections/abc="),
     ("execute-api:ManageConnections", "{api}/other/POST/@connections/abc="),
@@ -274,8 +274,8 @@ NOT_GRANTED = [
 ]
 
 
-def test_a_call_that_is_not_granted_is_noticed(site: Site) -> None:
-    """What the function has no use for is refused: other verbs, tables, stages, APIs and models."""
+def test_the_role_allows_nothing_else(site: Site) -> None:
+    """Other actions, tables, stages, APIs and models are refused."""
     site.serving(FIRST)
     deployed = site.read()
     policies, _ = role_of(site, deployed.function.role)
@@ -283,26 +283,26 @@ def test_a_call_that_is_not_granted_is_noticed(site: Site) -> None:
     for action, resource in NOT_GRANTED:
         name = resource.format(table=site.outputs["table_name"], api=deployed.api_id)
         arn = f"arn:aws:{action.partition(':')[0]}:{REGION}:{ACCOUNT}:{name}"
-        questions.append(asked_by(deployed, Permission(operation="", action=action, resource=arn)))
+        questions.append(question(deployed, Permission(operation="", action=action, resource=arn)))
     [decisions] = decide(Case(questions, policies))
 
     assert [Decision(allowed=False, problem=None)] * len(NOT_GRANTED) == decisions
 
 
-def test_the_model_is_reached_through_the_profile_alone(site: Site, calls: Calls) -> None:
-    """The models behind the profile may not be called by themselves."""
+def test_the_model_is_invoked_only_through_the_profile(site: Site, calls: Calls) -> None:
+    """The profile's models may not be invoked directly."""
     deployed = site.read()
     policies, _ = role_of(site, deployed.function.role)
-    behind = [call for call in calls["chat"] if "::foundation-model/" in call.resource]
-    direct = [asked_by(deployed, replace(call, context={})) for call in behind]
+    models = [call for call in calls["chat"] if "::foundation-model/" in call.resource]
+    direct = [question(deployed, replace(call, context={})) for call in models]
     [decisions] = decide(Case(direct, policies))
 
-    assert len(behind) == 2
+    assert len(models) == 2
     assert not any(decision.allowed for decision in decisions)
 
 
-def test_who_may_invoke_and_be_what(site: Site) -> None:
-    """Lambda alone takes the role; each route that invokes may, and no other API or route."""
+def test_only_lambda_has_the_role_and_only_the_routes_invoke_the_function(site: Site) -> None:
+    """No other service, API, stage or route."""
     site.serving(FIRST)
     deployed = site.read()
     _, trust = role_of(site, deployed.function.role)

@@ -1,4 +1,4 @@
-"""What can be known of terraform/ without applying it."""
+"""The configuration in terraform/, without applying it."""
 
 import json
 import os
@@ -6,31 +6,31 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any
 
 import pytest
 from support.e2e_clients import cannot_be_had
 
 from deploy import terraform
 from local.page import TYPES
-from settings import Settings
+from tools import deployment
+from tools.settings_schema import settings
 
 CHECKOV = terraform.ROOT / ".venv/checkov/bin/checkov"
 
-# Where a deployment's default is not the function's own: who deploys pays for strangers' questions.
+# The defaults of a deployment that differ from the function's: the owner of the deployment pays.
 OTHER_DEFAULTS = {"requests_per_day": 500, "tokens_per_day": 1_000_000}
-# Nobody chooses these: one is the table's name, the other is for the local stack.
-NOT_CHOSEN = {"table_name", "callback_url"}
+# Settings without a variable: Terraform names the table, and only the local stack sets the URL.
+NO_VARIABLE = {"table_name", "callback_url"}
 
-CHOSEN = [f for f in fields(Settings) if f.name not in NOT_CHOSEN]
+SETTINGS = {each.name: each for each in settings() if each.name not in NO_VARIABLE}
+VARIABLES = deployment.variables()
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Runs Terraform in a copy of terraform/, with its provider there, web/ beside it, no state."""
+    """Runs Terraform in a copy of terraform/, initialised without state, next to one of web/."""
     folder = tmp_path_factory.mktemp("static") / "terraform"
     shutil.copytree(
         terraform.FOLDER,
@@ -62,11 +62,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return ran
 
 
-# -- Terraform's own word --------------------------------------------------------------------------
+# -- Terraform's own checks ------------------------------------------------------------------------
 
 
-def test_files_are_formatted_as_terraform_formats_them(run: Command) -> None:
-    """`terraform fmt` has nothing to say."""
+def test_files_are_formatted(run: Command) -> None:
+    """`terraform fmt` changes nothing."""
     checked = run("fmt", "-check", "-diff", "-recursive")
 
     assert "" == checked.stdout
@@ -81,7 +81,7 @@ def test_the_configuration_is_valid(run: Command) -> None:
 
 @pytest.mark.timeout(300)
 def test_terraforms_own_tests_pass(run: Command) -> None:
-    """What terraform/tests says of the plan holds: each choice, and each refusal."""
+    """Those of terraform/tests: the plan with each option, and each refused value."""
     tested = run("test", "-no-color")
 
     assert 0 == tested.returncode, tested.stdout
@@ -91,8 +91,8 @@ def test_terraforms_own_tests_pass(run: Command) -> None:
 # -- security --------------------------------------------------------------------------------------
 
 
-def test_checkov_finds_nothing() -> None:
-    """Every finding is mended, or skipped beside the resource and with a reason."""
+def test_checkov_reports_no_finding() -> None:
+    """Each skip is in the resource, is needed, and has a reason."""
     if not CHECKOV.exists():
         cannot_be_had("checkov is not installed: make .venv/checkov.stamp")
 
@@ -112,16 +112,16 @@ def test_checkov_finds_nothing() -> None:
     assert 0 == summary["parsing_errors"]
     assert 0 < summary["passed"]
     assert summary["skipped"] == skips.count("#checkov:skip="), (
-        "a skip names no check of its resource"
+        "a skip is for a check that does not apply to its resource"
     )
     assert [] == re.findall(r"#checkov:skip=\w+(?!\w)(?!: \w).*", skips), "a skip has no reason"
 
 
-# -- the page --------------------------------------------------------------------------------------
+# -- the web page ----------------------------------------------------------------------------------
 
 
-def test_the_page_is_of_the_kinds_that_the_local_one_has() -> None:
-    """What is served here is uploaded there, and nothing else; each kind under the same name."""
+def test_the_page_has_the_content_types_of_the_local_page() -> None:
+    """The same files are served locally and on AWS, with the same types."""
     kinds = re.findall(
         r'^    (\w+) += "(.+)"$', block("web.tf", "content_types =", indent="  "), re.MULTILINE
     )
@@ -129,11 +129,11 @@ def test_the_page_is_of_the_kinds_that_the_local_one_has() -> None:
     assert {kind[1:]: f"{name}; charset=utf-8" for kind, name in TYPES.items()} == dict(kinds)
 
 
-# -- the settings ----------------------------------------------------------------------------------
+# -- settings --------------------------------------------------------------------------------------
 
 
 def block(file: str, opening: str, indent: str = "") -> str:
-    """What stands in a block of a .tf file. As `terraform fmt` has it, its end stands alone."""
+    """The content of a block in a .tf file, which `terraform fmt` closes on a line of its own."""
     text = (terraform.FOLDER / file).read_text()
     found = re.search(
         rf"^{indent}{re.escape(opening)} {{\n(.*?)^{indent}}}$", text, re.MULTILINE | re.DOTALL
@@ -142,86 +142,69 @@ def block(file: str, opening: str, indent: str = "") -> str:
     return found[1]
 
 
-def variable(name: str) -> str:
-    return block("settings.tf", f'variable "{name}"')
-
-
-def number(value: float) -> str:
-    return str(int(value)) if value == int(value) else str(value)
-
-
-def default_of(name: str) -> Any:
-    found = re.search(r"^  default += (.+)$", variable(name), re.MULTILINE)
-    assert found, f"{name} has no default"
-    value = json.loads(found[1])
-    return tuple(value) if isinstance(value, list) else value
-
-
-def test_the_function_is_told_every_setting_and_nothing_else() -> None:
-    """Its environment has exactly the variables that `Settings` reads."""
-    told = re.findall(
-        r"^    (\w+) +=", block("function.tf", "environment =", indent="  "), re.MULTILINE
+def test_every_setting_is_passed_to_the_function() -> None:
+    """Under its name, from the variable of that name; and nothing else is passed."""
+    rows = re.findall(
+        r"^    (\w+) += (.+)$", block("settings.tf", "settings =", indent="  "), re.MULTILINE
     )
 
-    assert sorted(f.metadata["env"] for f in fields(Settings)) == sorted(told)
+    assert sorted(SETTINGS) == sorted(name for name, _ in rows)
+    assert [] == [name for name, value in rows if not re.search(rf"\bvar\.{name}\b", value)]
 
 
-def test_every_setting_that_can_be_chosen_is_a_variable() -> None:
-    """settings.tf has the fields of `Settings`, but for those that nobody chooses."""
-    variables = re.findall(
-        r'^variable "(\w+)"', (terraform.FOLDER / "settings.tf").read_text(), re.MULTILINE
+def test_every_setting_is_a_variable() -> None:
+    """And every variable of settings.tf is a setting."""
+    assert sorted(SETTINGS) == sorted(
+        name for name, variable in VARIABLES.items() if variable.file == "settings.tf"
     )
 
-    assert sorted(f.name for f in CHOSEN) == sorted(variables)
 
-
-def test_the_authorizer_is_told_what_it_asks_for() -> None:
-    """Its environment has exactly the variables that src/authorizer.py reads."""
+def test_the_authorizers_environment_is_what_it_reads() -> None:
+    """The variables that src/authorizer.py reads, and no others."""
     read = re.findall(
         r'environment\.get\("(\w+)"', (terraform.ROOT / "src/authorizer.py").read_text()
     )
 
-    told = re.findall(
+    passed = re.findall(
         r"^      (\w+) +=", block("authorizer.tf", "variables =", indent="    "), re.MULTILINE
     )
 
-    assert sorted(read) == sorted(told)
+    assert sorted(read) == sorted(passed)
 
 
-@pytest.mark.parametrize("name", [f.name for f in CHOSEN])
-def test_a_setting_reaches_the_function_under_its_name(name: str) -> None:
-    """Each environment variable is made of the Terraform variable of the same name."""
-    environment = block("function.tf", "environment =", indent="  ")
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_default_of_a_variable_is_the_settings_default(name: str) -> None:
+    """Except for the daily quotas."""
+    default = SETTINGS[name].default
+    expected = list(default) if isinstance(default, tuple) else default
 
-    assert re.search(rf"^    {name.upper()} += .*\bvar\.{name}\b", environment, re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", [f.name for f in CHOSEN])
-def test_a_deployments_default_is_the_functions(name: str) -> None:
-    """What a deployment does not choose is as the function has it, but for the allowances."""
-    own = {f.name: f.default for f in CHOSEN}
-
-    assert {**own, **OTHER_DEFAULTS}[name] == default_of(name)
+    assert {name: expected, **OTHER_DEFAULTS}[name] == VARIABLES[name].default
 
 
-def bounds() -> Mapping[str, list[str]]:
-    """What the validation of each setting has to say, by name."""
-    said: dict[str, list[str]] = {}
-    for f in CHOSEN:
-        least, most, choices = (f.metadata.get(key) for key in ("least", "most", "choices"))
-        said[f.name] = [
-            *([f"var.{f.name} >= {number(least)}"] if least is not None else []),
-            *([f"var.{f.name} <= {number(most)}"] if most is not None else []),
-            *(json.dumps(choice) for choice in choices or ()),
+def conditions() -> Mapping[str, list[str]]:
+    """The bounds and choices of each setting that has any, as its validation contains them."""
+    found = {
+        name: [
+            *([f"var.{name} >= {each.least:g}"] if each.least is not None else []),
+            *([f"var.{name} <= {int(each.most)}"] if each.most is not None else []),
+            *map(json.dumps, each.choices),
         ]
-    return {name: each for name, each in said.items() if each}
+        for name, each in SETTINGS.items()
+    }
+    return {name: each for name, each in found.items() if each}
 
 
-@pytest.mark.parametrize("name", bounds())
-def test_a_value_that_the_function_would_refuse_is_refused_before_it_is_deployed(name: str) -> None:
-    """The bounds and choices of src/settings.py stand in the variable's validation."""
-    conditions = "".join(re.findall(r"^    condition += (.+)$", variable(name), re.MULTILINE))
+@pytest.mark.parametrize("name", conditions())
+def test_a_value_that_the_function_refuses_is_refused_before_it_is_deployed(name: str) -> None:
+    """The bounds and choices of src/settings.py are in the variable's validation."""
+    validation = "".join(
+        re.findall(
+            r"^    condition += (.+)$", block("settings.tf", f'variable "{name}"'), re.MULTILINE
+        )
+    )
 
     assert [] == [
-        each for each in bounds()[name] if not re.search(rf"{re.escape(each)}(?!\d)", conditions)
+        each
+        for each in conditions()[name]
+        if not re.search(rf"{re.escape(each)}(?!\d)", validation)
     ]

@@ -1,12 +1,10 @@
-"""The documents say what the sources say, and lead where they say."""
+"""The documents agree with the sources, and their links have targets."""
 
+import ast
 import math
 import re
-import tomllib
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import hcl2
@@ -16,16 +14,16 @@ from support.e2e_clients import SCHEMA, validator
 
 import handler
 from errors import CODES
-from settings import Settings
-from tools import __main__ as making
-from tools import architecture, badges, decisions, deployment, limits
+from tools import __main__ as docs
+from tools import decisions, deployment, limits, protocol_schema
 from tools.__main__ import ROOT, SECTIONS, documents
-from tools.markdown import places
+from tools.markdown import section_names
+from tools.settings_schema import settings
 
-# Made here, or not ours.
-ELSEWHERE = {".git", ".terraform", ".venv", "build", "node_modules"}
+# Directories that are generated or installed.
+GENERATED = {".git", ".terraform", ".venv", "build", "node_modules"}
 DOCUMENTS = sorted(
-    path for path in ROOT.rglob("*.md") if not ELSEWHERE & set(path.relative_to(ROOT).parts)
+    path for path in ROOT.rglob("*.md") if not GENERATED & set(path.relative_to(ROOT).parts)
 )
 
 
@@ -35,49 +33,47 @@ def document(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-# -- what is made ----------------------------------------------------------------------------------
+# -- generated sections ----------------------------------------------------------------------------
 
 
 def test_the_documents_are_current() -> None:
-    """`make docs` has nothing to write."""
+    """`make docs` would change no document."""
     stale = [path for path, text in documents() if path.read_text() != text]
 
     assert [] == [str(path.relative_to(ROOT)) for path in stale]
 
 
-def test_make_docs_writes_what_is_stale(
+def test_make_docs_writes_outdated_documents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Once, and says which; where all is current, it says nothing."""
+    """It writes a document once and prints its name; the second run prints nothing."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("<!-- make docs: states -->\n<!-- up to here -->\n")
-    (tmp_path / "docs" / "plain.md").write_text("no places\n")
-    monkeypatch.setattr(making, "ROOT", tmp_path)
-    monkeypatch.setattr(architecture, "PICTURE", tmp_path / "docs" / "architecture.svg")
-    monkeypatch.setattr(badges, "PICTURE", tmp_path / "docs" / "badges.svg")
+    (tmp_path / "docs" / "plain.md").write_text("no sections\n")
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    monkeypatch.setattr(protocol_schema, "FILE", tmp_path / "docs" / "protocol.schema.json")
 
-    making.main()
+    docs.main()
     first = capsys.readouterr().out
-    making.main()
+    docs.main()
 
-    written = ["README.md", "docs/architecture.svg", "docs/badges.svg"]
-    assert [f"written: {path}" for path in written] == first.splitlines()
+    assert "written: README.md\nwritten: docs/protocol.schema.json\n" == first
     assert "" == capsys.readouterr().out
     assert "| `unfinished` |" in (tmp_path / "README.md").read_text()
 
 
-def test_every_section_has_its_place() -> None:
-    """What is made is shown, once."""
-    found = Counter(name for path in DOCUMENTS for name in places(path.read_text()))
+def test_every_section_is_used_once() -> None:
+    """Each generated section is in exactly one document."""
+    found = Counter(name for path in DOCUMENTS for name in section_names(path.read_text()))
 
     assert dict.fromkeys(SECTIONS, 1) == found
 
 
-# -- where links lead ------------------------------------------------------------------------------
+# -- links -----------------------------------------------------------------------------------------
 
 
 def links(path: Path) -> Iterator[str]:
-    """Relative targets of links and images, outside code."""
+    """Yields the relative targets of links and images outside of code."""
     text = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" not in target and not target.startswith("mailto:"):
@@ -85,55 +81,55 @@ def links(path: Path) -> Iterator[str]:
 
 
 def anchors(path: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Returns the anchors that GitHub generates from headings."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.replace(" ", "-") for heading in plain}
 
 
-def test_links_lead_somewhere(document: Path) -> None:
-    """Each file that is linked to or shown exists, and each heading that is pointed at."""
-    lost = []
+def test_links_have_targets(document: Path) -> None:
+    """Each linked file, image and heading exists."""
+    broken = []
     for target in links(document):
         name, _, anchor = target.partition("#")
-        there = (document.parent / name).resolve() if name else document
-        if not there.exists() or (anchor and anchor not in anchors(there)):
-            lost.append(target)
+        linked = (document.parent / name).resolve() if name else document
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            broken.append(target)
 
-    assert [] == lost
+    assert [] == broken
 
 
-def test_there_are_links() -> None:
-    """The parser finds what it should."""
+def test_links_are_found() -> None:
+    """The parser finds the links of the README."""
     assert len(list(links(ROOT / "README.md"))) > 10
 
 
 # -- the protocol ----------------------------------------------------------------------------------
 
 
-def test_the_schema_is_one() -> None:
-    """It is a JSON Schema, and every frame and each of its fields says what it means."""
+def test_the_schema_is_valid_and_described() -> None:
+    """It is a JSON Schema, and every frame and field has a description."""
     Draft202012Validator.check_schema(SCHEMA)
-    silent = [
+    undescribed = [
         f"{name}.{field}"
         for name, each in SCHEMA["$defs"].items()
         for field, node in each.get("properties", {}).items()
         if node and not (node.get("description") or "$ref" in node)
     ]
 
-    assert [] == silent
+    assert [] == undescribed
     assert [] == [name for name, each in SCHEMA["$defs"].items() if "description" not in each]
 
 
 @pytest.mark.parametrize("name", [n for n, each in SCHEMA["$defs"].items() if "examples" in each])
 def test_examples_are_valid(name: str) -> None:
-    """Each is what its own definition describes."""
+    """Each example matches its definition."""
     for example in SCHEMA["$defs"][name]["examples"]:
         validator(name).validate(example)
 
 
 def test_every_frame_has_an_example() -> None:
-    """Those that a client sends, those that it receives, and the seed's."""
+    """Client frames, server frames and the seed format have examples."""
     named = [each["$ref"] for each in SCHEMA["$defs"]["client"]["anyOf"]]
     named += [each["$ref"] for each in SCHEMA["$defs"]["server"]["oneOf"]]
     frames = [ref.rpartition("/")[2] for ref in named] + ["seed"]
@@ -155,20 +151,20 @@ def test_codes_are_documented() -> None:
 
 
 def test_every_variable_is_described() -> None:
-    """A sentence for each variable of Terraform, and its type."""
+    """Each Terraform variable has a type and a description that is a sentence."""
     found = deployment.variables()
 
-    assert len(found) > len(fields(Settings))
+    assert len(found) > len(settings())
     assert [] == [each.name for each in found.values() if not each.description.endswith(".")]
     assert [] == [each.name for each in found.values() if not each.kind]
 
 
 def test_every_setting_and_variable_is_documented() -> None:
-    """docs/settings.md has a row for each, or for the setting that it is; and no other."""
+    """docs/settings.md has a row for each setting and variable, and no other rows."""
     text = (ROOT / "docs" / "settings.md").read_text()
-    names = {f.metadata["env"] for f in fields(Settings)} | set(deployment.variables())
+    names = {each.env for each in settings()} | set(deployment.variables())
 
-    # The first cell, or the last, which may tell another default behind the name.
+    # The first cell, or the last, which may have a default after the name.
     rows = re.findall(r"^\| `(\w+)` \|.*?\| (?:`(\w+)`)?[^|]* \|$", text, re.MULTILINE)
     assert names == {name for row in rows for name in row if name}
 
@@ -176,8 +172,8 @@ def test_every_setting_and_variable_is_documented() -> None:
 # -- the security model ----------------------------------------------------------------------------
 
 
-def test_numbers_in_the_security_models_words() -> None:
-    """Those that stand in sentences are the sources', as those in its tables are."""
+def test_numbers_in_the_text_of_the_security_model() -> None:
+    """Numbers in sentences agree with the sources, as those in tables do."""
     text = " ".join((ROOT / "docs" / "security.md").read_text().split())
     with (deployment.FOLDER / "function.tf").open() as file:
         resources = hcl2.load(file)["resource"]
@@ -195,9 +191,9 @@ def test_numbers_in_the_security_models_words() -> None:
     assert text.count("14 days") == 2
 
 
-def test_what_a_stranger_can_cost() -> None:
-    """The products are those of the factors that they show; an allowance bounds what is asked."""
-    cases = limits.worst()
+def test_maximum_costs() -> None:
+    """Each cost is the product of the factors beside it; the allowance limits questions."""
+    cases = limits.worst_cases()
     text = (ROOT / "docs" / "security.md").read_text()
 
     assert 6 == len(cases)
@@ -213,7 +209,7 @@ def test_what_a_stranger_can_cost() -> None:
 
 
 def test_every_sample_event_is_described() -> None:
-    """events/README.md has a row for each file, and no other."""
+    """events/README.md has a row for each file, and no other rows."""
     text = (ROOT / "events" / "README.md").read_text()
     samples = {path.name for path in (ROOT / "events").glob("*.json")}
 
@@ -223,52 +219,47 @@ def test_every_sample_event_is_described() -> None:
 # -- the decisions ---------------------------------------------------------------------------------
 
 
-def test_decisions_have_numbers_of_their_own() -> None:
-    """Two branches do not take the same one; each begins with its heading."""
+def test_decisions_have_unique_numbers() -> None:
+    """No two decisions have the same number, and each begins with a heading."""
     pages = list(decisions.pages())
 
     assert [] == [n for n, count in Counter(p.name[:4] for p in pages).items() if count > 1]
     assert [] == [page.name for page in pages if not page.read_text().startswith("# ")]
 
 
-# -- the picture -----------------------------------------------------------------------------------
+SECTIONS_OF_A_DECISION = ["Context", "Decision", "Consequences", "Unconfirmed"]
 
 
-def test_the_picture_shows_what_is_deployed() -> None:
-    """Each part that is ours is a resource of that name in terraform/."""
-    text = "".join(path.read_text() for path in deployment.FOLDER.glob("*.tf"))
-    ours = [box.resource for box in architecture.BOXES.values() if box.resource]
+@pytest.mark.parametrize("page", list(decisions.pages()), ids=lambda page: str(page.name[:4]))
+def test_decisions_have_the_same_sections(page: Path) -> None:
+    """Context, decision and consequences, in this order, then what is unconfirmed, if anything."""
+    headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
 
-    assert ours
-    for resource in ours:
-        kind, _, name = resource.partition(".")
-        assert f'resource "{kind}" "{name}"' in text
+    assert SECTIONS_OF_A_DECISION[: max(3, len(headings))] == headings
 
 
-def test_the_picture_is_whole() -> None:
-    """It is XML, has every box and every arrow, and says in words what it shows."""
-    drawn = ET.fromstring(architecture.drawn())
-    svg = "{http://www.w3.org/2000/svg}"
-    said = " ".join("".join(each.itertext()) for each in drawn.iter(f"{svg}text"))
-
-    assert len(architecture.BOXES) == len(list(drawn.iter(f"{svg}rect")))
-    assert all(box.title in said for box in architecture.BOXES.values())
-    assert all(line in said for a in architecture.ARROWS for line in a.label.split("\n"))
-    assert "Lambda to Bedrock" in str(drawn.findtext(f"{svg}title"))
+# -- the architecture ------------------------------------------------------------------------------
 
 
-def test_the_badges_say_what_is_so() -> None:
-    """What pip, Terraform, coverage and the licence themselves say, in the picture and in words."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    drawn = ET.fromstring(badges.drawn())
-    svg = "{http://www.w3.org/2000/svg}"
-    said = [each.text for each in drawn.iter(f"{svg}text")]
-    facts = badges.facts()
+def imported_by(name: str) -> set[str]:
+    """Returns the modules and packages of src/ that a module or package of it imports."""
+    source = ROOT / "src" / name
+    files = source.glob("*.py") if source.is_dir() else [source.with_suffix(".py")]
+    found: set[str] = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
 
-    assert [text for fact in facts.items() for text in fact] == said
-    assert f">={facts['Python'].split()[0]}" == project["project"]["requires-python"]
-    assert f'"{facts["Lambda"]}"' in (deployment.FOLDER / "function.tf").read_text()
-    assert "boto3, botocore, no framework" == facts["runs on"]
-    assert str(project["tool"]["coverage"]["report"]["fail_under"]) in facts["tests cover"]
-    assert (ROOT / "LICENSE").read_text().startswith(f"{facts['licence']} License")
-    assert badges.told() == drawn.findtext(f"{svg}title")
+
+def test_arrows_are_imports() -> None:
+    """Each arrow between modules in docs/architecture.md is an import in src/."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    diagram = text.partition("flowchart")[2].partition("```")[0]
+    arrows = re.findall(r"^  (\w+)(?:\[.*?\])? --> (\w+)", diagram, re.MULTILINE)
+
+    assert arrows
+    assert [] == [(one, other) for one, other in arrows if other not in imported_by(one)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.markdown import filled, places, table
+from tools.markdown import fill_sections, section_names, table
 
 DOCUMENT = """before
 <!-- make docs: first -->
@@ -15,31 +15,31 @@ after
 """
 
 
-def test_places_are_filled_and_the_rest_is_kept() -> None:
-    """An empty place as well as a full one, and what stands between them stays."""
-    made = {"first": lambda: "one", "second-one": lambda: "two\nlines"}
+def test_sections_are_replaced_and_other_text_is_unchanged() -> None:
+    """Empty sections and filled ones are replaced; text outside of sections is unchanged."""
+    sections = {"first": lambda: "one", "second-one": lambda: "two\nlines"}
 
     assert (
         "before\n<!-- make docs: first -->\none\n<!-- up to here -->\nbetween\n"
         "<!-- make docs: second-one -->\ntwo\nlines\n<!-- up to here -->\nafter\n"
-    ) == filled(DOCUMENT, made)
-    assert ["first", "second-one"] == places(DOCUMENT)
+    ) == fill_sections(DOCUMENT, sections)
+    assert ["first", "second-one"] == section_names(DOCUMENT)
 
 
-def test_what_was_filled_is_filled_the_same() -> None:
-    """Made twice, it is as if made once."""
-    made = {"first": lambda: r"\1 \n", "second-one": lambda: ""}
-    once = filled(DOCUMENT, made)
+def test_generation_is_idempotent() -> None:
+    """Generating a document twice gives the same text as once."""
+    sections = {"first": lambda: r"\1 \n", "second-one": lambda: ""}
+    once = fill_sections(DOCUMENT, sections)
 
-    assert once == filled(once, made)
+    assert once == fill_sections(once, sections)
 
 
-def test_a_name_that_nobody_makes_is_an_error() -> None:
-    """A slip of the pen does not leave a place as it was."""
+def test_an_unknown_section_is_an_error() -> None:
+    """A misspelled section name raises instead of leaving old text in place."""
     with pytest.raises(KeyError, match="second-one"):
-        filled(DOCUMENT, {"first": lambda: ""})
+        fill_sections(DOCUMENT, {"first": lambda: ""})
 
 
-def test_a_bar_in_a_cell_does_not_end_it() -> None:
-    """Cells are as many as were given."""
+def test_a_bar_in_a_cell_is_escaped() -> None:
+    """A bar in a cell does not add a column."""
     assert "| a | b |\n| --- | --- |\n| x\\|y | z |" == table(("a", "b"), [("x|y", "z")])

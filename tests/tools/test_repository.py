@@ -1,4 +1,4 @@
-"""The repository's manners: the workflow, the hooks, Dependabot's list, the changelog."""
+"""Repository configuration: the workflow, hooks, Dependabot, the changelog."""
 
 import re
 import tomllib
@@ -27,8 +27,8 @@ def workflow(request: pytest.FixtureRequest) -> Path:
 # -- workflows -------------------------------------------------------------------------------------
 
 
-def test_ci_is_what_ci_run_does() -> None:
-    """There is one script, and the workflow runs it."""
+def test_the_workflow_runs_the_ci_script() -> None:
+    """The workflow's last step is `.ci/run`, which is executable."""
     steps = read(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["steps"]
 
     assert ".ci/run" == steps[-1]["run"]
@@ -37,7 +37,7 @@ def test_ci_is_what_ci_run_does() -> None:
 
 
 def test_actions_are_pinned(workflow: Path) -> None:
-    """By the whole SHA of a commit, with the version that it is in a comment."""
+    """Each action is pinned to a complete commit SHA, with its version in a comment."""
     uses = re.findall(r"^ *-? *uses: (.+)$", workflow.read_text(), re.MULTILINE)
 
     assert uses
@@ -48,8 +48,8 @@ def test_actions_are_pinned(workflow: Path) -> None:
     ]
 
 
-def test_a_workflow_may_read_and_no_more(workflow: Path) -> None:
-    """No job asks for more, no secret is named, and the checkout leaves no credentials behind."""
+def test_a_workflow_has_read_permissions_only(workflow: Path) -> None:
+    """No job has further permissions, no secret is used, and the checkout stores no credentials."""
     text, parsed = workflow.read_text(), read(workflow)
     steps = [step for job in parsed["jobs"].values() for step in job["steps"]]
     checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
@@ -63,35 +63,37 @@ def test_a_workflow_may_read_and_no_more(workflow: Path) -> None:
 
 
 def test_a_workflow_ends(workflow: Path) -> None:
-    """Each job has a time-out, and a newer push ends an older run."""
+    """Each job has a timeout, and a newer push cancels an older run."""
     parsed = read(workflow)
 
     assert parsed["concurrency"]["cancel-in-progress"] is True
     assert all(0 < job["timeout-minutes"] <= 60 for job in parsed["jobs"].values())
 
 
-def test_no_expression_of_strangers_words_in_a_script(workflow: Path) -> None:
-    """`${{ }}` in a `run` would put a branch's name or a title into a shell."""
+def test_scripts_contain_no_workflow_expressions(workflow: Path) -> None:
+    """`${{ }}` in a `run` could insert a branch name or title into a shell command."""
     steps = [step for job in read(workflow)["jobs"].values() for step in job["steps"]]
 
     assert [] == [step["run"] for step in steps if "${{" in step.get("run", "")]
 
 
-def test_the_oldest_python_and_lambdas_are_tried() -> None:
-    """The matrix has what pyproject.toml and terraform/function.tf name."""
-    tried = read(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
+def test_the_matrix_has_the_oldest_python_and_lambdas() -> None:
+    """The matrix has the versions of pyproject.toml and terraform/function.tf."""
+    versions = read(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"][
+        "python"
+    ]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     function = (ROOT / "terraform" / "function.tf").read_text()
 
-    assert project["requires-python"] == f">={tried[0]}"
-    assert f'runtime          = "python{tried[-1]}"' in function
+    assert project["requires-python"] == f">={versions[0]}"
+    assert f'runtime          = "python{versions[-1]}"' in function
 
 
 # -- Dependabot and the hooks ----------------------------------------------------------------------
 
 
-def test_dependabot_looks_at_all_there_is() -> None:
-    """Every folder with packages of npm, and each other kind, is in the list, and exists."""
+def test_dependabot_covers_all_packages() -> None:
+    """Every directory with npm packages, and each other ecosystem, is listed and exists."""
     updates = read(ROOT / ".github" / "dependabot.yml")["updates"]
     listed = {
         each["package-ecosystem"]: each.get("directories", [each.get("directory")])
@@ -105,8 +107,8 @@ def test_dependabot_looks_at_all_there_is() -> None:
         assert [] == [folder for folder in folders if not (ROOT / folder.strip("/")).is_dir()]
 
 
-def test_hooks_run_what_make_has() -> None:
-    """Each target that a hook names is one, and nothing is fetched for them."""
+def test_hooks_run_make_targets() -> None:
+    """Each target of a hook exists in the Makefile, and hooks download nothing."""
     repos = read(ROOT / ".pre-commit-config.yaml")["repos"]
     hooks = [hook for repo in repos for hook in repo["hooks"]]
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -122,7 +124,7 @@ def test_hooks_run_what_make_has() -> None:
 
 
 def test_the_changelog_has_this_version() -> None:
-    """And a place for what comes next."""
+    """The newest version is that of pyproject.toml, below the unreleased changes."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     headings = re.findall(r"^## \[?([^]\s]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 

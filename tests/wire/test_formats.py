@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import ChatError
-from families.registry import ReasoningDelta, TextDelta, Usage
+from families.types import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
-from wire.events import Done, Failed, Item, PastTurn, Start
+from wire.events import Done, Failed, HistoryPage, Item, Latency, PastTurn, Start
 from wire.formats import (
     FORMATS,
     Encoder,
@@ -24,7 +24,7 @@ from wire.formats import (
 
 any_text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=200)
 some_text = any_text.filter(bool)
-TOLD = "you: a\nmodel: b\nyou: c\nmodel: d"
+HISTORY_TEXT = "you: a\nmodel: b\nyou: c\nmodel: d"
 ERROR = Failed(ChatError("throttled", "Later."))
 
 
@@ -51,8 +51,8 @@ def past(number: int, user: str, assistant: str) -> PastTurn:
     )
 
 
-def test_events() -> None:
-    """Every item becomes a JSON object that counts on from the one before."""
+def test_events_writes_each_item_as_a_json_object_with_its_seq() -> None:
+    """In the order of the items."""
     usage = Usage(input_tokens=3, output_tokens=1)
 
     assert [
@@ -73,13 +73,13 @@ def test_events() -> None:
             Start("s", "m"),
             ReasoningDelta("hm"),
             TextDelta("é"),
-            Done("end_turn", usage, {"first_token": 1, "total": 2}, "m"),
+            Done("end_turn", usage, Latency(first_token=1, total=2), "m"),
         ]
     )
 
 
-def test_events_error() -> None:
-    """An error says its code, its sentence and whether to try again, and nothing else."""
+def test_events_writes_no_cause_of_an_error() -> None:
+    """Only its code, its message and whether it is retryable."""
     cause = ChatError("internal", "Sorry.", cause="ValueError at x.py:1")
 
     assert [
@@ -94,8 +94,8 @@ def test_events_error() -> None:
     ] == events([Failed(cause)])
 
 
-def test_events_history_and_clear() -> None:
-    """History comes as entries, and says so where there are none."""
+def test_events_writes_history_and_clear() -> None:
+    """An empty history is an empty list."""
     turn = {"turn": 1, "request_id": "r1", "created_at": 1, "state": "complete"}
 
     assert [
@@ -106,15 +106,15 @@ def test_events_history_and_clear() -> None:
             "turns": [{**turn, "user": "a", "assistant": "b"}],
         },
         {"type": "done", "request_id": "r", "seq": 1},
-    ] == events([(past(1, "a", "b"),), Done()])
-    assert [] == events([()])[0]["turns"]
+    ] == events([HistoryPage((past(1, "a", "b"),)), Done()])
+    assert [] == events([HistoryPage(())])[0]["turns"]
     assert 2 == events([Done(cleared=2)])[0]["cleared"]
 
 
 @pytest.mark.parametrize("character", ["w", "é", "🙂", '"', "\x00", "\u2028"])
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_no_frame_is_too_long(name: str, character: str) -> None:
-    """Text of any kind is split to fit, and nothing of it is lost in the formats that split."""
+    """Text of any kind is split to fit, and the formats that split it lose nothing."""
     text = character * 70_000
     made = frames(FORMATS[name]("r" * 128), [Start("s" * 128, "m"), TextDelta(text)])
 
@@ -127,38 +127,38 @@ def test_no_frame_is_too_long(name: str, character: str) -> None:
         assert text == "".join(made)
 
 
-def test_an_error_that_ends_with_the_day() -> None:
-    """Where it is known when a request will not be refused again, it is told."""
+def test_events_writes_when_a_refused_request_is_accepted_again() -> None:
+    """Only if that is known."""
     assert (
         86_400 == events([Failed(ChatError("over_budget", "No.", retry_at=86_400))])[0]["retry_at"]
     )
 
 
 def test_split_fills_its_pieces() -> None:
-    """Pieces are as long as they may be: each costs a post."""
+    """Pieces are as long as possible: each costs a post."""
     assert ["aaaa", "aaaa", "a"] == list(split("a" * 9, 4, len))
     assert [] == list(split("", 4, len))
 
 
 @given(any_text, st.integers(min_value=8, max_value=40))
-def test_split_loses_nothing(text: str, room: int) -> None:
-    """The pieces join to the text, and each fits."""
+def test_split_loses_nothing(text: str, limit: int) -> None:
+    """The pieces join to the text, and each fits the limit."""
 
     def cost(piece: str) -> int:
         return json_bytes(piece) - 2
 
-    pieces = list(split(text, room, cost))
+    pieces = list(split(text, limit, cost))
 
     assert text == "".join(pieces)
-    assert all(0 < cost(piece) <= room for piece in pieces)
+    assert all(0 < cost(piece) <= limit for piece in pieces)
 
 
 @given(st.lists(st.tuples(any_text, any_text), max_size=4), st.sampled_from([1, 100, 1000]))
-def test_long_history_is_split_and_joined(turns: list[tuple[str, str]], stretch: int) -> None:
-    """Entries of one turn, joined, are the turn, whatever its length; frames keep their limit."""
-    told = tuple(past(n, user * stretch, said) for n, (user, said) in enumerate(turns, 1))
+def test_long_history_is_split_and_joined(pairs: list[tuple[str, str]], stretch: int) -> None:
+    """The joined entries of a turn are the turn, whatever its length; no frame is too long."""
+    turns = tuple(past(n, user * stretch, answer) for n, (user, answer) in enumerate(pairs, 1))
 
-    made = frames(EventsEncoder("r" * 128), [told])
+    made = frames(EventsEncoder("r" * 128), [HistoryPage(turns)])
 
     assert all(len(frame.encode()) <= MAX_FRAME_BYTES for frame in made)
     joined: dict[int, list[str]] = {}
@@ -167,7 +167,7 @@ def test_long_history_is_split_and_joined(turns: list[tuple[str, str]], stretch:
             texts = joined.setdefault(entry["turn"], ["", ""])
             texts[0] += entry["user"]
             texts[1] += entry["assistant"]
-    assert {turn.turn: [turn.user, turn.assistant] for turn in told} == joined
+    assert {turn.turn: [turn.user, turn.assistant] for turn in turns} == joined
 
 
 @given(
@@ -176,19 +176,19 @@ def test_long_history_is_split_and_joined(turns: list[tuple[str, str]], stretch:
         max_size=20,
     )
 )
-def test_neighbours_are_joined_and_keeps_order(items: list[Item]) -> None:
-    """Joined deltas say the same in the same order, and no two neighbours are of one kind."""
+def test_consecutive_deltas_are_joined_in_order(items: list[Item]) -> None:
+    """The text of each kind is the same, and no two consecutive deltas are of one kind."""
     joined = list(fit_to_frames(items))
 
-    def said(of: Iterable[Any]) -> list[tuple[type, str]]:
+    def characters(of: Iterable[Any]) -> list[tuple[type, str]]:
         return [(type(item), character) for item in of for character in item.text]
 
-    assert said(items) == said(joined)
+    assert characters(items) == characters(joined)
     assert all(type(a) is not type(b) for a, b in pairwise(joined))
 
 
-def test_the_rest_is_left_alone() -> None:
-    """Only deltas are joined."""
+def test_only_deltas_are_joined() -> None:
+    """All other items keep their own frames."""
     items: list[Item] = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done(), Done()]
 
     assert [Start("s", "m"), TextDelta("ab"), Done(), Done()] == list(fit_to_frames(items))
@@ -202,13 +202,13 @@ def test_the_rest_is_left_alone() -> None:
         ([Done("end_turn")], ["[end_turn]"]),
         ([ReasoningDelta("hm"), TextDelta("x"), Done("stop_sequence")], ["x"]),
         ([TextDelta("hi"), ERROR], ["hi", "[error throttled: Later.]"]),
-        ([(past(1, "a", "b"),), Done()], ["you: a\nmodel: b"]),
-        ([(), Done()], ["[done]"]),
+        ([HistoryPage((past(1, "a", "b"),)), Done()], ["you: a\nmodel: b"]),
+        ([HistoryPage(()), Done()], ["[done]"]),
         ([Done(cleared=0)], ["[cleared 0]"]),
     ],
 )
-def test_text(items: list[Item], shown: list[str]) -> None:
-    """A person reads the bare text, and in brackets what else is worth knowing."""
+def test_text_writes_the_answer_and_brackets_the_rest(items: list[Item], shown: list[str]) -> None:
+    """Errors, unusual stop reasons and the number of cleared turns are in brackets."""
     assert shown == frames(TextEncoder("r"), items)
 
 
@@ -227,21 +227,23 @@ def test_text(items: list[Item], shown: list[str]) -> None:
         ),
         ([TextDelta("a"), ERROR], [("a", "proceeding"), ("Later.", "error")]),
         (
-            [(past(1, "a", "b"), past(2, "c", "d")), Done()],
-            [(TOLD, "completed")],
+            [HistoryPage((past(1, "a", "b"), past(2, "c", "d"))), Done()],
+            [(HISTORY_TEXT, "completed")],
         ),
         ([Done(cleared=3)], [("", "completed")]),
     ],
 )
-def test_seed(items: list[Item], shown: list[tuple[str, str]]) -> None:
-    """The seed's frames carry all the text so far and a status."""
+def test_seed_writes_all_the_text_so_far_and_a_status(
+    items: list[Item], shown: list[tuple[str, str]]
+) -> None:
+    """As the sample that this replaces did."""
     made = [json.loads(frame) for frame in frames(SeedEncoder("r"), items)]
 
     assert [{"request_id": "r", "msg": msg, "status": status} for msg, status in shown] == made
 
 
-def test_seed_too_long() -> None:
-    """An answer that outgrows the format ends as an error that says it was saved, and only once."""
+def test_seed_ends_an_answer_that_is_too_long_as_an_error() -> None:
+    """One error frame, which says that the answer was saved."""
     made = frames(SeedEncoder("r"), [TextDelta("a" * 40_000), TextDelta("b"), Done("end_turn")])
 
     assert ["proceeding", "error"] == [json.loads(frame)["status"] for frame in made]

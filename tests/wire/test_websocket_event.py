@@ -15,30 +15,30 @@ META = {
 }
 
 
-class Ticking:
+class LambdaContext:
     def get_remaining_time_in_millis(self) -> int:
         return 30_000
 
 
-def incoming(meta: dict[str, Any] | None = None, **event: Any) -> WebSocketEvent:
-    return WebSocketEvent.of({"requestContext": {**META, **(meta or {})}, **event}, Ticking())
+def event_of(meta: dict[str, Any] | None = None, **event: Any) -> WebSocketEvent:
+    return WebSocketEvent.of({"requestContext": {**META, **(meta or {})}, **event}, LambdaContext())
 
 
-def test_proxy_event() -> None:
-    """What is used of an event is read once, by name."""
-    seen = incoming(body="hi", isBase64Encoded=False, queryStringParameters={"format": "text"})
+def test_a_proxy_event_is_read() -> None:
+    """Its type, ids, endpoint, query and body, and when the invocation has to end."""
+    event = event_of(body="hi", isBase64Encoded=False, queryStringParameters={"format": "text"})
 
     assert ("MESSAGE", "c=", "e=", "hi") == (
-        seen.event_type,
-        seen.connection_id,
-        seen.event_id,
-        seen.body,
+        event.event_type,
+        event.connection_id,
+        event.event_id,
+        event.body,
     )
-    assert "https://id.execute-api.eu-west-1.amazonaws.com/prod" == seen.endpoint
-    assert {"format": "text"} == seen.query
-    assert {"connection_id": "c=", "event_id": "e="} == seen.ids
-    assert pytest.approx(30) == seen.ends_at - seen.began_at
-    assert seen.began_at <= time.monotonic()
+    assert "https://id.execute-api.eu-west-1.amazonaws.com/prod" == event.endpoint
+    assert {"format": "text"} == event.query
+    assert {"connection_id": "c=", "event_id": "e="} == event.ids
+    assert pytest.approx(30) == event.deadline - event.started_at
+    assert event.started_at <= time.monotonic()
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_proxy_event() -> None:
         ({"body": "aGk=", "isBase64Encoded": "true"}, "aGk="),
     ],
 )
-def test_body(event: dict[str, Any], body: str | None) -> None:
-    """A body is text, nothing, or no text; it is never an exception."""
-    assert body == incoming(**event).body
+def test_a_body_is_text_or_none(event: dict[str, Any], body: str | None) -> None:
+    """A body that is not UTF-8 text is None, and a missing one is "": never an exception."""
+    assert body == event_of(**event).body
 
 
 @pytest.mark.parametrize(
-    ("meta", "who"),
+    ("meta", "identities"),
     [
         ({}, ("", "", "")),
         ({"authorizer": None, "identity": None}, ("", "", "")),
@@ -73,26 +73,28 @@ def test_body(event: dict[str, Any], body: str | None) -> None:
         ),
     ],
 )
-def test_who(meta: dict[str, Any], who: tuple[str, str, str]) -> None:
-    """Whom IAM let in, whom the authorizer did, and where they are: never mixed up."""
-    seen = incoming(meta)
+def test_identities_of_iam_and_of_the_authorizer_are_separate(
+    meta: dict[str, Any], identities: tuple[str, str, str]
+) -> None:
+    """An identity of one kind of authentication is never taken for one of another."""
+    event = event_of(meta)
 
-    assert who == (seen.user_arn, seen.authorizer_principal, seen.source_ip)
+    assert identities == (event.user_arn, event.authorizer_principal, event.source_ip)
 
 
-def test_headers() -> None:
-    """A header's name has no case, and a subprotocol is one of several."""
-    seen = incoming(headers={"ORIGIN": "https://a", "Sec-Websocket-Protocol": "chat.v1, bearer.x"})
+def test_header_names_have_no_case() -> None:
+    """And `Sec-WebSocket-Protocol` is a list."""
+    event = event_of(headers={"ORIGIN": "https://a", "Sec-Websocket-Protocol": "chat.v1, bearer.x"})
 
-    assert "https://a" == seen.headers["origin"]
-    assert ["chat.v1", "bearer.x"] == seen.subprotocols
-    assert [""] == incoming(headers=None).subprotocols
+    assert "https://a" == event.headers["origin"]
+    assert ["chat.v1", "bearer.x"] == event.subprotocols
+    assert [""] == event_of(headers=None).subprotocols
 
 
 @pytest.mark.parametrize(
     "event", [None, {}, [], "x", {"requestContext": None}, {"requestContext": {}}]
 )
-def test_no_event(event: Any) -> None:
-    """What is no event of a WebSocket API is told by an exception of a known kind."""
+def test_another_event_raises_an_exception_that_the_handler_catches(event: Any) -> None:
+    """KeyError, TypeError or AttributeError."""
     with pytest.raises((KeyError, TypeError, AttributeError)):
-        WebSocketEvent.of(event, Ticking())
+        WebSocketEvent.of(event, LambdaContext())

@@ -1,4 +1,4 @@
-"""Claude's native shape: what is refused, what is read, and the order of the events."""
+"""Claude's native shape: request validation, parsing, and the order of the events."""
 
 from typing import Any
 
@@ -6,33 +6,34 @@ import pytest
 
 from local.bedrock import claude
 from local.bedrock.native import METRICS, Document
-from local.bedrock.pieces import End, Failure, Turn
+from local.bedrock.pieces import End, Prompt, ServiceError, Turn
 
 METRIC_VALUES = {"inputTokenCount": 7, "outputTokenCount": 2}
+PROMPT = Prompt("", (Turn("user", ("hi",)),), 5, body="x" * 28)  # estimated at 7 tokens
 
 
 def request(**changes: Any) -> Document:
-    """A good request with some members changed; None takes one away."""
-    good = {
+    """Returns a valid request with some fields changed; None removes one."""
+    valid = {
         "anthropic_version": "bedrock-2023-05-31",
         "max_tokens": 100,
         "messages": [{"role": "user", "content": "hi"}],
     }
-    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+    return {name: value for name, value in {**valid, **changes}.items() if value is not None}
 
 
-def said(role: str, content: Any = "hi") -> Document:
+def message(role: str, content: Any = "hi") -> Document:
     return {"role": role, "content": content}
 
 
-def test_a_full_request_is_read() -> None:
-    """System prompt, turns with their blocks, and the limits; blocks without text say nothing."""
+def test_a_full_request_is_parsed() -> None:
+    """System prompt, turns with their blocks, and limits; blocks without text are ignored."""
     image = {"type": "image", "source": {}}
     blocks = [image, {"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     prompt = claude.read(
         request(
             system=[{"type": "text", "text": "be"}, {"type": "text", "text": "kind"}],
-            messages=[said("user", blocks), said("assistant"), said("user", "three")],
+            messages=[message("user", blocks), message("assistant"), message("user", "three")],
             max_tokens=5,
             temperature=0,
             top_p=0.5,
@@ -50,21 +51,21 @@ def test_a_full_request_is_read() -> None:
     assert (prompt.max_tokens, prompt.temperature, prompt.top_p) == (5, 0.0, 0.5)
     assert prompt.stop_sequences == ("END",)
     assert prompt.body == "the body"
-    assert prompt.last_words == "three"
+    assert prompt.last_user_text == "three"
 
 
-def test_the_last_words_are_the_last_block_that_the_user_said() -> None:
-    """Neither an unanswered message merged in front of it nor a prefill behind it counts."""
-    blocks = [{"type": "text", "text": "unanswered"}, {"type": "text", "text": "asked"}]
+def test_the_last_user_text_is_the_last_block_of_the_user() -> None:
+    """A merged earlier message and a prefill are not part of it."""
+    blocks = [{"type": "text", "text": "unanswered"}, {"type": "text", "text": "newest"}]
 
-    prompt = claude.read(request(messages=[said("user", blocks), said("assistant", "I")]), "")
+    prompt = claude.read(request(messages=[message("user", blocks), message("assistant", "I")]), "")
 
-    assert prompt.last_words == "asked"
-    assert prompt.turns[0].text == "unanswered\nasked"
+    assert prompt.last_user_text == "newest"
+    assert prompt.turns[0].text == "unanswered\nnewest"
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "error"),
     [
         ({"anthropic_version": None}, "#: required key [anthropic_version] not found"),
         ({"max_tokens": None}, "#: required key [max_tokens] not found"),
@@ -83,37 +84,42 @@ def test_the_last_words_are_the_last_block_that_the_user_said() -> None:
         ({"messages": []}, "messages: at least one message is required"),
         ({"messages": ["hi"]}, "#/messages/0: expected type: JSONObject"),
         ({"messages": [{"role": "user"}]}, "#: required key [content] not found"),
-        ({"messages": [{**said("user"), "name": "x"}]}, "extraneous key [name]"),
-        ({"messages": [said("system")]}, "Unexpected role"),
-        ({"messages": [said("assistant")]}, 'first message must use the "user" role'),
-        ({"messages": [said("user"), said("user")]}, "roles must alternate"),
+        ({"messages": [{**message("user"), "name": "x"}]}, "extraneous key [name]"),
+        ({"messages": [message("system")]}, "Unexpected role"),
+        ({"messages": [message("assistant")]}, 'first message must use the "user" role'),
+        ({"messages": [message("user"), message("user")]}, "roles must alternate"),
         (
-            {"messages": [said("user"), said("assistant"), said("assistant")]},
+            {"messages": [message("user"), message("assistant"), message("assistant")]},
             'found multiple "assistant" roles in a row',
         ),
-        ({"messages": [said("user", "")]}, "messages: text content blocks must be non-empty"),
-        ({"messages": [said("user", " \n")]}, "must contain non-whitespace text"),
-        ({"messages": [said("user", [])]}, "all messages must have non-empty content"),
-        ({"messages": [said("user", [{"type": "text", "text": ""}])]}, "must be non-empty"),
-        ({"messages": [said("user", [{"text": "x"}])]}, "does not match any of the expected tags"),
-        ({"messages": [said("user", [{"type": "text"}])]}, "expected type: String, found: Null"),
-        ({"messages": [said("user", 5)]}, "expected type: JSONArray, found: Integer"),
-        ({"messages": [said("user"), said("assistant", "I ")]}, "trailing whitespace"),
+        ({"messages": [message("user", "")]}, "messages: text content blocks must be non-empty"),
+        ({"messages": [message("user", " \n")]}, "must contain non-whitespace text"),
+        ({"messages": [message("user", [])]}, "all messages must have non-empty content"),
+        ({"messages": [message("user", [{"type": "text", "text": ""}])]}, "must be non-empty"),
+        (
+            {"messages": [message("user", [{"text": "x"}])]},
+            "does not match any of the expected tags",
+        ),
+        ({"messages": [message("user", [{"type": "text"}])]}, "expected type: String, found: Null"),
+        ({"messages": [message("user", 5)]}, "expected type: JSONArray, found: Integer"),
+        ({"messages": [message("user"), message("assistant", "I ")]}, "trailing whitespace"),
         ({"system": ""}, "system: text content blocks must be non-empty"),
     ],
 )
-def test_what_the_service_refuses_is_refused(changes: dict[str, Any], words: str) -> None:
-    """A ValidationException with words close to the service's own."""
-    with pytest.raises(Failure) as caught:
+def test_requests_that_the_service_rejects_are_rejected(
+    changes: dict[str, Any], error: str
+) -> None:
+    """The error is a ValidationException with a message close to the service's."""
+    with pytest.raises(ServiceError) as caught:
         claude.read(request(**changes), "")
 
     assert caught.value.code == "ValidationException"
-    assert words in caught.value.message
+    assert error in caught.value.message
 
 
-def test_several_faults_of_the_schema_are_told_at_once() -> None:
-    """As the service does, one behind the other."""
-    with pytest.raises(Failure) as caught:
+def test_all_schema_violations_are_reported_at_once() -> None:
+    """As the service reports them, concatenated."""
+    with pytest.raises(ServiceError) as caught:
         claude.read(request(max_tokens=None, prompt="x"), "")
 
     assert caught.value.message == (
@@ -122,11 +128,11 @@ def test_several_faults_of_the_schema_are_told_at_once() -> None:
     )
 
 
-def test_an_answer_is_spoken_in_order() -> None:
-    """Message, block, ping, deltas, end of block, stop reason with usage, metrics on the last."""
-    speech = claude.Speech("anthropic.claude-3-haiku-20240307-v1:0", 7)
-    chunks = [*speech.begin(), *speech.text("a"), *speech.text("b")]
-    chunks += speech.end(End("end", input_tokens=7, output_tokens=2), METRIC_VALUES)
+def test_chunks_of_an_answer_are_in_order() -> None:
+    """Message, block, ping, deltas, end of block, stop reason with usage, metrics last."""
+    writer = claude.ChunkWriter("anthropic.claude-3-haiku-20240307-v1:0", PROMPT)
+    chunks = [*writer.begin(), *writer.text("a"), *writer.text("b")]
+    chunks += writer.end(End("end", input_tokens=7, output_tokens=2), METRIC_VALUES)
 
     assert [chunk["type"] for chunk in chunks] == [
         "message_start",
@@ -151,11 +157,11 @@ def test_an_answer_is_spoken_in_order() -> None:
     assert not any(METRICS in chunk for chunk in chunks[:-1])
 
 
-def test_thinking_is_a_block_of_its_own() -> None:
-    """It ends with its signature before the text's block begins."""
-    speech = claude.Speech("anthropic.claude-3-haiku-20240307-v1:0", 7)
+def test_thinking_has_a_block_of_its_own() -> None:
+    """It ends with a signature before the text's block begins."""
+    writer = claude.ChunkWriter("anthropic.claude-3-haiku-20240307-v1:0", PROMPT)
 
-    chunks = [*speech.reasoning("hm"), *speech.text("a")]
+    chunks = [*writer.reasoning("hm"), *writer.text("a")]
 
     assert [(chunk["type"], chunk.get("index")) for chunk in chunks] == [
         ("content_block_start", 0),
@@ -180,23 +186,23 @@ def test_thinking_is_a_block_of_its_own() -> None:
         ("pause_turn", "pause_turn"),
     ],
 )
-def test_a_stop_reason_is_spelled_its_way(reason: str, native: str) -> None:
-    """Without any text there is no block to close; an unknown reason is passed on as it is."""
-    speech = claude.Speech("anthropic.claude-3-haiku-20240307-v1:0", 7)
+def test_stop_reasons_have_the_familys_own_names(reason: str, native: str) -> None:
+    """Without text there is no block to close; an unknown reason is passed on unchanged."""
+    writer = claude.ChunkWriter("anthropic.claude-3-haiku-20240307-v1:0", PROMPT)
 
-    delta, stop = speech.end(End(reason, 1, 1, stop_sequence="X"), METRIC_VALUES)
+    delta, stop = writer.end(End(reason, 1, 1, stop_sequence="X"), METRIC_VALUES)
 
     assert delta["delta"] == {"stop_reason": native, "stop_sequence": "X"}
     assert stop["type"] == "message_stop"
 
 
-def test_unknown_chunks_are_of_no_type_that_exists() -> None:
-    """An event, and inside an open block a delta, that no client has heard of; neither is text."""
-    speech = claude.Speech("anthropic.claude-3-haiku-20240307-v1:0", 7)
+def test_unknown_chunks_have_an_undocumented_type() -> None:
+    """An event and, inside an open block, a delta; neither is text."""
+    writer = claude.ChunkWriter("anthropic.claude-3-haiku-20240307-v1:0", PROMPT)
 
-    outside = speech.unknown()
-    speech.text("a")
-    inside = speech.unknown()
+    outside = writer.unknown()
+    writer.text("a")
+    inside = writer.unknown()
 
     assert [chunk["type"] for chunk in outside] == ["something_new"]
     assert [chunk["type"] for chunk in inside] == ["something_new", "content_block_delta"]

@@ -1,24 +1,24 @@
-"""Command R's native shape: what is read, what is refused, and the order of the events."""
+"""Command R's native shape: request validation, parsing, and the order of the events."""
 
 import pytest
 
 from local.bedrock import cohere
 from local.bedrock.native import METRICS, Document
-from local.bedrock.pieces import End, Failure, Prompt, Turn
+from local.bedrock.pieces import End, Prompt, ServiceError, Turn
 
 METRIC_VALUES = {"inputTokenCount": 7, "outputTokenCount": 2}
 
 
-def said(role: str, text: str) -> Document:
+def message(role: str, text: str) -> Document:
     return {"role": role, "message": text}
 
 
-def test_a_full_request_is_read() -> None:
-    """The history, and behind it the message."""
+def test_a_full_request_is_parsed() -> None:
+    """The message follows the history."""
     prompt = cohere.read(
         {
             "message": "three",
-            "chat_history": [said("USER", "one"), said("CHATBOT", "two")],
+            "chat_history": [message("USER", "one"), message("CHATBOT", "two")],
             "preamble": "Be kind.",
             "max_tokens": 5,
             "temperature": 0.5,
@@ -38,8 +38,8 @@ def test_a_full_request_is_read() -> None:
     assert (("END",), "the body") == (prompt.stop_sequences, prompt.body)
 
 
-def test_the_least_request_is_read() -> None:
-    """A message is all that Command R asks for."""
+def test_a_minimal_request_is_parsed() -> None:
+    """Only the message is required."""
     prompt = cohere.read({"message": "hi"}, "")
 
     assert (Turn("user", ("hi",)),) == prompt.turns
@@ -47,18 +47,21 @@ def test_the_least_request_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "words"),
+    ("document", "error"),
     [
         ({}, "required key [message] not found"),
         ({"message": "x", "top_p": 1}, "extraneous key [top_p]"),
         ({"message": "x", "system": "y"}, "extraneous key [system]"),
         ({"message": " "}, "at least 1 token long"),
         ({"message": ["x"]}, "#/message: expected type: String"),
-        ({"message": "x", "chat_history": [said("user", "y")]}, "/role: user is not a valid enum"),
-        ({"message": "x", "chat_history": [said("USER", "y")]}, "must alternate"),
-        ({"message": "x", "chat_history": [said("CHATBOT", "y")]}, "must alternate"),
         (
-            {"message": "x", "chat_history": [said("USER", ""), said("CHATBOT", "y")]},
+            {"message": "x", "chat_history": [message("user", "y")]},
+            "/role: user is not a valid enum",
+        ),
+        ({"message": "x", "chat_history": [message("USER", "y")]}, "must alternate"),
+        ({"message": "x", "chat_history": [message("CHATBOT", "y")]}, "must alternate"),
+        (
+            {"message": "x", "chat_history": [message("USER", ""), message("CHATBOT", "y")]},
             "must be non-empty",
         ),
         ({"message": "x", "chat_history": [{"role": "USER"}]}, "required key [message]"),
@@ -66,20 +69,20 @@ def test_the_least_request_is_read() -> None:
         ({"message": "x", "p": 2}, "p: range: 0..1"),
     ],
 )
-def test_what_the_service_refuses_is_refused(document: Document, words: str) -> None:
-    """With the service's own code."""
-    with pytest.raises(Failure) as caught:
+def test_requests_that_the_service_rejects_are_rejected(document: Document, error: str) -> None:
+    """The error has the service's code and message."""
+    with pytest.raises(ServiceError) as caught:
         cohere.read(document, "")
 
     assert "ValidationException" == caught.value.code
-    assert words in caught.value.message
+    assert error in caught.value.message
 
 
-def test_an_answer_is_spoken_in_order() -> None:
-    """The end repeats the whole text, which a client must not take for more of it."""
-    speech = cohere.Speech("cohere.command-r-v1:0", Prompt("", (), 1))
-    chunks = [*speech.begin(), *speech.reasoning("hm"), *speech.text("a"), *speech.text("b")]
-    chunks += speech.end(End("length", 7, 2), METRIC_VALUES)
+def test_chunks_of_an_answer_are_in_order() -> None:
+    """The end repeats the whole text, which a client must not append."""
+    writer = cohere.ChunkWriter("cohere.command-r-v1:0", Prompt("", (), 1))
+    chunks = [*writer.begin(), *writer.reasoning("hm"), *writer.text("a"), *writer.text("b")]
+    chunks += writer.end(End("length", 7, 2), METRIC_VALUES)
 
     assert ["stream-start", "text-generation", "text-generation", "stream-end"] == [
         chunk["event_type"] for chunk in chunks
@@ -100,15 +103,15 @@ def test_an_answer_is_spoken_in_order() -> None:
         ("USER_CANCEL", "USER_CANCEL"),
     ],
 )
-def test_a_stop_reason_is_spelled_its_way(reason: str, native: str) -> None:
-    """An unknown one is passed on as it is."""
-    speech = cohere.Speech("", Prompt("", (), 1))
+def test_stop_reasons_have_the_familys_own_names(reason: str, native: str) -> None:
+    """An unknown reason is passed on unchanged."""
+    writer = cohere.ChunkWriter("", Prompt("", (), 1))
 
-    assert native == speech.end(End(reason, 1, 1), METRIC_VALUES)[0]["finish_reason"]
+    assert native == writer.end(End(reason, 1, 1), METRIC_VALUES)[0]["finish_reason"]
 
 
-def test_unknown_events_are_of_no_type_that_exists() -> None:
-    """Even if they have a text."""
-    [event] = cohere.Speech("", Prompt("", (), 1)).unknown()
+def test_unknown_events_have_an_undocumented_type() -> None:
+    """They may have a text."""
+    [event] = cohere.ChunkWriter("", Prompt("", (), 1)).unknown()
 
     assert ("something-new", "not for you") == (event["event_type"], event["text"])

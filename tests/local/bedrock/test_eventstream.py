@@ -1,4 +1,4 @@
-"""The encoder against decoders that are not ours: botocore's, Smithy's for Python and for npm."""
+"""The encoder against independent decoders: botocore's, Smithy's for Python and for npm."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ messages = st.tuples(st.dictionaries(names, st.text(max_size=200), max_size=6), 
 
 
 def decoded(data: bytes, cuts: Sequence[int] = ()) -> list[tuple[Any, bytes]]:
-    """What botocore makes of the bytes when they arrive in pieces cut at these places."""
+    """Returns what botocore decodes from the bytes, received in pieces cut at these offsets."""
     buffer = EventStreamBuffer()
     found = []
     for start, end in pairwise([0, *sorted(cuts), len(data)]):
@@ -41,7 +41,7 @@ def decoded(data: bytes, cuts: Sequence[int] = ()) -> list[tuple[Any, bytes]]:
 
 
 def examples() -> list[tuple[dict[str, str], bytes]]:
-    """Many messages, the same ones each time, with the edges of the format among them."""
+    """Returns many messages, the same in every run, including the format's limits."""
     dice = random.Random(20)
     letters = "abc:-_ZÄ漢😀 "
 
@@ -65,10 +65,10 @@ def examples() -> list[tuple[dict[str, str], bytes]]:
 
 
 @given(st.lists(messages, max_size=4), st.data())
-def test_botocore_decodes_what_was_encoded_wherever_the_network_cuts(
+def test_botocore_decodes_messages_cut_anywhere(
     sent: list[tuple[dict[str, str], bytes]], data: st.DataObject
 ) -> None:
-    """Any headers and payloads, back to back and cut anywhere, come out as they went in."""
+    """Headers and payloads are unchanged, for any sequence of messages and any cuts."""
     wire = b"".join(eventstream.encode(headers, payload) for headers, payload in sent)
     cuts = data.draw(st.lists(st.integers(0, len(wire)), max_size=5))
 
@@ -77,11 +77,11 @@ def test_botocore_decodes_what_was_encoded_wherever_the_network_cuts(
 
 @pytest.fixture(scope="module")
 def npm() -> list[dict[str, Any]]:
-    """What @smithy/eventstream-codec decodes from our messages, and how it encodes the same."""
+    """Returns what @smithy/eventstream-codec decodes from our messages, and its own encoding."""
     node = shutil.which("node")
     if node is None or not (E2E / "node_modules" / "@smithy").exists():
         pytest.skip("the npm codec is not installed: npm ci --prefix tests/e2e")
-    asked = [
+    requests = [
         {
             "headers": headers,
             "payload": base64.b64encode(payload).decode(),
@@ -91,7 +91,7 @@ def npm() -> list[dict[str, Any]]:
     ]
     done = subprocess.run(
         [node, E2E / "eventstream_codec.mjs"],
-        input=json.dumps(asked).encode(),
+        input=json.dumps(requests).encode(),
         capture_output=True,
         check=True,
         timeout=60,
@@ -100,22 +100,22 @@ def npm() -> list[dict[str, Any]]:
     return answers
 
 
-def test_the_npm_codec_decodes_what_was_encoded(npm: list[dict[str, Any]]) -> None:
-    """Headers and payloads are those that went in."""
-    heard = [(one["headers"], base64.b64decode(one["payload"])) for one in npm]
+def test_the_npm_codec_decodes_every_message(npm: list[dict[str, Any]]) -> None:
+    """Headers and payloads are unchanged."""
+    received = [(one["headers"], base64.b64decode(one["payload"])) for one in npm]
 
-    assert examples() == heard
+    assert examples() == received
 
 
-def test_the_npm_codec_encodes_byte_for_byte_the_same(npm: list[dict[str, Any]]) -> None:
-    """There is one way to write a message, and both of us write it."""
+def test_the_npm_codec_encodes_the_same_bytes(npm: list[dict[str, Any]]) -> None:
+    """The format has exactly one encoding of a message."""
     theirs = [base64.b64decode(one["message"]) for one in npm]
 
     assert [eventstream.encode(headers, payload) for headers, payload in examples()] == theirs
 
 
 def test_smithy_for_python_decodes_and_encodes_the_same() -> None:
-    """A third reading of the format agrees, in both directions."""
+    """A third implementation agrees in both directions."""
     events = pytest.importorskip(
         "smithy_aws_event_stream.events",
         reason="smithy-aws-event-stream needs Python 3.12 and the dev extra",
@@ -135,14 +135,14 @@ def test_smithy_for_python_decodes_and_encodes_the_same() -> None:
 
 
 class AsyncBytes(BytesIO):
-    """Bytes as the Smithy decoder wants to read them."""
+    """An asynchronous reader, which the Smithy decoder requires."""
 
     async def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
         return super().read(size)
 
 
 def test_a_chunk_has_bedrocks_envelope() -> None:
-    """Event type, content type and message type; the JSON in base64, and some padding beside it."""
+    """Event type, content type and message type; the JSON in base64, and padding."""
     [(headers, payload)] = decoded(eventstream.chunk({"text": "größer 😀"}))
     envelope = json.loads(payload)
 
@@ -153,7 +153,7 @@ def test_a_chunk_has_bedrocks_envelope() -> None:
 
 
 def test_an_exception_names_its_type() -> None:
-    """The type is a header of its own, the words are the payload."""
+    """The type is a header, the message is the payload."""
     message = eventstream.exception("throttlingException", {"message": "slow down"})
     expected = {
         ":exception-type": "throttlingException",
@@ -165,14 +165,14 @@ def test_an_exception_names_its_type() -> None:
 
 
 def test_an_error_is_all_headers() -> None:
-    """Errors outside the service's model have a code and a message, and no payload."""
+    """Errors outside of the service's model have a code and a message, and no payload."""
     expected = {":message-type": "error", ":error-code": "Oops", ":error-message": "it broke"}
 
     assert decoded(eventstream.error("Oops", "it broke")) == [(expected, b"")]
 
 
-def test_a_bad_checksum_is_noticed() -> None:
-    """The spoilt message keeps its length: the decoder reads it whole and then refuses it."""
+def test_a_bad_checksum_is_detected() -> None:
+    """The corrupt message keeps its length: the decoder reads it and then rejects it."""
     message = eventstream.encode({"a": "b"}, b"payload")
 
     spoilt = eventstream.with_bad_checksum(message)
@@ -192,7 +192,9 @@ def test_a_bad_checksum_is_noticed() -> None:
     ],
     ids=["no name", "long name", "long value", "long payload"],
 )
-def test_what_no_decoder_takes_is_not_encoded(headers: dict[str, str], payload: bytes) -> None:
-    """Limits are counted in bytes, and crossing one is an error here, not at the reader's."""
+def test_messages_beyond_the_limits_are_not_encoded(
+    headers: dict[str, str], payload: bytes
+) -> None:
+    """Limits are in bytes; exceeding one is an error of the encoder."""
     with pytest.raises(ValueError, match="bytes"):
         eventstream.encode(headers, payload)

@@ -1,12 +1,14 @@
-"""Which model belongs to which family, and what is wrong with a body before a family reads it."""
+"""Resolving model ids to families, and the checks of a body before a family reads it."""
 
 import json
 from typing import Any
 
 import pytest
+from support.family_examples import EXAMPLES
 
+from families import registry
 from local.bedrock import families
-from local.bedrock.pieces import Failure
+from local.bedrock.pieces import ServiceError
 
 PROFILE = "inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
@@ -52,18 +54,25 @@ PROFILE = "inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
         ("minimax.minimax-m2", "openai-chat", None),
         ("google.gemma-3-27b-it", "openai-chat", None),
         ("nvidia.nemotron-nano-9b-v2", "openai-chat", None),
-        ("mistral.ministral-3-8b-instruct", "openai-chat", None),
+        ("mistral.ministral-3-8b-instruct", "mistral-chat", None),
         ("us.writer.palmyra-x5-v1:0", "palmyra", None),
     ],
 )
-def test_a_model_is_known_by_id_profile_and_arn(
+def test_ids_profiles_and_arns_resolve_to_a_family(
     model_id: str, family: str, bare: str | None
 ) -> None:
-    """The Region prefix and the ARN around an id say nothing of the family."""
+    """The family depends on the bare model id alone."""
     found, found_bare = families.resolve(model_id)
 
     assert found.name == family
     assert found_bare == bare or (bare is None and model_id.endswith(found_bare))
+
+
+def test_the_endpoint_implements_the_functions_families() -> None:
+    """Both tables have the same families, and every documented example resolves alike in both."""
+    assert [row.name for row in registry.FAMILIES] == [row.name for row in families.FAMILIES]
+    for name, model_id in EXAMPLES.items():
+        assert name == registry.family_of(model_id).name == families.resolve(model_id)[0].name
 
 
 @pytest.mark.parametrize(
@@ -79,9 +88,9 @@ def test_a_model_is_known_by_id_profile_and_arn(
         "arn:aws:bedrock:us-east-1::foundation-model/us.amazon.nova-lite-v1:0",
     ],
 )
-def test_an_unknown_model_is_refused(model_id: str) -> None:
-    """In the service's words."""
-    with pytest.raises(Failure) as caught:
+def test_an_unknown_model_is_rejected(model_id: str) -> None:
+    """The error is the service's own."""
+    with pytest.raises(ServiceError) as caught:
         families.resolve(model_id)
 
     assert caught.value.code == "ValidationException"
@@ -102,9 +111,9 @@ def test_an_unknown_model_is_refused(model_id: str) -> None:
         "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-opus-4-6-v1",
     ],
 )
-def test_a_newer_model_needs_a_profile(model_id: str) -> None:
-    """Its bare id is refused, and the words name the id and the way out."""
-    with pytest.raises(Failure) as caught:
+def test_a_newer_model_requires_a_profile(model_id: str) -> None:
+    """Its bare id is rejected, with an error that names the id and the alternative."""
+    with pytest.raises(ServiceError) as caught:
         families.resolve(model_id)
 
     assert f"model ID {model_id} with on-demand throughput isn’t supp" in caught.value.message  # noqa: RUF001 - AWS writes it so
@@ -120,8 +129,8 @@ def test_a_newer_model_needs_a_profile(model_id: str) -> None:
         "arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/abc123",
     ],
 )
-def test_an_arn_of_the_accounts_own_is_of_the_family_that_was_given(arn: str) -> None:
-    """It does not tell its family, so it has to be told; every other id still tells its own."""
+def test_an_accounts_own_arn_has_the_default_family(arn: str) -> None:
+    """The default applies to ARNs that do not reveal their family, and to no other id."""
     [llama] = [family for family in families.FAMILIES if family.name == "llama3"]
 
     assert (llama, "abc123") == families.resolve(arn, llama)
@@ -129,7 +138,7 @@ def test_an_arn_of_the_accounts_own_is_of_the_family_that_was_given(arn: str) ->
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "error"),
     [
         (b"", "Malformed input request, please"),
         (b"{", "Malformed input request, please"),
@@ -139,18 +148,18 @@ def test_an_arn_of_the_accounts_own_is_of_the_family_that_was_given(arn: str) ->
         (b"null", "#: expected type: JSONObject, found: Null"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(body: bytes, words: str) -> None:
-    """Broken JSON, broken text and JSON of another kind are all the caller's fault."""
+def test_a_body_that_is_not_a_json_object_is_rejected(body: bytes, error: str) -> None:
+    """Invalid JSON, invalid UTF-8 and other JSON types are ValidationExceptions."""
     for family in families.FAMILIES:
-        with pytest.raises(Failure) as caught:
+        with pytest.raises(ServiceError) as caught:
             families.read(family, body)
 
         assert caught.value.code == "ValidationException"
-        assert words in caught.value.message
+        assert error in caught.value.message
 
 
-def test_the_prompt_keeps_the_body_as_it_came() -> None:
-    """Spaces, escapes and all."""
+def test_the_prompt_has_the_body_as_received() -> None:
+    """White space and escapes included."""
     request: dict[str, Any] = {"messages": [{"role": "user", "content": [{"text": "größer"}]}]}
     body = json.dumps(request, indent=3)
     family, _ = families.resolve("amazon.nova-lite-v1:0")
@@ -158,5 +167,5 @@ def test_the_prompt_keeps_the_body_as_it_came() -> None:
     prompt = families.read(family, body.encode())
 
     assert prompt.body == body
-    assert prompt.last_words == "größer"
+    assert prompt.last_user_text == "größer"
     assert prompt.estimated_tokens == len(body) // 4

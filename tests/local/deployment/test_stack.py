@@ -2,11 +2,15 @@
 
 import base64
 import hashlib
+import sys
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.control_planes import code
 
+from deploy.wheels import this_architecture
 from local.deployment.deployed import DeployedFunction, NotServableError
 from local.deployment.stack import unpacked
 
@@ -16,7 +20,7 @@ def function(sha256: str) -> DeployedFunction:
         arn="arn:aws:lambda:us-east-1:123456789012:function:f:live",
         name="f",
         handler="handler.x",
-        runtime="python3.13",
+        runtime="python3.0",
         architecture="arm64",
         code_sha256=sha256,
         role="arn:aws:iam::123456789012:role/r",
@@ -38,12 +42,17 @@ def digest(path: Path) -> str:
 
 
 def test_the_deployed_code_is_unpacked(tmp_path: Path, packed: Path) -> None:
-    """All of it, less what is asked to be left out."""
-    deployed = function(digest(packed))
+    """All of it, but for compiled code of another Python or architecture."""
+    with zipfile.ZipFile(packed, "a") as content:
+        content.writestr("msgspec/_core.so", b"")
+    other = function(digest(packed))
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    same = replace(other, runtime=python, architecture=this_architecture())
 
-    assert ["handler.py"] == [p.name for p in unpacked(packed, deployed, tmp_path / "a").iterdir()]
-    unpacked(packed, deployed, tmp_path / "b", without=("hand",))
-    assert not (tmp_path / "b" / "handler.py").exists()
+    assert {"handler.py"} == {p.name for p in unpacked(packed, other, tmp_path / "a").iterdir()}
+    assert {"handler.py", "msgspec"} == {
+        path.name for path in unpacked(packed, same, tmp_path / "b").iterdir()
+    }
 
 
 def test_other_code_is_not_run(tmp_path: Path, packed: Path) -> None:

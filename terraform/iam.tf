@@ -1,7 +1,8 @@
-# Who may do what: each role only what it uses, on what it uses. One statement has one purpose.
+# IAM roles and their policies: each role has the actions and resources that it uses, and no others.
+# Each statement has one purpose.
 #
-# The only wildcards: streams of the role's own log group (Lambda names them), connections of this API
-# and stage (their ids are made at random), and "*" for X-Ray, whose actions know no resources
+# The only wildcards: the streams of the role's own log group (Lambda names them), the connections of
+# this API and stage (their ids are random), and "*" for X-Ray, whose actions support no resources
 # (Service Authorization Reference, "AWS X-Ray").
 
 module "models" {
@@ -22,7 +23,7 @@ locals {
 
 # -- the function ----------------------------------------------------------------------------------
 
-data "aws_iam_policy_document" "assumed_by_lambda" {
+data "aws_iam_policy_document" "assume_lambda" {
   statement {
     sid     = "AssumedByLambda"
     actions = ["sts:AssumeRole"]
@@ -38,7 +39,7 @@ data "aws_iam_policy_document" "function" {
   # A transaction is authorized by the actions of its parts: DynamoDB Developer Guide, "Using IAM with
   # DynamoDB transactions".
   statement {
-    sid = "KeepConversations"
+    sid = "ReadAndWriteConversations"
     actions = [
       "dynamodb:BatchWriteItem",
       "dynamodb:GetItem",
@@ -56,24 +57,24 @@ data "aws_iam_policy_document" "function" {
   }
 
   statement {
-    sid       = module.models.is_profile ? "CallTheProfile" : "CallTheModel"
+    sid       = module.models.is_profile ? "InvokeInferenceProfile" : "InvokeModel"
     actions   = ["bedrock:InvokeModelWithResponseStream"]
-    resources = [module.models.called]
+    resources = [module.models.invoked_arn]
   }
 
-  # A profile passes the call on, and IAM is asked again for where it goes.
+  # An inference profile forwards the call to a model, which IAM authorizes too.
   dynamic "statement" {
-    for_each = module.models.is_profile ? [module.models.behind] : []
+    for_each = module.models.is_profile ? [module.models.foundation_model_arns] : []
 
     content {
-      sid       = "CallModelsThroughTheProfile"
+      sid       = "InvokeModelsThroughProfile"
       actions   = ["bedrock:InvokeModelWithResponseStream"]
       resources = statement.value
 
       condition {
         test     = "StringEquals"
         variable = "bedrock:InferenceProfileArn"
-        values   = [module.models.called]
+        values   = [module.models.invoked_arn]
       }
     }
   }
@@ -82,15 +83,15 @@ data "aws_iam_policy_document" "function" {
     for_each = var.guardrail_id == "" ? [] : [local.guardrail_arn]
 
     content {
-      sid       = "ApplyTheGuardrail"
+      sid       = "ApplyGuardrail"
       actions   = ["bedrock:ApplyGuardrail"]
       resources = concat([statement.value], var.guardrail_profile_arns)
     }
   }
 
-  # Lambda itself sends these, in the role's name.
+  # Lambda itself sends these, with the function's role.
   statement {
-    sid       = "KeepDeadLetters"
+    sid       = "SendDeadLetters"
     actions   = ["sqs:SendMessage"]
     resources = [local.dead_letters_arn]
   }
@@ -111,7 +112,7 @@ data "aws_iam_policy_document" "function" {
 resource "aws_iam_role" "function" {
   name               = "${local.global_name}-function"
   description        = "The chatbot's function"
-  assume_role_policy = data.aws_iam_policy_document.assumed_by_lambda.json
+  assume_role_policy = data.aws_iam_policy_document.assume_lambda.json
 }
 
 resource "aws_iam_role_policy" "function" {
@@ -123,7 +124,7 @@ resource "aws_iam_role_policy" "function" {
 # -- the authorizer --------------------------------------------------------------------------------
 
 data "aws_iam_policy_document" "authorizer" {
-  count = local.authorizers
+  count = local.authorizer_count
 
   statement {
     sid       = "WriteLogs"
@@ -139,15 +140,15 @@ data "aws_iam_policy_document" "authorizer" {
 }
 
 resource "aws_iam_role" "authorizer" {
-  count = local.authorizers
+  count = local.authorizer_count
 
   name               = "${local.global_name}-authorizer"
   description        = "The chatbot's authorizer"
-  assume_role_policy = data.aws_iam_policy_document.assumed_by_lambda.json
+  assume_role_policy = data.aws_iam_policy_document.assume_lambda.json
 }
 
 resource "aws_iam_role_policy" "authorizer" {
-  count = local.authorizers
+  count = local.authorizer_count
 
   name   = "authorizer"
   role   = aws_iam_role.authorizer[0].id
@@ -156,7 +157,7 @@ resource "aws_iam_role_policy" "authorizer" {
 
 # -- API Gateway's logs ----------------------------------------------------------------------------
 
-data "aws_iam_policy_document" "assumed_by_api_gateway" {
+data "aws_iam_policy_document" "assume_api_gateway" {
   statement {
     sid     = "AssumedByApiGateway"
     actions = ["sts:AssumeRole"]
@@ -172,11 +173,11 @@ resource "aws_iam_role" "logging" {
   count = var.account_logging ? 1 : 0
 
   name               = "${local.global_name}-api-logs"
-  description        = "API Gateway's logs, for the whole account and Region"
-  assume_role_policy = data.aws_iam_policy_document.assumed_by_api_gateway.json
+  description        = "Lets API Gateway write logs, for the whole account and Region"
+  assume_role_policy = data.aws_iam_policy_document.assume_api_gateway.json
 }
 
-# AWS's own policy, for the role serves every API of the account, and API Gateway refuses less.
+# AWS's managed policy: the role serves every API of the account, and API Gateway requires all of it.
 resource "aws_iam_role_policy_attachment" "logging" {
   count = var.account_logging ? 1 : 0
 
@@ -188,7 +189,7 @@ resource "aws_api_gateway_account" "logging" {
   count = var.account_logging ? 1 : 0
 
   cloudwatch_role_arn = aws_iam_role.logging[0].arn
-  # Else the account would name a role that is gone.
+  # Without it, the account would refer to a deleted role.
   reset_on_delete = true
 
   depends_on = [aws_iam_role_policy_attachment.logging]

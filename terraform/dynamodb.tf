@@ -1,7 +1,7 @@
-# The table that holds conversations, connections and allowances. What is in it: src/memory.py.
+# The DynamoDB table of conversations, connections and daily quotas. Its items: src/store/.
 
 resource "aws_dynamodb_table" "conversations" {
-  #checkov:skip=CKV_AWS_119: encrypted under AWS's key for DynamoDB; a key of one's own costs by the month and by the call, and whoever may read the table may use it
+  #checkov:skip=CKV_AWS_119: encrypted with AWS's key for DynamoDB; a customer managed key costs per month and per request
   name         = var.name
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "pk"
@@ -24,7 +24,7 @@ resource "aws_dynamodb_table" "conversations" {
     enabled        = true
   }
 
-  # A deleted table's last state stays restorable for 35 days.
+  # A deleted table can be restored to its last state for 35 days.
   point_in_time_recovery {
     enabled = true
   }

@@ -46,7 +46,7 @@ FUZZ = int(os.environ.get("FUZZ", "9500"))  # FUZZ=100000 for a longer run
     ],
 )
 def test_plain_text_is_chat(text: str) -> None:
-    """What a person types into a terminal is a message, whatever it looks like."""
+    """Text that is not a JSON object or array is a chat message."""
     assert Chat(body=text) == parse(text)
 
 
@@ -63,7 +63,7 @@ def test_plain_text_is_chat(text: str) -> None:
             {"user_id": "u", "request_id": "r", "type": "text", "body": "x", "convType": "n"},
             Chat(body="x", request_id="r"),
         ),
-        ({"continue": True}, Continue()),
+        ({"continue": True}, Continue(continue_=True)),
         ({"continue": False, "body": "x"}, Chat(body="x")),
         ({"action": "stop"}, Stop()),
         ({"action": "stop", "request_id": "r"}, Stop(request_id="r")),
@@ -87,22 +87,22 @@ def test_plain_text_is_chat(text: str) -> None:
     ],
 )
 def test_json_is_routed_by_action(frame: dict[str, object], request_: object) -> None:
-    """Every action's fields are read, and the seed's own message is a chat."""
+    """Each action has its request, with its fields; a frame of the seed's client is a chat."""
     assert request_ == parse(json.dumps(frame))
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "reason"),
     [
-        (None, "not text"),
+        (None, "the message must be UTF-8 text"),
         ("", "empty"),
         (" \n", "empty"),
         ('{"action":"chat"}', "body is missing"),
         ('{"action":"chat","body":5}', "body must be text"),
-        ('{"action":"chat","body":""}', "body is empty"),
+        ('{"action":"chat","body":""}', "not only white space"),
         ('{"body":null}', "body must be text"),
         ('{"body":["a"]}', "body must be text"),
-        ('{"body":"  \\n"}', "body is empty"),
+        ('{"body":"  \\n"}', "not only white space"),
         ('{"body":"\\ud800"}', "surrogate"),
         ("\ud800", "surrogate"),
         ('{"action":"nope","body":"x"}', "action must be one of chat, stop, resume, history, "),
@@ -115,13 +115,13 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
         ('{"action":"resume","request_id":"r","from_seq":"1"}', "from_seq must be"),
         ('{"continue":"yes"}', "continue must be true or false"),
         ('{"continue":true,"body":"x"}', "continue takes no body"),
-        ('{"body":"x","part":1,"parts":2}', "needs a request_id"),
+        ('{"body":"x","part":1,"parts":2}', "request_id is missing"),
         ('{"body":"x","part":3,"parts":2,"request_id":"r"}', "part must be .* from 1 to 2"),
         ('{"body":"x","part":0,"parts":2,"request_id":"r"}', "part must be"),
-        ('{"body":"x","part":1,"request_id":"r"}', "parts must be .* from 1 to 32"),
+        ('{"body":"x","part":1,"request_id":"r"}', "parts is missing"),
         ('{"body":"x","parts":33,"part":1,"request_id":"r"}', "parts must be"),
         ('{"body":5,"part":1,"parts":2,"request_id":"r"}', "body must be text"),
-        ('{"body":"\\ud800","part":1,"parts":2,"request_id":"r"}', "body must be text"),
+        ('{"body":"\\ud800","part":1,"parts":2,"request_id":"r"}', "surrogate"),
         ("[1, 2]", "array"),
         ('{"body": "x"', "must be a JSON object"),
         ("{" * 100_000, "must be a JSON object"),
@@ -142,28 +142,28 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
         ('{"action":"chat","body":"x","session_id":"a\\n"}', "session_id must be"),
     ],
 )
-def test_bad_frames(raw: str | None, words: str) -> None:
-    """Each is refused with one code and a sentence that says what is wrong."""
-    with pytest.raises(ChatError, match=words) as refused:
+def test_an_invalid_frame_is_refused_with_the_reason(raw: str | None, reason: str) -> None:
+    """The code is `invalid_request`, and the message says what is wrong."""
+    with pytest.raises(ChatError, match=reason) as refused:
         parse(raw)
 
     assert ("invalid_request", False) == (refused.value.code, refused.value.retryable)
 
 
-def test_brackets_too_deep_for_an_array_are_text() -> None:
-    """Depth does not crash the parser: what is not JSON and begins with [ is text."""
+def test_brackets_too_deep_for_the_parser_are_text() -> None:
+    """Text that begins with [ and is not JSON is chat, however deep it is nested."""
     assert Chat(body="[" * 100_000) == parse("[" * 100_000)
 
 
 @given(st.text(max_size=300) | st.text(alphabet='{}[]",:\\ua0eE-.', max_size=60))
 def test_any_text_is_a_request_or_refused(raw: str) -> None:
-    """No text makes `parse` raise anything but its one error."""
+    """`parse` raises nothing but `invalid_request`."""
     try:
-        said: object = parse(raw)
+        result: object = parse(raw)
     except ChatError as error:
-        said = error.code
+        result = error.code
 
-    assert said == "invalid_request" or isinstance(said, Request)
+    assert result == "invalid_request" or isinstance(result, Request)
 
 
 SCHEMA = json.loads(
@@ -171,7 +171,10 @@ SCHEMA = json.loads(
 )
 CLIENT = Draft202012Validator({"$ref": "#/$defs/client", "$defs": SCHEMA["$defs"]})
 
-ACTIONS = ["chat", "stop", "resume", "history", "clear", "ping"]
+# Every action, and every field of any action.
+FRAMES = [each["properties"] for name, each in SCHEMA["$defs"].items() if "client_" in name]
+ACTIONS = sorted({each["action"]["const"] for each in FRAMES})
+FIELDS = sorted({field for each in FRAMES for field in each} - {"action"})
 
 ids = st.text(alphabet="aZ0_.:=@+-/ \n", max_size=6)
 json_values = st.recursive(
@@ -200,26 +203,19 @@ json_values = st.recursive(
         {},
         optional={
             "action": json_values | st.sampled_from(ACTIONS),
-            "body": json_values,
-            "continue": json_values,
-            "from_seq": json_values,
-            "limit": json_values,
-            "part": json_values,
-            "parts": json_values,
-            "request_id": json_values,
-            "session_id": json_values,
+            **dict.fromkeys(FIELDS, json_values),
         },
     )
 )
-def test_any_fields_are_a_request_or_refused(fields: dict[str, object]) -> None:
-    """Fields of any type and value: what the schema allows is a request, all else the one error."""
+def test_the_schema_and_the_parser_accept_the_same_objects(fields: dict[str, object]) -> None:
+    """`parse` accepts exactly the objects that the published schema allows."""
     allowed = CLIENT.is_valid(fields)
-    whole = fields.get("action", "chat") != "chat" or fields.get("continue") is True
-    if allowed and "parts" in fields and not whole:
+    is_chat = fields.get("action", "chat") == "chat" and fields.get("continue") is not True
+    if allowed and "parts" in fields and is_chat:
         part, parts = fields["part"], fields["parts"]
         assert isinstance(part, int | float)
         assert isinstance(parts, int | float)
-        allowed = part <= parts  # which no schema can say
+        allowed = part <= parts  # a schema cannot compare two fields
     try:
         request = parse(json.dumps(fields))
     except ChatError:
@@ -244,19 +240,21 @@ def test_any_fields_are_a_request_or_refused(fields: dict[str, object]) -> None:
         ('{"body":"x","request_id":"' + "r" * 5000 + '"}', None),
         ('{"action":"stop","request_id":"another"}', None),
         ('{"action":"resume","request_id":"another"}', None),
+        ('{"body":"\\ud800","request_id":"r-1"}', "r-1"),
+        ('{"body":"x","request_id":"r-1","request_id":"r-2"}', "r-2"),
         ("plain", None),
         ("{broken", None),
         ("[]", None),
         (None, None),
     ],
 )
-def test_request_id_of_a_bad_frame(raw: str | None, request_id: str | None) -> None:
-    """An error can be told under the client's own id even where the rest was refused."""
+def test_an_invalid_frame_has_a_request_id(raw: str | None, request_id: str | None) -> None:
+    """An error carries the client's own id, even if the rest of the frame is invalid."""
     assert request_id == request_id_in(raw)
 
 
-def test_fuzzed_frames() -> None:
-    """Of thousands, each is a request with nothing wrong in it, or refused in one sentence.
+def test_each_fuzzed_frame_is_a_request_or_refused() -> None:
+    """Each of thousands is a valid request or `invalid_request`.
 
     500 more go through the whole stack (tests/e2e/test_bad_input.py).
     """
@@ -276,14 +274,16 @@ def test_fuzzed_frames() -> None:
     assert {"invalid_request"} == codes
 
 
-def test_codes_say_whether_to_retry() -> None:
-    """An error is retryable as its code says, unless it says otherwise itself."""
-    for code, retryable in CODES.items():
-        assert retryable is ChatError(code, "words").retryable
-        assert (not retryable) is ChatError(code, "words", retryable=not retryable).retryable
+def test_an_error_is_retryable_as_its_code_is() -> None:
+    """Unless the error itself says otherwise."""
+    for code, each in CODES.items():
+        assert each.retryable is ChatError(code, "No.").retryable
+        assert (not each.retryable) is ChatError(
+            code, "No.", retryable=not each.retryable
+        ).retryable
 
 
-def test_unknown_code() -> None:
-    """Only documented codes can be told."""
+def test_an_error_with_an_undocumented_code_cannot_be_made() -> None:
+    """Every code that a client receives is documented."""
     with pytest.raises(KeyError):
-        ChatError("whatever", "words")
+        ChatError("whatever", "No.")
