@@ -51,7 +51,6 @@ SOURCES = (
 PENDING = (
     "CONTRIBUTING.md",
     "Makefile",
-    "bedrock_chat/",
     "deploy/",
     "docs/deploy.md",
     "docs/families.md",
@@ -59,14 +58,11 @@ PENDING = (
     "docs/protocol",
     "docs/reliability.md",
     "docs/settings.md",
-    "docs/terminal.md",
-    "docs/web.md",
     "events/",
     "local/",
     "src/",
     "terraform/",
     "tools/protocol.py",
-    "web/",
 )
 FILES = sorted(
     path.relative_to(ROOT)

@@ -49,7 +49,7 @@ class Visit:
 
     def is_at_issuer(self) -> None:
         """Wait until the issuer shows its sign-in page."""
-        expect(self.page.get_by_role("heading", name="Who are you?")).to_be_visible()
+        expect(self.page.get_by_role("link", name="alice", exact=True)).to_be_visible()
 
     def choose(self, name: str = "alice") -> None:
         """Sign in at the issuer, which redirects to the page."""
