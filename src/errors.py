@@ -41,12 +41,12 @@ CODES: Mapping[str, ErrorCode] = {
 
 
 class ChatError(Exception):
-    """Something that a client is told.
+    """An error that is sent to the client.
 
-    `code` is one of `CODES`; `message` is a sentence for a person, free of anything secret;
-    `retryable` says whether sending the same again can help (the code's own answer unless given).
-    `cause` is for the log alone: what was behind it, in a few words. `retry_at`, in seconds of Unix
-    time, is when it will not be refused again, where that is known.
+    `code` is one of `CODES`; `message` is a sentence for people, without anything secret;
+    `retryable` says whether repeating the request can succeed (the code's default unless given).
+    `cause` is for the log only: the underlying failure, in a few words. `retry_at`, in seconds of
+    Unix time, is when the same request will be accepted again, where that is known.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
-"""While the function starts nothing becomes garbage, so nobody looks for any.
+"""Python's garbage collector is off while the function starts.
 
-Importing makes some hundred thousand objects that all stay. Python's collector, which runs as they
-grow in number, would look through them again and again, at a tenth of a cold start's CPU.
+Imports create some hundred thousand objects, and all of them stay. The collector, which runs as
+their number grows, would scan them again and again: a tenth of a cold start's CPU
+(docs/decisions/0012-what-a-cold-start-costs.md).
 
-`handler` imports this first, and ends it with `done`.
+`handler` imports this module first, and ends the start with `done`.
 """
 
 import gc
@@ -12,6 +13,6 @@ gc.disable()
 
 
 def done() -> None:
-    """From here on garbage is collected, and never looked for among what is there already."""
+    """Turns the collector on; it never scans the objects that exist by now."""
     gc.freeze()
     gc.enable()

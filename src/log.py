@@ -1,13 +1,13 @@
-"""One JSON line for each thing worth knowing.
+"""The log: one line of JSON for each event.
 
 Rules
-- Ids, counts, codes and times; never a prompt, an answer, a key or a token. A session id is as good
-  as a key where `auth = "none"`, so it is written as a short digest.
-- Each line tells what it is about (`about`) and whose trace it belongs to. A thread that is to
-  write about the same is started in a copy of the context (`contextvars.copy_context`).
+- Ids, counts, codes and times; never a prompt, an answer, a key or a token. Where AUTH is none a
+  session id gives access like a key, so a short digest of it is written.
+- Each line has the ids set by `about`, and the X-Ray trace id. A thread whose lines need the same
+  ids is started in a copy of the context (`contextvars.copy_context`).
 
-Lambda leaves a line as it is where that is JSON already (Developer Guide, "Configuring JSON and
-plain text log formats"), and takes its `timestamp` and `level` ("Log-level filtering").
+Lambda passes a line that is JSON on as it is (Developer Guide, "Configuring JSON and plain text log
+formats"), and reads its `timestamp` and `level` ("Log-level filtering").
 """
 
 import hashlib
@@ -22,12 +22,12 @@ _ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about")
 
 
 def about(**ids: str) -> None:
-    """From here on each line bears these ids, and no others."""
+    """Sets the ids that each line has from now on, in place of earlier ones."""
     _ABOUT.set(ids)
 
 
 def write(level: str, event: str, **fields: Any) -> None:
-    """Prints one line: what it is, what it is about, and the fields in their order."""
+    """Prints one line: time, level and event, then the ids, then the fields in their order."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     first = {"timestamp": now, "level": level, "event": event}
     line = json.dumps({**first, **_ABOUT.get({}), **_trace(), **fields})
@@ -35,7 +35,7 @@ def write(level: str, event: str, **fields: Any) -> None:
 
 
 def _trace() -> dict[str, str]:
-    """The id by which X-Ray knows this invocation, under the name that Powertools gives it.
+    """The invocation's X-Ray trace id, under the name that Powertools uses.
 
     Lambda sets the variable for each event: "Root=1-...;Parent=...;Sampled=1".
     """
@@ -45,5 +45,5 @@ def _trace() -> dict[str, str]:
 
 
 def digest(secret: str) -> str:
-    """Twelve hex digits that tell two ids apart and give neither away."""
+    """Twelve hex digits that identify `secret` in a log without revealing it."""
     return hashlib.sha256(secret.encode()).hexdigest()[:12]

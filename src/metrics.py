@@ -1,13 +1,13 @@
-"""What an operator hears of a turn, and of a failure: one line of the log, and the metrics in it.
+"""Metrics: one log line for each turn and each failure, from which CloudWatch takes its metrics.
 
 Rules
-- The line is in CloudWatch's embedded metric format: `_aws` says which of its fields are metrics.
-  These, and their dimensions, are spelled as AWS spells metrics; the other fields are not.
-- `METRICS` has all of them. The dashboard and the alarms (terraform/monitoring.tf) and
+- The line is in CloudWatch's embedded metric format: `_aws` names the fields that are metrics.
+  They and their dimensions are spelled as AWS spells metrics; the other fields are not.
+- `METRICS` lists all of them. The dashboard and the alarms (terraform/monitoring.tf) and
   docs/operations.md use the same names, and the tests compare.
-- A dimension has few values, for each combination is a metric of its own, and is billed.
-- What is zero or unknown stands in the line and is no metric of it: CloudWatch bills a metric by
-  the hours in which it has a value.
+- A dimension has few values: each combination is a metric of its own, and is billed.
+- A field that is zero or unknown is in the line, but is no metric: CloudWatch bills a metric by the
+  hours in which it has a value.
 
 Source: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 """
@@ -34,7 +34,7 @@ BY_CODE: Dimensions = ("Model", "Code")
 
 
 class Metric(Struct, frozen=True):
-    """One row: a field of the line, and each set of dimensions that it is counted by."""
+    """One metric: a field of the line, and the sets of dimensions that it is reported by."""
 
     name: str
     unit: str
@@ -43,7 +43,7 @@ class Metric(Struct, frozen=True):
 
 
 METRICS = (
-    Metric("Turns", "Count", "questions that were put to the model", (BY_MODEL, BY_END)),
+    Metric("Turns", "Count", "questions that were sent to the model", (BY_MODEL, BY_END)),
     Metric(
         "Failures",
         "Count",
@@ -53,39 +53,39 @@ METRICS = (
     Metric(
         "FirstTokenLatency",
         "Milliseconds",
-        "from the event's arrival in the function to the first words from Bedrock",
+        "from the event's arrival in the function to the first text from Bedrock",
     ),
     Metric(
         "BedrockWait",
         "Milliseconds",
-        "the part of it that was Bedrock's: from the first call on, repeated calls included",
+        "the part of it that was spent waiting for Bedrock, retries included",
     ),
     Metric(
         "TurnLatency",
         "Milliseconds",
         "from the event's arrival to the answer's end, before it is saved",
     ),
-    Metric("InputTokens", "Count", "the whole prompt, what came from a cache included"),
-    Metric("OutputTokens", "Count", "the answer, reasoning included"),
-    Metric("CacheReadTokens", "Count", "the part of the prompt that Bedrock had in its cache"),
-    Metric("CacheWriteTokens", "Count", "the part that it put there"),
-    Metric("Posts", "Count", "calls to `@connections`, those that failed included"),
-    Metric("DeltasPerPost", "Count", "how many of Bedrock's deltas went out in one frame"),
-    Metric("Retries", "Count", "calls to Bedrock that were made again"),
+    Metric("InputTokens", "Count", "the whole prompt, including tokens from the prompt cache"),
+    Metric("OutputTokens", "Count", "the answer, including reasoning"),
+    Metric("CacheReadTokens", "Count", "prompt tokens read from the prompt cache"),
+    Metric("CacheWriteTokens", "Count", "prompt tokens written to the prompt cache"),
+    Metric("Posts", "Count", "calls to `@connections`, including failed ones"),
+    Metric("DeltasPerPost", "Count", "deltas from Bedrock that were sent in one frame, on average"),
+    Metric("Retries", "Count", "repeated calls to Bedrock"),
 )
 
 
 def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
-    """Tells of a question that the model was asked, however that ended."""
+    """Reports a turn, however it ended."""
     failure = answer.end.error if isinstance(answer.end, Failed) else None
-    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in sender.log)
+    frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in sender.log.events)
     _write(
         "INFO" if failure is None else _level(failure, "WARN"),
         "turn",
         turn=turn.number,
         state=turn.state,
         cause=failure and failure.cause,
-        delivery=sender.outcome,
+        delivery=sender.delivery.outcome,
         Model=model,
         StopReason=answer.stop_reason or None,
         Code=failure and failure.code,
@@ -98,14 +98,14 @@ def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
         OutputTokens=answer.usage.output_tokens,
         CacheReadTokens=answer.usage.cache_read_tokens,
         CacheWriteTokens=answer.usage.cache_write_tokens,
-        Posts=sender.posts,
+        Posts=sender.delivery.posts,
         DeltasPerPost=round(answer.deltas / frames, 2) if frames else None,
         Retries=answer.retries,
     )
 
 
 def failed(event: str, model: str, error: ChatError) -> None:
-    """Tells of anything else that came to no good end."""
+    """Reports any other failure: `event` is the log line's name."""
     level = _level(error, "INFO")
     _write(level, event, cause=error.cause, Model=model, Code=error.code, Failures=1)
 
@@ -121,9 +121,8 @@ def _write(level: str, event: str, **fields: Any) -> None:
             by = tuple(each for each in metric.by if all(fields[name] for name in each))
             definition = {"Name": metric.name, "Unit": metric.unit}
             definitions.setdefault(by, []).append(definition)
-    namespace = os.environ.get(
-        "AWS_LAMBDA_FUNCTION_NAME", "local"
-    )  # as terraform/monitoring.tf has it
+    # The namespace is the function's name, as in terraform/monitoring.tf.
+    namespace = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "local")
     directives = [
         {"Namespace": namespace, "Dimensions": by, "Metrics": each}
         for by, each in definitions.items()

@@ -153,7 +153,7 @@ class TurnSession(Struct):
 
     def _transcript(self, *end: Done | Failed) -> StoredTranscript:
         """The events so far, and the end that is sent next, as they are stored."""
-        return transcript.dump([*self.sender.log, *end])
+        return transcript.dump([*self.sender.log.events, *end])
 
     def _renew(self, text: Sequence[str], acked_event_id: str = "") -> LeaseStatus:
         self._renew_at = time.monotonic() + RENEW_SECONDS
@@ -162,7 +162,7 @@ class TurnSession(Struct):
             self.lease,
             acked_event_id or self.acked_event_id,
             "".join(text),
-            transcript.reasoning_in(self.sender.log),
+            transcript.reasoning_in(self.sender.log.events),
             self._transcript(),
         )
 

@@ -1,11 +1,12 @@
 """The environment, read once into one frozen value; and every limit that is not a setting.
 
 Rules
-- A setting is a field of `Settings`: its environment variable, bounds and meaning stand beside it.
-- A bad value is refused at start, by name, never corrected in silence.
-- A limit that AWS sets is a constant with its source; no other file names such a number.
+- A setting is a field of `Settings`; its type has the bounds and the meaning. The environment
+  variable is the field's name in capitals.
+- An invalid value is refused at start, by name, never corrected in silence.
+- A limit that AWS sets is a constant with its source; no other file has such a number.
 
-Knows nothing about models: whether `MODEL_ID` is one that we speak is `model_families`' to say.
+Does not know models: `families.registry` decides whether `MODEL_ID` is supported.
 """
 
 from collections.abc import Mapping
@@ -53,9 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     ] = DEFAULT_MODEL_ID
     model_family: Annotated[
         str,
-        Meta(
-            description="the family whose native shape to speak, where the model id does not tell"
-        ),
+        Meta(description="the model family, where the model id does not identify it"),
     ] = ""
     auth: Annotated[
         Literal["iam", "jwt", "none"],
@@ -177,7 +176,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
 
     @property
     def model_name(self) -> str:
-        """The model as clients are told it: an ARN's last part, for an ARN names the account."""
+        """The model's name for clients: an ARN's last part, for an ARN has the account's id."""
         return self.model_id.rpartition("/")[2]
 
 

@@ -105,9 +105,14 @@ def run_turn(
             raise ChatError("deadline", "There is no time left to answer.")
 
         prompt = _prompt(settings, past, question)
+        options = StreamOptions(
+            deadline=deadlines.stream,
+            show_reasoning=settings.show_reasoning,
+            cancel_on_disconnect=settings.on_disconnect == "cancel",
+        )
         session = TurnSession(sender, app.leases, lease, context.event.started_at)
         start = Start(context.session_id, settings.model_name)
-        answer = relay(app.model, prompt, start, session, _options(settings, deadlines))
+        answer = relay(app.model, prompt, start, session, options)
         if not answer.was_rejected:
             lease.used = used_tokens(answer.usage, prompt, answer.reasoning + answer.text)
 
@@ -121,7 +126,7 @@ def run_turn(
             tokens=turn_tokens(answer.usage, past, question, answer.text),
             created_at=int(time.time()),
             stop_reason=answer.stop_reason,
-            reasoning=reasoning_in(sender.log),
+            reasoning=reasoning_in(sender.log.events),
         )
         answer, turn = _save(session, answer, turn, deadlines)
     sender.send([answer.end])
@@ -137,14 +142,6 @@ def _prompt(settings: Settings, past: tuple[Turn, ...], question: str) -> Prompt
         top_p=settings.top_p,
         stop_sequences=settings.stop_sequences,
         cache=settings.prompt_cache,
-    )
-
-
-def _options(settings: Settings, deadlines: Deadlines) -> StreamOptions:
-    return StreamOptions(
-        deadline=deadlines.stream,
-        show_reasoning=settings.show_reasoning,
-        cancel_on_disconnect=settings.on_disconnect == "cancel",
     )
 
 

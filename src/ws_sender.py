@@ -16,9 +16,8 @@ Does not know the conversation, the model or the principal.
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from enum import Enum
-from typing import overload
 
 from botocore.exceptions import BotoCoreError
 
@@ -63,33 +62,21 @@ _FINAL_STATUS = {
 }
 
 
-class EventLog(Sequence[Item]):
-    """The events of one request, in order; an event's index is its frame's `seq`.
+class EventLog:
+    """The events of one request, in order: an event's index in `events` is its frame's `seq`.
 
     An event gets its index as late as possible: until then it can be joined with its neighbours.
     """
 
     def __init__(self, events: Iterable[Item] = ()) -> None:
-        self._events = list(events)
+        self.events = list(events)
         self._pending: list[Item] = []  # without an index
         self._fitted: deque[Item] = deque()  # the same, one for each frame
-
-    @overload
-    def __getitem__(self, seq: int) -> Item: ...
-    @overload
-    def __getitem__(self, seq: slice) -> list[Item]: ...
-    def __getitem__(self, seq: int | slice) -> Item | list[Item]:
-        """The event of that `seq`."""
-        return self._events[seq]
-
-    def __len__(self) -> int:
-        """How many events have an index."""
-        return len(self._events)
 
     @property
     def ended(self) -> bool:
         """Whether the terminal event has its index."""
-        return bool(self._events) and isinstance(self._events[-1], Done | Failed)
+        return bool(self.events) and isinstance(self.events[-1], Done | Failed)
 
     @property
     def is_ending(self) -> bool:
@@ -107,7 +94,7 @@ class EventLog(Sequence[Item]):
         event = self._take()
         if event is None:
             return False
-        self._events.append(event)
+        self.events.append(event)
         return True
 
     def assign_all(self, *, only_terminal: bool = False) -> bool:
@@ -117,7 +104,7 @@ class EventLog(Sequence[Item]):
             if only_terminal and not isinstance(event, Done | Failed):
                 dropped = True
             else:
-                self._events.append(event)
+                self.events.append(event)
         return dropped
 
     def _take(self) -> Item | None:
@@ -130,16 +117,22 @@ class EventLog(Sequence[Item]):
 class Delivery:
     """One connection, which of the log's events it was sent, and whether frames reach it.
 
-    `posts` counts the calls, failed ones included. `error` is the last temporary failure.
+    `posts` counts the calls, failed ones and those of earlier connections included. `error` is the
+    last temporary failure.
     """
 
     def __init__(
-        self, poster: Poster, connection_id: str, encoder: Encoder, from_seq: int = 0
+        self,
+        poster: Poster,
+        connection_id: str,
+        encoder: Encoder,
+        from_seq: int = 0,
+        posts: int = 0,
     ) -> None:
         self.encoder = encoder
         self.state = DeliveryState.OK
         self.error = ""
-        self.posts = 0
+        self.posts = posts
         self.next_seq = 0
         self._poster = poster
         self._connection_id = connection_id
@@ -147,23 +140,25 @@ class Delivery:
         self._unposted: list[str] = []
         self._retry_at = 0.0
 
-    def send_next(self, log: EventLog, deadline: float | None) -> None:
-        """Encodes and posts the event at `next_seq`."""
-        for frame in self._frames(log[self.next_seq], self.next_seq):
-            self.post(frame, deadline)
-        self.next_seq += 1
+    @property
+    def outcome(self) -> str:
+        """The state in words; of an unreachable connection, the last failure."""
+        return self.error if self.state is DeliveryState.UNREACHABLE else self.state.value
 
-    def _frames(self, event: Item, seq: int) -> Iterator[str]:
-        """The frames of one event; none where the client has them.
+    def send_next(self, log: EventLog, deadline: float | None) -> None:
+        """Encodes the event at `next_seq`, and posts it unless the client has it.
 
         A terminal event is sent again to a client that has even that: it asked.
         """
+        seq, event = self.next_seq, log.events[self.next_seq]
         client_has_it = seq < self._from_seq
         if client_has_it and isinstance(event, Done | Failed):
             client_has_it, seq = False, self._from_seq
         # Encoded in any case: some formats accumulate the text.
-        frames = list(self.encoder.encode(seq, event))
-        yield from [] if client_has_it else frames
+        for frame in list(self.encoder.encode(seq, event)):
+            if not client_has_it:
+                self.post(frame, deadline)
+        self.next_seq += 1
 
     def post(self, frame: str, deadline: float | None = None) -> None:
         """Posts one frame, with retries up to `PATIENCE_SECONDS`, but not beyond `deadline`."""
@@ -225,7 +220,6 @@ class Sender:
         self._poster = poster
         self._deadline = deadline
         self._last = deadline if last is None else last
-        self._earlier_posts = 0  # to connections that listened before
         self.log = EventLog()
         self.delivery = Delivery(poster, connection_id, encoder)
         self.truncated = False
@@ -235,22 +229,10 @@ class Sender:
         """Whether the client is gone, or frames do not reach it."""
         return self.delivery.state is not DeliveryState.OK
 
-    @property
-    def outcome(self) -> str:
-        """The delivery's state as the log has it; of an unreachable one, the last failure."""
-        delivery = self.delivery
-        is_temporary = delivery.state is DeliveryState.UNREACHABLE
-        return delivery.error if is_temporary else delivery.state.value
-
-    @property
-    def posts(self) -> int:
-        """How many calls were made, to every connection that listened."""
-        return self._earlier_posts + self.delivery.posts
-
     def attach(self, connection_id: str, encoder: Encoder, from_seq: int) -> None:
         """Switches to another connection: the next `send` starts with the frame of `from_seq`."""
-        self._earlier_posts = self.posts
-        self.delivery = Delivery(self._poster, connection_id, encoder, from_seq)
+        posts = self.delivery.posts
+        self.delivery = Delivery(self._poster, connection_id, encoder, from_seq, posts)
 
     def send(self, events: Iterable[Item]) -> None:
         """Sends the events, after those that this connection was not sent yet.
@@ -265,10 +247,10 @@ class Sender:
             self.assign_sequence()
         if self.delivery.state is DeliveryState.UNREACHABLE:
             self.delivery.retry(patiently=ending)
-        posts_before = self.posts
+        posts_before = self.delivery.posts
         self._post_events(ending=ending)
         pause = self.delivery.encoder.pause
-        if pause and self.posts > posts_before and not ending:
+        if pause and self.delivery.posts > posts_before and not ending:
             time.sleep(pause)
 
     def post(self, frame: str) -> None:
@@ -290,12 +272,12 @@ class Sender:
         catch_up_deadline = time.monotonic() + CATCH_UP_SECONDS
         while delivery.state is DeliveryState.OK:
             now = time.monotonic()
-            is_replay = delivery.next_seq < len(log)
+            is_replay = delivery.next_seq < len(log.events)
             if not ending and (now >= self._deadline or (is_replay and now >= catch_up_deadline)):
                 break
             if ending and now >= self._last:  # the terminal frame alone; resume has the rest
-                delivery.next_seq = max(delivery.next_seq, len(log) - 1)
-            if delivery.next_seq == len(log) and not log.assign_next():
+                delivery.next_seq = max(delivery.next_seq, len(log.events) - 1)
+            if delivery.next_seq == len(log.events) and not log.assign_next():
                 return
             delivery.send_next(log, None if ending else self._deadline)
         if time.monotonic() >= self._deadline:

@@ -1,5 +1,6 @@
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from memory import Turn
 from metrics import METRICS
 from relay import Answer
 from wire.events import Done, Failed, Latency, Start
+from ws_sender import EventLog
 
 MODEL = "global.anthropic.claude-sonnet-4-6"
 USAGE = Usage(input_tokens=5, output_tokens=7, cache_read_tokens=11, cache_write_tokens=13)
@@ -42,9 +44,8 @@ TURN = Turn(
 class SenderStub:
     """As much of a sender as is read."""
 
-    log = (Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done())
-    posts = 4
-    outcome = "ok"
+    log = EventLog([Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done()])
+    delivery = SimpleNamespace(posts=4, outcome="ok")
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +97,7 @@ def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     answer = replace(
         ANSWER, end=failure, usage=Usage(), latency_ms=Latency(total=9), wait_ms=None, retries=0
     )
-    line = turned(capsys, answer, log=(Start("s", MODEL), failure))
+    line = turned(capsys, answer, log=EventLog([Start("s", MODEL), failure]))
     found = data(line)
 
     assert {"Turns": 1, "TurnLatency": 9, "Posts": 4} == values(found, "Model")

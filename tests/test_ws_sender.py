@@ -39,14 +39,18 @@ def test_frames_arrive_in_order(sender: Sender, connections: ConnectionsEndpoint
     assert [("start", 0), ("delta", 1), ("delta", 2), ("done", 3)] == kinds(connections)
     assert "ab" == json.loads(connections.frames[1])["text"]
     assert {"/prod/@connections/abc="} == set(connections.paths)
-    assert (4, "ok", False) == (sender.posts, sender.outcome, sender.is_undeliverable)
+    assert (4, "ok", False) == (
+        sender.delivery.posts,
+        sender.delivery.outcome,
+        sender.is_undeliverable,
+    )
 
 
 def test_long_text_is_split(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """What is too long for one frame takes several posts."""
     sender.send([TextDelta("x" * 70_000)])
 
-    assert 3 == sender.posts
+    assert 3 == sender.delivery.posts
     assert 70_000 == sum(len(json.loads(frame)["text"]) for frame in connections.frames)
 
 
@@ -77,8 +81,8 @@ def test_final_refusals(
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a"), Done("end_turn")])
 
-    assert (delivery, True) == (sender.outcome, sender.is_undeliverable)
-    assert 2 == sender.posts
+    assert (delivery, True) == (sender.delivery.outcome, sender.is_undeliverable)
+    assert 2 == sender.delivery.posts
     assert [("start", 0)] == kinds(connections)
 
 
@@ -91,7 +95,7 @@ def test_passing_trouble(sender: Sender, connections: ConnectionsEndpoint, statu
     sender.send([TextDelta("a"), Done("end_turn")])
 
     assert [("start", 0), ("delta", 1), ("done", 2)] == kinds(connections)
-    assert (5, "ok") == (sender.posts, sender.outcome)
+    assert (5, "ok") == (sender.delivery.posts, sender.delivery.outcome)
 
 
 @pytest.mark.usefixtures("quick")
@@ -99,14 +103,14 @@ def test_patience_ends(sender: Sender, connections: ConnectionsEndpoint) -> None
     """Who takes nothing for too long counts as gone, and is waited for once more at the end."""
     connections.answers = [429] * 1000
     sender.send([TextDelta("a")])
-    tries = sender.posts
+    tries = sender.delivery.posts
     sender.send([TextDelta("b")])
 
-    assert ("status 429", True) == (sender.outcome, sender.is_undeliverable)
+    assert ("status 429", True) == (sender.delivery.outcome, sender.is_undeliverable)
     assert 5 < tries < 30
-    assert tries == sender.posts
+    assert tries == sender.delivery.posts
     sender.send([Done("end_turn")])
-    assert tries < sender.posts < 60
+    assert tries < sender.delivery.posts < 60
     assert [] == connections.frames
 
 
@@ -138,7 +142,10 @@ def test_no_endpoint() -> None:
     unreached = Sender(nowhere.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
     unreached.post("a")
 
-    assert ("EndpointConnectionError", True) == (unreached.outcome, unreached.is_undeliverable)
+    assert ("EndpointConnectionError", True) == (
+        unreached.delivery.outcome,
+        unreached.is_undeliverable,
+    )
 
 
 def test_pauses_grow(
@@ -189,12 +196,12 @@ def test_when_the_time_is_over_only_the_end_is_told(
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a" * 40_000)])
     assert sender.truncated
-    posts = sender.posts
+    posts = sender.delivery.posts
     sender.send([TextDelta("b")])
-    assert posts == sender.posts
+    assert posts == sender.delivery.posts
     sender.send([Done("deadline")])
 
-    assert "ok" == sender.outcome
+    assert "ok" == sender.delivery.outcome
     assert "done" == json.loads(connections.frames[-1])["type"]
     assert list(range(posts + 1)) == [seq for _, seq in kinds(connections)]
     assert sum(len(json.loads(f).get("text", "")) for f in connections.frames) < 40_000
@@ -216,8 +223,8 @@ def test_tries_do_not_outlast_the_time(sender: Sender, connections: ConnectionsE
     sender._deadline = time.monotonic() + 0.2
     sender.send([TextDelta("a")])
 
-    assert "status 429" == sender.outcome
-    assert sender.posts < 6
+    assert "status 429" == sender.delivery.outcome
+    assert sender.delivery.posts < 6
 
 
 @pytest.mark.parametrize(
@@ -244,8 +251,8 @@ def test_posts_grow_fewer_as_they_grow_slower(post_ms: int, posts: int) -> None:
     reply.send([Done("end_turn")])
 
     assert posts - 1 <= made <= posts + 1
-    assert made == reply.posts
-    assert "w " * 1000 == "".join(i.text for i in reply.log if isinstance(i, TextDelta))
+    assert made == reply.delivery.posts
+    assert "w " * 1000 == "".join(i.text for i in reply.log.events if isinstance(i, TextDelta))
 
 
 # another connection
@@ -280,7 +287,7 @@ def test_what_nobody_heard_has_its_place(sender: Sender, connections: Connection
     sender.assign_sequence()
     sender.send([Done("end_turn")])
 
-    assert [Start("s", "m"), TextDelta("abc"), Done("end_turn")] == list(sender.log)
+    assert [Start("s", "m"), TextDelta("abc"), Done("end_turn")] == sender.log.events
     assert [] == connections.frames
 
 

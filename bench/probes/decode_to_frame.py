@@ -40,7 +40,7 @@ def ours(model: Model, prompt: Prompt, chunks: int) -> None:
     with open_stream(model, prompt, time.monotonic() + 600, 1.0) as batches:
         for batch in batches:
             reply.send(event for event in batch if isinstance(event, TextDelta))
-    text = "".join(item.text for item in reply.log if isinstance(item, TextDelta))
+    text = "".join(item.text for item in reply.log.events if isinstance(item, TextDelta))
     if text != WORDS * chunks:
         raise RuntimeError("the answer is not whole")
 

@@ -3,7 +3,7 @@
 OpenAI's own (gpt-oss, Qwen3, DeepSeek V3, Kimi, GLM, MiniMax, Gemma, Nemotron), Mistral's chat
 models, Jamba, Writer Palmyra.
 
-Rules: pure; a request that the service refuses is refused. Differences between the families are
+Rules: no I/O; a request that the service refuses is refused. Differences between the families are
 fields of `Request` and `Style`; no code depends on a family's name.
 
 Sources: Bedrock user guide, "OpenAI models", "Mistral AI chat completion", "AI21 Labs Jamba
@@ -171,8 +171,8 @@ class Style:
     """How a family fills its `choices`.
 
     `delta` and `stop` are the names of the fields with the text and with the stop reason.
-    `reasoning`: omitted (""), in the text between `tags` (`each` part in tags of its own, or all of it
-    in one pair of `tags`), or in the field of that name.
+    `reasoning`: omitted (""), in the text between `tags` (`each` part in tags of its own, or all of
+    it in one pair of `tags`), or in the field of that name.
     `usage`: with the stop reason, on a chunk of its own after it (without choices), or omitted.
     `closing`: the delta beside the stop reason. `last`: chunks after the end.
     """

@@ -1,7 +1,7 @@
 """The native shape of Claude on Bedrock: Anthropic's Messages, read strictly, and its events.
 
-Rules: pure; a request that the service refuses is refused. Roles must alternate, as for models that
-do not merge consecutive messages of one role: the strictest reading keeps a caller portable.
+Rules: no I/O; a request that the service refuses is refused. Roles must alternate, as for models
+that do not merge consecutive messages of one role: the strictest reading keeps a caller portable.
 
 Does not know: the largest `max_tokens` of a model; tools, images and documents, which are accepted
 and ignored.

@@ -1,6 +1,6 @@
 """The native shape of Cohere's Command R and R+, read strictly, and its stream events.
 
-Rules: pure; a request that the service refuses is refused. The newest message has a field of its
+Rules: no I/O; a request that the service refuses is refused. The newest message has a field of its
 own; the roles in the history are upper case.
 
 Source: Bedrock user guide, "Cohere Command R and Command R+ models"; Cohere's Chat API v1.

@@ -1,6 +1,6 @@
 """The native shape of Amazon Nova, schema `messages-v1`, read strictly, and its stream events.
 
-Rules: pure; a request that the service refuses is refused.
+Rules: no I/O; a request that the service refuses is refused.
 
 Does not know: the largest `maxTokens` of a model; tools, images and videos (accepted and ignored).
 """

@@ -1,6 +1,6 @@
 """Families that take one templated `prompt`: Llama 2, 3 and 4, Mistral's text models, DeepSeek R1.
 
-Rules: pure; a request that the service refuses is refused. `templates.py` reads the prompt.
+Rules: no I/O; a request that the service refuses is refused. `templates.py` reads the prompt.
 
 Sources: Bedrock user guide, "Meta Llama models", "Mistral AI text completion", "DeepSeek models".
 

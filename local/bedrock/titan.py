@@ -1,8 +1,8 @@
 """The native shape of Amazon Titan Text, read strictly, and its chunks.
 
-Rules: pure; a request that the service refuses is refused. The text is a transcript, as the Bedrock
-user guide describes it: lines that begin with `User:` and `Bot:`, the last an empty `Bot:`. Text
-before the first is the system prompt.
+Rules: no I/O; a request that the service refuses is refused. The text is a transcript, as the
+Bedrock user guide describes it: lines that begin with `User:` and `Bot:`, the last an empty `Bot:`.
+Text before the first is the system prompt.
 
 Source: Bedrock user guide, "Amazon Titan Text models". That stop sequences are bars or `User:` is
 from the service's own error message (boto3's issue 3993).

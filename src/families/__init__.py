@@ -1,1 +1,1 @@
-"""Bedrock's model families: request bodies, prompt templates and stream chunks. Pure, no I/O."""
+"""Bedrock's model families: request bodies, prompt templates and stream chunks. No I/O."""

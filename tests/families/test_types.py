@@ -28,7 +28,7 @@ def test_an_alternating_conversation_is_unchanged() -> None:
     assert messages == alternating(messages)
 
 
-def test_alternation_is_repaired() -> None:
+def test_messages_out_of_order_are_dropped_or_joined() -> None:
     """Empty answers are dropped, messages of one role are joined, the user is first and last."""
     messages = (
         Message("assistant", "hi"),

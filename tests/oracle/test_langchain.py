@@ -4,16 +4,24 @@
 when one disappears.
 """
 
+import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from langchain_aws.llms.bedrock import LLMInputOutputAdapter
 from support.family_streams import STREAMS, Stream
 
 from families.registry import Decoder, family_of
 from families.types import Stopped, TextDelta, Usage
+
+if importlib.util.find_spec("langchain_aws") is None and not os.environ.get("CI"):
+    pytest.skip(
+        "langchain-aws is not installed: make test ARGS=tests/oracle", allow_module_level=True
+    )
+
+from langchain_aws.llms.bedrock import LLMInputOutputAdapter
 
 PROVIDERS = {
     "claude": "anthropic",

@@ -18,7 +18,7 @@ from rich.text import Text
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-from support.pictures import MODEL, QUESTIONS, SETTINGS  # noqa: E402 - needs the path set above
+from support.pictures import MODEL, MODEL_ID, QUESTIONS, SETTINGS  # noqa: E402 - see above
 from support.terminals import Terminal, client_in_terminal  # noqa: E402 - needs the path set above
 
 from local.stack import Stack  # noqa: E402 - needs the path set above
@@ -50,7 +50,7 @@ def to_svg(screen: str) -> str:
 
 async def main() -> None:
     """Start the stack, converse, and write the file."""
-    stack = Stack(model=MODEL, environment=SETTINGS, log=lambda _: None)
+    stack = Stack(model=MODEL, model_id=MODEL_ID, environment=SETTINGS, log=lambda _: None)
     async with stack:
         with (
             tempfile.TemporaryDirectory() as folder,

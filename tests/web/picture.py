@@ -12,7 +12,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402 - needs the path set above
 from support.browsers import Chat, executable, served  # noqa: E402 - needs the path set above
-from support.pictures import MODEL, QUESTIONS, SETTINGS  # noqa: E402 - needs the path set above
+from support.pictures import MODEL, MODEL_ID, QUESTIONS, SETTINGS  # noqa: E402 - needs the path set above
 
 IMAGES = ROOT / "docs" / "images"
 
@@ -30,7 +30,7 @@ def screenshot(browser: Browser, url: str, path: Path, **options: object) -> Non
 def main() -> None:
     """Start the stack and the browser, and write the pictures."""
     with (
-        served(model=MODEL, environment=SETTINGS) as site,
+        served(model=MODEL, model_id=MODEL_ID, environment=SETTINGS) as site,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=executable())

@@ -1,6 +1,8 @@
 """Resolving model ids to families, and the checks of a body before a family reads it."""
 
+import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from families import registry
 from local.bedrock import families
 from local.bedrock.pieces import ServiceError
 
+ROOT = Path(__file__).parents[3]
 PROFILE = "inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 
@@ -73,6 +76,25 @@ def test_the_endpoint_implements_the_functions_families() -> None:
     assert [row.name for row in registry.FAMILIES] == [row.name for row in families.FAMILIES]
     for name, model_id in EXAMPLES.items():
         assert name == registry.family_of(model_id).name == families.resolve(model_id)[0].name
+
+
+def test_the_endpoint_shares_nothing_but_model_ids() -> None:
+    """Of `src`, only `families.registry` is imported, and of its rows only names and prefixes."""
+    own = {path.relative_to(ROOT / "src").parts[0] for path in (ROOT / "src").rglob("*.py")}
+    tops = {name.removesuffix(".py") for name in own}
+    shared: set[str] = set()
+    attributes: set[str] = set()
+    for path in (ROOT / "local" / "bedrock").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in tops:
+                shared |= {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                shared |= {a.name for a in node.names if a.name.split(".")[0] in tops}
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "row":
+                attributes.add(node.attr)
+
+    assert {"families.registry"} == shared
+    assert {"name", "id_prefixes"} == attributes
 
 
 @pytest.mark.parametrize(
