@@ -71,7 +71,7 @@ def name_of(operation: str, request: Any) -> str:
             return f"post {json.loads(request['Data'])['type']}"
         case "TransactWriteItems":
             return _transaction(request["TransactItems"][0])
-        case "UpdateItem" if "lease_expires_at = :until" in request["UpdateExpression"]:
+        case "UpdateItem" if "lease_expires_at = :lease_expires_at" in request["UpdateExpression"]:
             return "renew"
         case "GetItem" if request["Key"]["sk"] == {"S": "head"}:
             return "look"
@@ -83,7 +83,7 @@ def _transaction(first: Any) -> str:
         return "mark"
     if "SET active_request_id" in first["Update"]["UpdateExpression"]:
         return "claim"
-    return "save" if ":heard" in first["Update"]["ExpressionAttributeValues"] else "end"
+    return "save" if ":listener_acked" in first["Update"]["ExpressionAttributeValues"] else "end"
 
 
 def tapped(client: Any, through: Callable[[str, Any, Callable[[], Any]], Any]) -> Any:

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from deploy import smoke
 from local.auth.sigv4 import User
-from local.aws.moto_server import REGION
+from local.aws.account import REGION
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
