@@ -1,24 +1,28 @@
-"""What every test shares: an environment with no AWS account in it."""
+"""What all tests share: an environment without an AWS account, and the order of the run."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import boto3
+import coverage
 import hypothesis
 import pytest
 from moto import mock_aws
-from support import endpoints
-from support.reporting import TOLD
+from support import artifacts, endpoints
+from support.reporting import REPORT_LINES
 from xdist.scheduler import LoadScopeScheduling
 
 from local.aws.moto_server import create_table
 from store.table import Table, client_config
 
-# No wall-time assertions: a slow machine is no defect. CI tries the same examples every time, so
-# that it judges the change and not its luck; elsewhere they are new ones.
-hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
-hypothesis.settings.load_profile("here")
+# No deadlines: a slow machine is not a defect. By default every run tries the same examples, so
+# that it tests the change; `--hypothesis-profile explore` tries new ones. A failure prints the code
+# that repeats it.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 # The handler reads its settings when it is imported, as it does in Lambda.
 AWS = {
@@ -32,8 +36,8 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_REGION"):
     os.environ.pop(name, None)
 
 
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no types of it
-    """With several workers each gets whole files; those of the deployment stay together."""
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Distributes whole files to the workers; those of the deployment stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
@@ -42,31 +46,53 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no type
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What is to be printed in the end; with several workers, all of it by the one in charge."""
-    config.stash[TOLD] = []
+    """Prepares the lines of the final report, and removes what earlier failures have left."""
+    config.stash[REPORT_LINES] = []
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(artifacts.FAILURES, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Takes over what a worker has to say."""
-    node.config.stash[TOLD] += getattr(node, "workeroutput", {}).get("told", [])
+    """Takes over the lines of a worker."""
+    node.config.stash[REPORT_LINES] += getattr(node, "workeroutput", {}).get("report_lines", [])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Prints what the tests found out."""
-    for line in config.stash[TOLD]:
+    """Prints the lines of the final report."""
+    for line in config.stash[REPORT_LINES]:
         terminalreporter.write_line(line)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """How the tests are shared out."""
+    """The scheduler that distributes the tests."""
     return _ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Saves under build/failures what explains a failure."""
+    report = yield
+    if report.failed and (folder := artifacts.save_all(item.nodeid)):
+        report.sections.append(("what explains it", str(folder)))
+    return report
 
 
 @pytest.fixture(autouse=True)
 def _no_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def without_coverage() -> Iterator[None]:
+    """For thousands of random inputs: they take many times as long where each line is counted."""
+    measuring = coverage.Coverage.current()
+    if measuring:
+        measuring.stop()
+    yield
+    if measuring:
+        measuring.start()
 
 
 @pytest.fixture
@@ -80,9 +106,9 @@ def table() -> Iterator[Table]:
 
 @pytest.fixture
 def connections() -> Iterator[endpoints.ConnectionsEndpoint]:
-    """Where posts to connections go."""
-    with endpoints.connections() as kept:
-        yield kept
+    """An `@connections` endpoint."""
+    with endpoints.connections() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
-"""Event streams that are broken in every way: through botocore's decoder, ours, and the reader.
+"""Random defects in event streams, read through botocore's decoder and ours.
 
-Each input is made from a number: a whole stream of some family (`streams`), then one mutation. So
-what fails is made again by its number: `FUZZ_FROM=12345 FUZZ=1`. `FUZZ=100000` tries so many; CI
-tries a few thousand, the same ones every time.
+Each input is made from a number: a complete stream of some family, then one mutation. A failure
+reports its number: `FUZZ_FROM=12345 FUZZ=3` repeats it. `FUZZ=100000` tries so many; by default the
+same few thousand are tried every time, without coverage.
 
-The bytes are handed to botocore's own `EventStream` in pieces of any size; only the socket is left
-out (tests/local/test_bedrock.py has broken ones).
+The bytes are passed to botocore's own `EventStream` in pieces of any size; only the socket is left
+out (tests/local/bedrock has broken ones).
 """
 
 import base64
@@ -74,22 +74,22 @@ class Bedrock:
         return {"body": EventStream(raw, Bedrock.shape, EventStreamJSONParser(), OPERATION)}
 
 
-def heard(family: str, pieces: Sequence[bytes]) -> tuple[list[StreamItem], ChatError | None]:
-    """What a reader of the stream gets, and the failure that ended it, if one did."""
+def read(family: str, pieces: Sequence[bytes]) -> tuple[list[StreamItem], ChatError | None]:
+    """The items read from a stream, and the failure that ended it, if any."""
     client: Any = Bedrock(pieces)
-    got: list[StreamItem] = []
+    items: list[StreamItem] = []
     model = Model(client, "", family_of("", family))
     with open_stream(model, prompt("hi"), time.monotonic() + 60, 60) as batches:
         try:
             for batch in batches:
-                got += batch
+                items += batch
         except ChatError as error:
-            return got, error
-    return got, None
+            return items, error
+    return items, None
 
 
-def text(got: Sequence[StreamItem]) -> str:
-    return "".join(event.text for event in got if isinstance(event, TextDelta))
+def text(items: Sequence[StreamItem]) -> str:
+    return "".join(event.text for event in items if isinstance(event, TextDelta))
 
 
 def pieces(rng: random.Random, whole: bytes) -> list[bytes]:
@@ -98,11 +98,11 @@ def pieces(rng: random.Random, whole: bytes) -> list[bytes]:
     return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
 
 
-# -- bytes that are broken on their way ------------------------------------------------------------
+# -- bytes damaged in transit ----------------------------------------------------------------------
 
 
 def flipped(rng: random.Random, whole: bytes) -> bytes:
-    """Some bytes are other ones."""
+    """Some bytes are changed."""
     damaged = bytearray(whole)
     for _ in range(rng.randrange(1, 4)):
         damaged[rng.randrange(len(damaged))] ^= rng.randrange(1, 256)
@@ -114,19 +114,19 @@ def cut(rng: random.Random, whole: bytes) -> bytes:
     return whole[: rng.randrange(len(whole))]
 
 
-def bitten(rng: random.Random, whole: bytes) -> bytes:
-    """Something in the middle is missing."""
+def shortened(rng: random.Random, whole: bytes) -> bytes:
+    """Bytes in the middle are missing."""
     at = rng.randrange(len(whole))
     return whole[:at] + whole[at + rng.randrange(1, 40) :]
 
 
-def stuffed(rng: random.Random, whole: bytes) -> bytes:
-    """Something in the middle is too much."""
+def lengthened(rng: random.Random, whole: bytes) -> bytes:
+    """Random bytes are inserted."""
     at = rng.randrange(len(whole))
     return whole[:at] + rng.randbytes(rng.randrange(1, 40)) + whole[at:]
 
 
-def mismeasured(rng: random.Random, whole: bytes) -> bytes:
+def mislabelled(rng: random.Random, whole: bytes) -> bytes:
     """A length is wrong, and the checksum over the lengths agrees with it."""
     starts = [0]
     while (end := starts[-1] + int.from_bytes(whole[starts[-1] : starts[-1] + 4])) < len(whole):
@@ -142,13 +142,13 @@ def mismeasured(rng: random.Random, whole: bytes) -> bytes:
 BREAKS: Sequence[Callable[[random.Random, bytes], bytes]] = (
     flipped,
     cut,
-    bitten,
-    stuffed,
-    mismeasured,
+    shortened,
+    lengthened,
+    mislabelled,
 )
 
 
-# -- messages that are whole, and not what they should be ------------------------------------------
+# -- intact messages with unexpected content -------------------------------------------------------
 
 
 def shuffled(rng: random.Random, chunks: Sequence[Any]) -> list[Any]:
@@ -159,19 +159,19 @@ def shuffled(rng: random.Random, chunks: Sequence[Any]) -> list[Any]:
     return order
 
 
-def poisoned(rng: random.Random, value: Any) -> Any:
+def corrupted(rng: random.Random, value: Any) -> Any:
     """A JSON value with something else in one place."""
     if rng.random() < 0.2 or not isinstance(value, dict | list) or not value:
         return rng.choice(HURTFUL)
     if isinstance(value, list):
         at = rng.randrange(len(value))
-        return [*value[:at], poisoned(rng, value[at]), *value[at + 1 :]]
+        return [*value[:at], corrupted(rng, value[at]), *value[at + 1 :]]
     name = rng.choice(list(value))
-    return {**value, name: poisoned(rng, value[name])}
+    return {**value, name: corrupted(rng, value[name])}
 
 
 def hostile(rng: random.Random) -> bytes:
-    """A message with right checksums that Bedrock would not send."""
+    """A message with valid checksums that Bedrock would not send."""
     payloads = [
         b"",
         b"{",
@@ -202,28 +202,28 @@ def hostile(rng: random.Random) -> bytes:
     return eventstream.encode(headers, rng.choice(payloads))
 
 
-def spoilt(rng: random.Random, stream: Stream) -> list[bytes]:
-    """The stream's messages, one of them poisoned or hostile."""
+def with_one_bad_message(rng: random.Random, stream: Stream) -> list[bytes]:
+    """The stream's messages, one of them corrupted or hostile."""
     messages = [eventstream.chunk(chunk) for chunk in stream.chunks]
     at = rng.randrange(len(messages))
     if rng.random() < 0.5:
         messages.insert(at, hostile(rng))
     else:
-        document = json.dumps(poisoned(rng, stream.chunks[at])).encode()
+        document = json.dumps(corrupted(rng, stream.chunks[at])).encode()
         payload = json.dumps({"bytes": base64.b64encode(document).decode()}).encode()
         messages[at] = eventstream.encode(EVENT, payload)
     return messages
 
 
-# -- what must hold --------------------------------------------------------------------------------
+# -- invariants ------------------------------------------------------------------------------------
 
 
-def one_end(got: Sequence[StreamItem], failure: ChatError | None) -> None:
-    """Text that can be written, then the one stop or the one failure."""
-    stops = [isinstance(event, Stopped) for event in got]
-    assert [False] * (len(got) - 1) + [failure is None] == stops if got else failure
+def assert_one_end(items: Sequence[StreamItem], failure: ChatError | None) -> None:
+    """Text that can be encoded, then either one stop or one failure."""
+    stops = [isinstance(event, Stopped) for event in items]
+    assert [False] * (len(items) - 1) + [failure is None] == stops if items else failure
     assert failure is None or failure.code in CODES
-    for event in got:
+    for event in items:
         if isinstance(event, TextDelta | ReasoningDelta):
             event.text.encode()
 
@@ -234,34 +234,37 @@ def inputs() -> Iterator[tuple[int, random.Random, Stream]]:
         yield number, rng, STREAMS[rng.choice(list(STREAMS))]
 
 
+@pytest.mark.usefixtures("without_coverage")
 @pytest.mark.timeout(60 + FUZZ // 50)
-def test_broken_bytes() -> None:
-    """Nothing is told that the model did not say before the break, and the end is one failure."""
+def test_damaged_bytes_end_in_one_failure() -> None:
+    """The text is a beginning of the model's."""
     for number, rng, stream in inputs():
         whole = b"".join(map(eventstream.chunk, stream.chunks))
-        got, failure = heard(stream.family, pieces(rng, rng.choice(BREAKS)(rng, whole)))
-        one_end(got, failure)
-        assert stream.text.startswith(text(got)), number
-        assert failure is not None or stream.text == text(got), number
+        items, failure = read(stream.family, pieces(rng, rng.choice(BREAKS)(rng, whole)))
+        assert_one_end(items, failure)
+        assert stream.text.startswith(text(items)), number
+        assert failure is not None or stream.text == text(items), number
 
 
+@pytest.mark.usefixtures("without_coverage")
 @pytest.mark.timeout(60 + FUZZ // 50)
-def test_messages_in_disorder() -> None:
-    """What is told is what the messages say, one after the other, as they came."""
+def test_messages_are_read_in_their_order() -> None:
+    """Doubled, missing or shuffled ones too."""
     for number, rng, stream in inputs():
         order = shuffled(rng, stream.chunks)
-        got, failure = heard(stream.family, pieces(rng, b"".join(map(eventstream.chunk, order))))
-        one_end(got, failure)
-        said = events(stream.family, *(chunk for chunk in order if isinstance(chunk, dict)))
-        assert text(said) == text(got), number
-        assert any(isinstance(event, Stopped) for event in said) == (failure is None), number
+        items, failure = read(stream.family, pieces(rng, b"".join(map(eventstream.chunk, order))))
+        assert_one_end(items, failure)
+        expected = events(stream.family, *(chunk for chunk in order if isinstance(chunk, dict)))
+        assert text(expected) == text(items), number
+        assert any(isinstance(event, Stopped) for event in expected) == (failure is None), number
 
 
+@pytest.mark.usefixtures("without_coverage")
 @pytest.mark.timeout(60 + FUZZ // 50)
-def test_hostile_messages() -> None:
-    """No JSON, no header and no payload is a crash or a hang: it is passed over, or one failure."""
+def test_hostile_messages_are_ignored_or_one_failure() -> None:
+    """No JSON, header or payload crashes or hangs the reader."""
     for number, rng, stream in inputs():
-        messages = spoilt(rng, stream)
-        got, failure = heard(stream.family, pieces(rng, b"".join(messages)))
-        one_end(got, failure)
+        messages = with_one_bad_message(rng, stream)
+        items, failure = read(stream.family, pieces(rng, b"".join(messages)))
+        assert_one_end(items, failure)
         assert failure is None or "Traceback" not in failure.message, number

@@ -1,19 +1,25 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support import e2e_clients
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def stack_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the shared stack prints."""
+    return tmp_path_factory.mktemp("stack") / "log"
+
+
+@pytest.fixture(scope="session")
+def stack(stack_log: Path) -> Iterator[str]:
     """The URL of `make run MODEL=scripted`, for all tests that do not need one of their own."""
-    log = tmp_path_factory.mktemp("stack") / "log"
-    with e2e_clients.running(log) as (url, _):
+    with e2e_clients.running(stack_log) as (url, _):
         yield url
 
 
 @pytest.fixture
-def person(stack: str) -> Iterator[e2e_clients.Person]:
-    """A client with a conversation of its own."""
-    with e2e_clients.person(stack) as one:
+def client(stack: str) -> Iterator[e2e_clients.Client]:
+    """A client with a session of its own."""
+    with e2e_clients.client(stack) as one:
         yield one

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.e2e_clients import Person, person, text
+from support.e2e_clients import Client, client, text
 from support.fuzzing import fuzz
 from websockets.exceptions import ConnectionClosed
 
@@ -40,8 +40,8 @@ FUZZED, CONNECTIONS = 500, 4  # 9,500 more in tests/wire/test_requests.py, witho
 
 
 @pytest.fixture(scope="module")
-def anchored(stack: str) -> Iterator[Person]:
-    with person(stack, session_id="anchored") as one:
+def anchored(stack: str) -> Iterator[Client]:
+    with client(stack, session_id="anchored") as one:
         one.say("anchor-word")
         yield one
         assert "anchor-word" in text(one.script(echo=True))
@@ -49,7 +49,7 @@ def anchored(stack: str) -> Iterator[Person]:
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: repr(bad)[:40])
 def test_an_invalid_frame_gets_one_error_and_the_conversation_continues(
-    anchored: Person, bad: str
+    anchored: Client, bad: str
 ) -> None:
     """One error frame with a code and a message; connection and conversation are unharmed."""
     (frame,) = anchored.say(bad)
@@ -60,28 +60,28 @@ def test_an_invalid_frame_gets_one_error_and_the_conversation_continues(
 
 def test_a_binary_frame_closes_the_connection_only(stack: str) -> None:
     """API Gateway closes with 1003, and the session is unharmed."""
-    with person(stack, session_id="binary") as one:
+    with client(stack, session_id="binary") as one:
         one.say("anchor-word")
         one.socket.send(b"\x00\xff")
         with pytest.raises(ConnectionClosed) as closed:
             one.socket.recv(timeout=10)
         assert closed.value.rcvd is not None
         assert 1003 == closed.value.rcvd.code
-    with person(stack, session_id="binary") as again:
+    with client(stack, session_id="binary") as again:
         assert "anchor-word" in text(again.script(echo=True))
 
 
 @pytest.mark.parametrize("size", [32 * 1024 + 1, 128 * 1024 + 1])
 def test_a_frame_that_is_too_large_closes_the_connection_only(stack: str, size: int) -> None:
     """API Gateway closes with 1009, and the session is unharmed."""
-    with person(stack, session_id=f"large-{size}") as one:
+    with client(stack, session_id=f"large-{size}") as one:
         one.say("anchor-word")
         with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - which of the two sees it
             one.socket.send("x" * size)
             one.socket.recv(timeout=10)
         assert closed.value.rcvd is not None
         assert 1009 == closed.value.rcvd.code
-    with person(stack, session_id=f"large-{size}") as again:
+    with client(stack, session_id=f"large-{size}") as again:
         assert "anchor-word" in text(again.script(echo=True))
 
 
@@ -91,7 +91,7 @@ def test_each_fuzzed_frame_gets_one_response(stack: str) -> None:
     def send_many(seed: int) -> int:
         """On one connection, in a session of its own: long sessions make moto slow."""
         rng = random.Random(seed)
-        with person(stack, session_id=f"fuzz-{seed}") as one:
+        with client(stack, session_id=f"fuzz-{seed}") as one:
             for _ in range(FUZZED // CONNECTIONS):
                 one.send(fuzz(rng))
                 while True:

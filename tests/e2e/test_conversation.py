@@ -9,18 +9,18 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from support.e2e_clients import Person, person, script, text
+from support.e2e_clients import Client, client, script, text
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 
-def test_an_answer_streams(person: Person) -> None:
+def test_an_answer_streams(client: Client) -> None:
     """The first delta is there before the model has made its last chunk, at a steady pace."""
-    person.send(script(chunks=60, rate=40, text="w "))
+    client.send(script(chunks=60, rate=40, text="w "))
     arrivals: list[float] = []
-    frames = [person.receive()]
+    frames = [client.receive()]
     while frames[-1]["type"] not in ("done", "error"):
-        frames.append(person.receive())
+        frames.append(client.receive())
         arrivals.append(time.monotonic())
 
     assert "w " * 60 == text(frames)
@@ -29,9 +29,9 @@ def test_an_answer_streams(person: Person) -> None:
     assert len(frames) > 20
 
 
-def test_a_turn_tells_usage_and_times(person: Person) -> None:
+def test_a_turn_tells_usage_and_times(client: Client) -> None:
     """Start names the session and the model, done the reason, the tokens and the times."""
-    frames = person.say({"body": "hello", "request_id": "mine-1"})
+    frames = client.say({"body": "hello", "request_id": "mine-1"})
 
     assert "You said: hello" == text(frames)
     assert "mine-1" == frames[0]["request_id"]
@@ -43,72 +43,72 @@ def test_a_turn_tells_usage_and_times(person: Person) -> None:
 
 def test_the_conversation_is_remembered(stack: str) -> None:
     """By the connection, and by whoever joins its session on another one."""
-    with person(stack) as one:
+    with client(stack) as one:
         session_id = one.say("my name is Zanzibar")[0]["session_id"]
         assert "Zanzibar" in text(one.script(echo=True))
-    with person(stack, session_id=session_id) as again:
+    with client(stack, session_id=session_id) as again:
         assert "Zanzibar" in text(again.script(echo=True))
-    with person(stack) as other:
+    with client(stack) as other:
         echo = {"body": script(echo=True), "session_id": session_id}
         assert "Zanzibar" in text(other.say(echo))
 
 
 def test_two_people_never_see_each_other(stack: str) -> None:
     """They share one function, warm, and their words stay apart."""
-    with person(stack) as one, person(stack) as two:
+    with client(stack) as one, client(stack) as two:
         one.say("the word is Zanzibar")
         assert [] == two.say({"action": "history"})[0]["turns"]
         assert "Zanzibar" not in text(two.script(echo=True))
         assert "Zanzibar" in text(one.script(echo=True))
 
 
-def test_history_and_clear(person: Person) -> None:
+def test_history_and_clear(client: Client) -> None:
     """The turns are told oldest first, and gone after clear."""
     for word in ("one", "two", "three"):
-        person.say(word)
-    frames = person.say({"action": "history", "limit": 2})
+        client.say(word)
+    frames = client.say({"action": "history", "limit": 2})
     told = [(turn["user"], turn["assistant"]) for turn in frames[0]["turns"]]
 
     assert [("two", "You said: two"), ("three", "You said: three")] == told
-    assert 3 == person.say({"action": "clear"})[-1]["cleared"]
-    assert [] == person.say({"action": "history"})[0]["turns"]
-    assert "three" not in text(person.script(echo=True))
+    assert 3 == client.say({"action": "clear"})[-1]["cleared"]
+    assert [] == client.say({"action": "history"})[0]["turns"]
+    assert "three" not in text(client.script(echo=True))
 
 
-def test_long_turns_come_back_whole(person: Person) -> None:
+def test_long_turns_come_back_whole(client: Client) -> None:
     """Answers and histories far longer than a frame are split and lose nothing."""
-    answer = person.script(chunks=200, text="é🙂" * 100)
-    frames = person.say({"action": "history"})
+    answer = client.script(chunks=200, text="é🙂" * 100)
+    frames = client.say({"action": "history"})
 
     assert "é🙂" * 20_000 == text(answer)
     entries = [turn for frame in frames for turn in frame.get("turns", [])]
     assert "é🙂" * 20_000 == "".join(turn["assistant"] for turn in entries)
 
 
-def test_a_question_in_several_frames(person: Person) -> None:
+def test_a_question_in_several_frames(client: Client) -> None:
     """A message over 32 KB, in frames that each are under it, is one question."""
     question = "Zanzi" + "x" * 100_000 + "bar"
-    person.socket.send([question[i : i + 30_000] for i in range(0, len(question), 30_000)])
+    client.socket.send([question[i : i + 30_000] for i in range(0, len(question), 30_000)])
 
-    assert f"You said: {question}" == text(person.answer())
+    assert f"You said: {question}" == text(client.answer())
 
 
-def test_ping_needs_no_function(person: Person) -> None:
+def test_ping_needs_no_function(client: Client) -> None:
     """The pong is API Gateway's own, and comes while an answer streams."""
-    person.say("short")
-    person.send({"action": "ping"})
-    assert {"type": "pong"} == person.receive()
-    person.send(script(chunks=20, rate=40))
-    person.send({"action": "ping"})
-    seen = [person.receive()["type"] for _ in range(3)]
+    client.say("short")
+    client.send({"action": "ping"})
+    assert {"type": "pong"} == client.receive()
+    client.send(script(chunks=20, rate=40))
+    client.send({"action": "ping"})
+    seen = [client.receive()["type"] for _ in range(3)]
     while "done" not in seen:
-        seen.append(person.receive()["type"])
+        seen.append(client.receive()["type"])
     assert "pong" in seen[:3]
 
 
 def test_text_format(stack: str) -> None:
     """A terminal gets the bare text, and in brackets what else there is to know."""
-    with person(stack, "text") as reader:
+    with client(stack, "text") as reader:
         reader.send("hello")
         said = str(reader.socket.recv(timeout=10))
         while said != "You said: hello":
@@ -128,7 +128,7 @@ def test_seed_format(stack: str) -> None:
         "body": script(chunks=30, rate=60, text="ab "),
         "convType": "normal",
     }
-    with person(stack, "seed") as seed:
+    with client(stack, "seed") as seed:
         seed.send("__ping__")
         assert '"__pong__"' == seed.socket.recv(timeout=10)
         seed.send(asked)
@@ -189,24 +189,24 @@ INSIDE = [
     ],
     ids=lambda fault: "-".join(map(str, fault.values())),
 )
-def test_every_fault_of_bedrock_ends_once(person: Person, fault: dict[str, Any]) -> None:
+def test_every_fault_of_bedrock_ends_once(client: Client, fault: dict[str, Any]) -> None:
     """One error frame with a code and no secret; what was said is kept; the next turn works."""
-    frames = person.script(chunks=20, rate=400, text="w ", fault=fault)
+    frames = client.script(chunks=20, rate=400, text="w ", fault=fault)
 
     assert "error" == frames[-1]["type"]
     assert not re.search(r"arn:|Traceback|Exception", json.dumps(frames))
     said = "w " * fault.get("at", 0)
     assert said == text(frames)
-    (turn,) = person.say({"action": "history"})[0]["turns"]
+    (turn,) = client.say({"action": "history"})[0]["turns"]
     assert ("error", said) == (turn["state"], turn["assistant"])
-    assert "You said: still here" == text(person.say("still here"))
+    assert "You said: still here" == text(client.say("still here"))
 
 
 def test_two_tabs_at_once(stack: str) -> None:
     """One session, two connections, one answer: the other is told that the session is busy."""
-    with person(stack, session_id=secrets.token_hex(8)) as one:
+    with client(stack, session_id=secrets.token_hex(8)) as one:
         session_id = one.say("hello")[0]["session_id"]
-        with person(stack, session_id=session_id) as two:
+        with client(stack, session_id=session_id) as two:
             one.send(script(chunks=40, rate=40))
             assert "start" == one.receive()["type"]
             (refused,) = two.say("me too")
@@ -220,7 +220,7 @@ def test_many_tabs_in_the_same_moment(stack: str) -> None:
     """However many ask at once, exactly one is answered."""
     session_id = secrets.token_hex(8)
     with contextlib.ExitStack() as tabs:
-        people = [tabs.enter_context(person(stack, session_id=session_id)) for _ in range(6)]
+        people = [tabs.enter_context(client(stack, session_id=session_id)) for _ in range(6)]
         for one in people:
             one.send(script(chunks=60, rate=4))  # 15 s, longer than six cold starts
         first = [one.receive() for one in people]
@@ -228,24 +228,24 @@ def test_many_tabs_in_the_same_moment(stack: str) -> None:
     assert ["busy"] * 5 + ["start"] == sorted(str(f.get("code", f["type"])) for f in first)
 
 
-def test_a_request_is_answered_once(person: Person) -> None:
+def test_a_request_is_answered_once(client: Client) -> None:
     """The same request_id again is told to be a duplicate, and costs no second call."""
     asked: dict[str, Any] = {"body": "hello", "request_id": "once"}
-    person.say(asked)
-    (again,) = person.say(asked)
+    client.say(asked)
+    (again,) = client.say(asked)
 
     assert ("duplicate", False) == (again["code"], again["retryable"])
-    assert 1 == len(person.say({"action": "history"})[0]["turns"])
+    assert 1 == len(client.say({"action": "history"})[0]["turns"])
 
 
 def test_who_leaves_finds_the_answer_saved(stack: str) -> None:
     """The client goes in the middle; the answer is finished and waits in the session."""
     session_id = secrets.token_hex(8)
-    with person(stack, session_id=session_id) as one:
+    with client(stack, session_id=session_id) as one:
         one.send(script(chunks=60, rate=60, text="w "))
         while one.receive()["type"] != "delta":
             pass
-    with person(stack, session_id=session_id) as back:
+    with client(stack, session_id=session_id) as back:
         deadline = time.monotonic() + 15
         while not (turns := back.say({"action": "history"})[0]["turns"]):
             assert time.monotonic() < deadline

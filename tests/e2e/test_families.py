@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 from support import e2e_clients
-from support.e2e_clients import PATIENCE, ROOT, Frame, Person, text
+from support.e2e_clients import PATIENCE, ROOT, Client, Frame, text
 from support.family_examples import EXAMPLES
 
 from local.bedrock import families
@@ -96,19 +96,19 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
 
 
 @pytest.fixture
-def person(served: Served) -> Iterator[Person]:
-    with e2e_clients.person(served.url) as one:
+def client(served: Served) -> Iterator[Client]:
+    with e2e_clients.client(served.url) as one:
         yield one
 
 
-def next_prompt(served: Served, person: Person) -> Prompt:
+def next_prompt(served: Served, client: Client) -> Prompt:
     """Sends a question and returns the prompt that the endpoint parses from its native body."""
-    return families.read(served.family, text(person.script(echo=True)).encode())
+    return families.read(served.family, text(client.script(echo=True)).encode())
 
 
-def test_an_answer_is_complete(served: Served, person: Person) -> None:
+def test_an_answer_is_complete(served: Served, client: Client) -> None:
     """With its end, its token counts and the model's name."""
-    frames = person.say("größe 🙂\n\nand more")
+    frames = client.say("größe 🙂\n\nand more")
 
     assert "You said: größe 🙂\n\nand more" == text(frames)
     assert served.model_id == frames[0]["model"]
@@ -117,11 +117,11 @@ def test_an_answer_is_complete(served: Served, person: Person) -> None:
     assert frames[-1]["usage"]["input_tokens"] > 0
 
 
-def test_the_conversation_reaches_the_model(served: Served, person: Person) -> None:
+def test_the_conversation_reaches_the_model(served: Served, client: Client) -> None:
     """The system prompt, then every message, in order and unchanged."""
-    person.say("my name is Zanzibar")
-    person.say("two\n\nparagraphs")
-    echo = person.script(echo=True)
+    client.say("my name is Zanzibar")
+    client.say("two\n\nparagraphs")
+    echo = client.script(echo=True)
     prompt = families.read(served.family, text(echo).encode())
 
     assert prompt.estimated_tokens == echo[-1]["usage"]["input_tokens"]
@@ -135,9 +135,9 @@ def test_the_conversation_reaches_the_model(served: Served, person: Person) -> N
     ] == [turn.text for turn in prompt.turns]
 
 
-def test_output_tokens_are_limited(person: Person) -> None:
+def test_output_tokens_are_limited(client: Client) -> None:
     """To the setting, or to what the model accepts if that is less."""
-    frames = person.script(chunks=5000)
+    frames = client.script(chunks=5000)
 
     assert "max_tokens" == frames[-1]["stop_reason"]
     tokens = text(frames).count("w ")
@@ -156,10 +156,10 @@ def has_reasoning(served: Served) -> bool:
 
 
 def test_reasoning_and_unknown_events_are_not_part_of_the_answer(
-    served: Served, person: Person
+    served: Served, client: Client
 ) -> None:
     """The text is the scripted one. Reasoning arrives if the family has it."""
-    frames = person.script(chunks=4, reasoning=3, unknown=True)
+    frames = client.script(chunks=4, reasoning=3, unknown=True)
 
     assert "w w w w " == text(frames)
     assert "end_turn" == frames[-1]["stop_reason"]
@@ -171,9 +171,9 @@ def test_each_form_of_reasoning_is_read(model_id: str) -> None:
     """In either kind of tags or either field; the answer is the same."""
     with (
         serving("openai-chat", model_id) as served,
-        e2e_clients.person(served.url) as person,
+        e2e_clients.client(served.url) as client,
     ):
-        frames = person.script(chunks=4, reasoning=3, unknown=True)
+        frames = client.script(chunks=4, reasoning=3, unknown=True)
 
     assert "w w w w " == text(frames)
     assert "hm hm hm" == reasoning(frames).strip()
@@ -181,28 +181,28 @@ def test_each_form_of_reasoning_is_read(model_id: str) -> None:
     assert 7 == frames[-1]["usage"]["output_tokens"]
 
 
-def test_reasoning_alone_is_not_an_answer(person: Person) -> None:
+def test_reasoning_alone_is_not_an_answer(client: Client) -> None:
     """If the output limit is reached during reasoning, the answer is empty."""
-    frames = person.script(chunks=1, reasoning=5000)
+    frames = client.script(chunks=1, reasoning=5000)
 
     assert "" == text(frames)
     assert "max_tokens" == frames[-1]["stop_reason"]
 
 
-def test_a_truncated_stream_is_an_error(person: Person) -> None:
+def test_a_truncated_stream_is_an_error(client: Client) -> None:
     """A stream that ends without a stop reason yields one error frame, after the text."""
-    frames = person.script(chunks=5, fault={"at": 3, "type": "truncate"})
+    frames = client.script(chunks=5, fault={"at": 3, "type": "truncate"})
 
     assert "w w w " == text(frames)
     assert ["error"] == [frame["type"] for frame in frames if frame["type"] in ("error", "done")]
-    assert "You said: on" == text(person.say("on"))
+    assert "You said: on" == text(client.say("on"))
 
 
-def test_a_users_text_stays_one_turn(served: Served, person: Person) -> None:
+def test_a_users_text_stays_one_turn(served: Served, client: Client) -> None:
     """Control tokens in it neither end the turn nor open another; its words remain readable."""
     injection = INJECTION + INJECTION.replace("|", "\N{FULLWIDTH VERTICAL LINE}")
-    answer = text(person.say(injection))
-    prompt = next_prompt(served, person)
+    answer = text(client.say(injection))
+    prompt = next_prompt(served, client)
 
     assert ["user", "assistant", "user"] == [turn.role for turn in prompt.turns]
     assert SYSTEM == prompt.system
@@ -215,10 +215,10 @@ def test_model_family_applies_to_an_imported_model() -> None:
     arn = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc123"
     with (
         serving("llama3", arn, MODEL_FAMILY="llama3") as served,
-        e2e_clients.person(served.url) as person,
+        e2e_clients.client(served.url) as client,
     ):
-        frames = person.say("hello")
-        prompt = next_prompt(served, person)
+        frames = client.say("hello")
+        prompt = next_prompt(served, client)
 
     assert "You said: hello" == text(frames)
     assert "abc123" == frames[0]["model"]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.e2e_clients import PATIENCE, Frame, Person, person, script, text
+from support.e2e_clients import PATIENCE, Client, Frame, client, script, text
 from support.threads import in_a_thread
 
 from local.gateway.connections import (
@@ -32,8 +32,8 @@ def hooked() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def one(hooked: Stack) -> Iterator[Person]:
-    with person(hooked.url) as somebody:
+def one(hooked: Stack) -> Iterator[Client]:
+    with client(hooked.url) as somebody:
         yield somebody
         hooked.gateway.connections.post_faults = lambda _: None
 
@@ -48,7 +48,7 @@ def refuse(after: int, count: int, error: ApiError) -> Callable[[str], ApiError 
     return fault
 
 
-def saved(one: Person) -> list[tuple[str, str]]:
+def saved(one: Client) -> list[tuple[str, str]]:
     """The turns of the session, once its answer is saved."""
     deadline = time.monotonic() + PATIENCE
     while not (turns := one.say({"action": "history"})[0]["turns"]):
@@ -72,12 +72,12 @@ def test_final_refusals(hooked: Stack, error: ApiError, after: int) -> None:
 
     session_id = secrets.token_hex(8)
     hooked.gateway.connections.post_faults = fault
-    with person(hooked.url, session_id=session_id) as one:
+    with client(hooked.url, session_id=session_id) as one:
         one.send(ORDER)
         frames: list[Frame] = [one.receive() for _ in range(after)]
         while len(posts) <= after:
             time.sleep(0.01)
-        with person(hooked.url, session_id=session_id) as other:
+        with client(hooked.url, session_id=session_id) as other:
             assert [("complete", WHOLE)] == saved(other)
 
         assert after + 1 == posts.count(posts[0])
@@ -87,7 +87,7 @@ def test_final_refusals(hooked: Stack, error: ApiError, after: int) -> None:
 
 
 @pytest.mark.parametrize("error", [LIMIT_EXCEEDED, INTERNAL], ids=lambda error: error.type)
-def test_passing_refusals(hooked: Stack, one: Person, error: ApiError) -> None:
+def test_passing_refusals(hooked: Stack, one: Client, error: ApiError) -> None:
     """Back-pressure and passing failures cost time and nothing else."""
     hooked.gateway.connections.post_faults = refuse(1, 3, error)
     frames = one.say(ORDER)
@@ -97,7 +97,7 @@ def test_passing_refusals(hooked: Stack, one: Person, error: ApiError) -> None:
     assert [("complete", WHOLE)] == saved(one)
 
 
-def test_a_refusal_without_end(hooked: Stack, one: Person) -> None:
+def test_a_refusal_without_end(hooked: Stack, one: Client) -> None:
     """A client that takes nothing for seconds counts as gone; the answer waits in the session."""
     hooked.gateway.connections.post_faults = refuse(1, 10**9, LIMIT_EXCEEDED)
     one.send(ORDER)
@@ -111,7 +111,7 @@ def test_a_refusal_without_end(hooked: Stack, one: Person) -> None:
     assert [("complete", WHOLE)] == saved(one)
 
 
-def test_a_model_that_falls_silent(one: Person) -> None:
+def test_a_model_that_falls_silent(one: Client) -> None:
     """Silence longer than STALL_SECONDS is an error; what was said is kept; the next turn works."""
     frames = one.say(script(chunks=9, text="ab ", fault={"at": 4, "type": "stall"}))
 

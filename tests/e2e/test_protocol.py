@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.e2e_clients import SCHEMA, Frame, Person, person, running, script, validator
+from support.e2e_clients import SCHEMA, Client, Frame, client, running, script, validator
 
 from local.gateway.server import FORBIDDEN, INTERNAL_ERROR, TIMED_OUT, error_frame
 
@@ -42,7 +42,7 @@ def shape(value: Any) -> Any:
     return [shape(each) for each in value] if isinstance(value, list) else value
 
 
-def until(one: Person, **members: Any) -> Iterator[Frame]:
+def until(one: Client, **members: Any) -> Iterator[Frame]:
     """Frames up to the one that has these fields."""
     while True:
         frame = one.receive()
@@ -62,7 +62,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     log = tmp_path_factory.mktemp("protocol") / "log"
     stack = running(log, SHOW_REASONING="true", REQUESTS_PER_DAY=str(QUESTIONS))
     with stack as (url, _):
-        with person(url) as one:
+        with client(url) as one:
             received += one.say(full)
             received += one.say(full)  # a duplicate
             one.send(resume)
@@ -74,7 +74,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
             first, second = examples("client_part")
             one.send(first)
             received += one.say(second)
-        with person(url, session_id="shared") as one, person(url, session_id="shared") as other:
+        with client(url, session_id="shared") as one, client(url, session_id="shared") as other:
             order = script(chunks=3000, rate=100, reasoning=2)
             one.send({"body": order, "request_id": full["request_id"]})
             received += until(one, type="delta")
@@ -82,10 +82,10 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
             other.send(stop)
             received += until(one, type="done")
             received += one.say(continue_answer)
-        with person(url, "seed") as one:
+        with client(url, "seed") as one:
             one.send({"body": short["body"], "request_id": full["request_id"]})
             received += until(one, status="completed")
-        with person(url) as one:
+        with client(url) as one:
             received += one.say(short)  # exceeds the allowance
             for name in sorted(set(names("client", "anyOf")) - ORDERED):
                 for example in examples(name):

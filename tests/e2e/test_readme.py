@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.e2e_clients import PATIENCE, ROOT, SERVER, person, running, wscat
+from support.e2e_clients import PATIENCE, ROOT, SERVER, client, running, wscat
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -39,7 +39,7 @@ def check_run(command: str, tmp_path: Path) -> None:
     """Starts the stack with the model of the command, on a free port, and asks a question."""
     model = re.search(r"MODEL=(\S+)", command)
     stack = running(tmp_path / "log", model=model[1] if model else "smollm2")
-    with stack as (url, _), person(url) as one:
+    with stack as (url, _), client(url) as one:
         assert "done" == one.say("hello")[-1]["type"]
 
 

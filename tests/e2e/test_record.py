@@ -5,7 +5,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from support.e2e_clients import PATIENCE, ROOT, Person, running, text
+from support.e2e_clients import PATIENCE, ROOT, Client, running, text
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -18,7 +18,7 @@ def test_a_recorded_conversation_is_handled_again(tmp_path: Path) -> None:
         token = token_from(log)
         offered = [Subprotocol("chat.v1"), Subprotocol(f"bearer.{token}")]
         with connect(f"{url}?session_id=mine", subprotocols=offered) as socket:
-            alice = Person(socket, "events")
+            alice = Client(socket, "events")
             assert "You said: it's 🙂" == text(alice.say("it's 🙂"))
             alice.say({"action": "history"})
     recorded = sorted(folder.glob("*.json"))

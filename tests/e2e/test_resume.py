@@ -3,17 +3,17 @@
 import itertools
 import secrets
 
-from support.e2e_clients import Frame, Person, person, script, text
+from support.e2e_clients import Client, Frame, client, script, text
 
 
-def ask(one: Person, **order: object) -> str:
+def ask(one: Client, **order: object) -> str:
     """Sends an order under a request id of its own."""
     request_id = secrets.token_hex(8)
     one.send({"action": "chat", "request_id": request_id, "body": script(**order)})
     return request_id
 
 
-def rest(one: Person, request_id: str, from_seq: int = 0) -> list[Frame]:
+def rest(one: Client, request_id: str, from_seq: int = 0) -> list[Frame]:
     """The frames of one request from `from_seq` on, up to its terminal one: none missing."""
     frames: list[Frame] = []
     while not frames or frames[-1]["type"] not in ("done", "error"):
@@ -26,7 +26,7 @@ def rest(one: Person, request_id: str, from_seq: int = 0) -> list[Frame]:
 def test_stop(stack: str) -> None:
     """The answer ends at once, with what was said, and the conversation goes on."""
     session_id = secrets.token_hex(8)
-    with person(stack, session_id=session_id) as one:
+    with client(stack, session_id=session_id) as one:
         request_id = ask(one, chunks=2000, rate=50, text="on ")
         assert "start" == one.receive()["type"]
         assert "delta" == one.receive()["type"]
@@ -40,7 +40,7 @@ def test_stop(stack: str) -> None:
         assert "You said: hi" == text(one.say("hi"))
 
 
-def history(one: Person) -> tuple[tuple[str, str], Frame]:
+def history(one: Client) -> tuple[tuple[str, str], Frame]:
     page, done = one.say({"action": "history"})
     turn = page["turns"][-1]
     return (turn["state"], turn["assistant"]), done
@@ -49,7 +49,7 @@ def history(one: Person) -> tuple[tuple[str, str], Frame]:
 def test_stop_from_another_tab(stack: str) -> None:
     """Whoever has the session may stop it, also without the request's id."""
     session_id = secrets.token_hex(8)
-    with person(stack, session_id=session_id) as one, person(stack, session_id=session_id) as two:
+    with client(stack, session_id=session_id) as one, client(stack, session_id=session_id) as two:
         request_id = ask(one, chunks=2000, rate=50)
         one.receive()
         two.send({"action": "stop"})
@@ -59,7 +59,7 @@ def test_stop_from_another_tab(stack: str) -> None:
 
 def test_nothing_to_stop(stack: str) -> None:
     """A stop that finds nothing says so under an id of its own; the request's frames stay whole."""
-    with person(stack, session_id=secrets.token_hex(8)) as one:
+    with client(stack, session_id=secrets.token_hex(8)) as one:
         ended = one.say({"action": "chat", "request_id": "r", "body": "hi"})
         (frame,) = one.say({"action": "stop", "request_id": "r"})
 
@@ -70,10 +70,10 @@ def test_nothing_to_stop(stack: str) -> None:
 def test_resume_while_it_runs(stack: str) -> None:
     """Who lost the connection gets every frame that is missing, and then the live ones."""
     session_id = secrets.token_hex(8)
-    with person(stack, session_id=session_id) as one:
+    with client(stack, session_id=session_id) as one:
         request_id = ask(one, chunks=150, rate=50, text="ab ")
         heard = [one.receive() for _ in range(5)]
-    with person(stack, session_id=session_id) as two:
+    with client(stack, session_id=session_id) as two:
         two.send({"action": "resume", "request_id": request_id, "from_seq": len(heard)})
         heard += rest(two, request_id, len(heard))
 
@@ -85,7 +85,7 @@ def test_resume_while_it_runs(stack: str) -> None:
 def test_resume_after_it_ended(stack: str) -> None:
     """Every frame from any place on, as it was told, however often it is asked for."""
     session_id = secrets.token_hex(8)
-    with person(stack, session_id=session_id) as one:
+    with client(stack, session_id=session_id) as one:
         request_id = ask(one, chunks=20, rate=200, text="é🙂 ")
         told = rest(one, request_id)
         for from_seq in range(len(told)):
@@ -96,16 +96,16 @@ def test_resume_after_it_ended(stack: str) -> None:
 def test_resume_of_an_answer_nobody_heard(stack: str) -> None:
     """It was finished for nobody, and is told whole."""
     session_id = secrets.token_hex(8)
-    with person(stack, session_id=session_id) as one:
+    with client(stack, session_id=session_id) as one:
         request_id = ask(one, chunks=30, rate=60, text="ab ")
-    with person(stack, session_id=session_id) as two:
+    with client(stack, session_id=session_id) as two:
         two.send({"action": "resume", "request_id": request_id})
         assert "ab " * 30 == text(rest(two, request_id))
 
 
 def test_resume_of_something_unknown(stack: str) -> None:
     """It never came: the client may send it."""
-    with person(stack, session_id=secrets.token_hex(8)) as one:
+    with client(stack, session_id=secrets.token_hex(8)) as one:
         (frame,) = one.say({"action": "resume", "request_id": "never"})
 
     assert ("error", "invalid_request", "never") == (
@@ -119,9 +119,9 @@ def test_a_request_sent_again_after_reconnecting(stack: str) -> None:
     """It is not answered twice: duplicate, and resume has the answer."""
     session_id = secrets.token_hex(8)
     asked = {"action": "chat", "request_id": "r-1", "body": "hi"}
-    with person(stack, session_id=session_id) as one:
+    with client(stack, session_id=session_id) as one:
         first = one.say(asked)
-    with person(stack, session_id=session_id) as two:
+    with client(stack, session_id=session_id) as two:
         assert "duplicate" == two.say(asked)[-1]["code"]
         two.send({"action": "resume", "request_id": "r-1"})
         assert first == rest(two, "r-1")
@@ -130,7 +130,7 @@ def test_a_request_sent_again_after_reconnecting(stack: str) -> None:
 def test_history_tells_what_runs(stack: str) -> None:
     """After a reload the page knows what to resume."""
     session_id = secrets.token_hex(8)
-    with person(stack, session_id=session_id) as one, person(stack, session_id=session_id) as two:
+    with client(stack, session_id=session_id) as one, client(stack, session_id=session_id) as two:
         request_id = ask(one, chunks=100, rate=50)
         one.receive()
         assert request_id == two.say({"action": "history"})[-1]["running"]
@@ -140,7 +140,7 @@ def test_history_tells_what_runs(stack: str) -> None:
 
 def test_continue(stack: str) -> None:
     """A stopped answer goes on in a turn of its own; a whole one does not."""
-    with person(stack, session_id=secrets.token_hex(8)) as one:
+    with client(stack, session_id=secrets.token_hex(8)) as one:
         request_id = ask(one, chunks=2000, rate=50)
         one.receive()
         one.receive()
@@ -158,7 +158,7 @@ def test_a_question_in_parts(stack: str) -> None:
     size = 16_000
     parts = [question[at : at + size] for at in range(0, len(question), size)]
     for order in itertools.islice(itertools.permutations(range(len(parts))), 0, 24, 11):
-        with person(stack, session_id=secrets.token_hex(8)) as one:
+        with client(stack, session_id=secrets.token_hex(8)) as one:
             for n in order:
                 one.send({"request_id": "r", "body": parts[n], "part": n + 1, "parts": len(parts)})
             assert f"You said: {question}" == text(rest(one, "r"))

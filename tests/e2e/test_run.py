@@ -1,4 +1,4 @@
-"""`make run` as a person starts and stops it, with each kind of model."""
+"""`make run`, started and stopped in each way, with each kind of model."""
 
 import os
 import signal
@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.e2e_clients import PATIENCE, ROOT, alive, free_port, person, running, text
+from support.e2e_clients import (
+    PATIENCE,
+    ROOT,
+    client,
+    process_tree,
+    refusing_port,
+    running,
+    text,
+)
 
 
 def refused(port: int) -> bool:
@@ -24,18 +32,20 @@ def refused(port: int) -> bool:
     [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGTERM, False)],
     ids=["ctrl-c", "sigterm", "sigterm to make alone"],
 )
-def test_it_stops_whole(tmp_path: Path, number: signal.Signals, *, whole_group: bool) -> None:
-    """However it is ended, no process and no port is left."""
+def test_no_process_or_port_remains(
+    tmp_path: Path, number: signal.Signals, *, whole_group: bool
+) -> None:
+    """However it is ended."""
     log = tmp_path / "log"
     with running(log) as (url, pid):
-        with person(url) as one:
+        with client(url) as one:
             one.say("hello")
-        family = alive(pid)
+        family = process_tree(pid)
         (os.killpg if whole_group else os.kill)(pid, number)
         port = int(url.rpartition(":")[2])
         deadline = time.monotonic() + PATIENCE
         pids = [int(line.split()[0]) for line in family]
-        while (left := [p for p in pids if running_still(p)]) or not refused(port):
+        while (left := [p for p in pids if is_running(p)]) or not refused(port):
             assert time.monotonic() < deadline, left
             time.sleep(0.1)
 
@@ -43,40 +53,38 @@ def test_it_stops_whole(tmp_path: Path, number: signal.Signals, *, whole_group: 
     assert "Traceback" not in log.read_text()
 
 
-def running_still(pid: int) -> bool:
-    """Whether the process runs; one that ended and was not yet asked about (a zombie) does not."""
+def is_running(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
     done = subprocess.run(
         ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return bool(done.stdout.strip()) and not done.stdout.strip().startswith("Z")
 
 
-def test_it_says_how_to_talk_to_it(tmp_path: Path) -> None:
+def test_it_prints_how_to_connect(stack: str, stack_log: Path) -> None:
     """The ready line, and the wscat line to paste."""
-    with running(tmp_path / "log") as (url, _):
-        lines = (tmp_path / "log").read_text().splitlines()
+    lines = stack_log.read_text().splitlines()
 
-    assert f"ready: {url}" in lines
-    assert f"npx wscat -c '{url}?format=text'" in lines[lines.index(f"ready: {url}") + 1]
+    assert f"ready: {stack}" in lines
+    assert f"npx wscat -c '{stack}?format=text'" in lines[lines.index(f"ready: {stack}") + 1]
 
 
-def test_the_log_holds_no_words(tmp_path: Path) -> None:
-    """What is said is in no line of the log, whether the turn works or fails."""
-    log = tmp_path / "log"
-    with running(log) as (url, _), person(url, session_id="session-secret") as one:
+def test_the_log_has_no_text_of_a_conversation(stack: str, stack_log: Path) -> None:
+    """Whether the turn succeeds or fails."""
+    with client(stack, session_id="session-secret") as one:
         one.say("word-secret")
         one.say('{"body": "broken-secret"')
         one.script(text="answer-secret", chunks=3, fault={"at": 2, "type": "cut"})
-    written = log.read_text()
+    written = stack_log.read_text()
 
     assert '"event": "turn"' in written
     assert "secret" not in written
 
 
-def test_the_model_id_is_what_the_function_asks_for(tmp_path: Path) -> None:
-    """MODEL_ID chooses the family that is spoken, end to end."""
+def test_model_id_selects_the_family(tmp_path: Path) -> None:
+    """MODEL_ID determines the request format, end to end."""
     nova = running(tmp_path / "log", MODEL_ID="us.amazon.nova-lite-v1:0")
-    with nova as (url, _), person(url) as one:
+    with nova as (url, _), client(url) as one:
         frames = one.say("hello")
         echo = text(one.script(echo=True))
 
@@ -86,8 +94,8 @@ def test_the_model_id_is_what_the_function_asks_for(tmp_path: Path) -> None:
 
 
 def fails(**variables: str) -> str:
-    """`make run` that cannot start: what it says."""
-    settings = [f"{name}={value}" for name, value in variables.items()]
+    """What a `make run` prints that cannot start."""
+    settings = [f"{name}={value}" for name, value in {"PORT": "0", **variables}.items()]
     done = subprocess.run(
         ["make", "run", *settings],
         cwd=ROOT,
@@ -102,8 +110,8 @@ def fails(**variables: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_port_in_use() -> None:
-    """One sentence says so."""
+def test_a_port_in_use_is_reported() -> None:
+    """In one sentence."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -112,29 +120,30 @@ def test_a_port_in_use() -> None:
         assert f"Port {port} on 127.0.0.1 cannot be used" in fails(PORT=port, MODEL="scripted")
 
 
-def test_an_unknown_model_id() -> None:
-    """A model that is not spoken is refused at start, with the settings to change."""
-    said = fails(PORT=str(free_port()), MODEL="scripted", MODEL_ID="nobody.knows-this")
+def test_an_unknown_model_id_is_reported() -> None:
+    """At start, with the settings to change."""
+    printed = fails(MODEL="scripted", MODEL_ID="nobody.knows-this")
 
-    assert "MODEL_ID=nobody.knows-this" in said
-    assert "MODEL_FAMILY" in said
-
-
-def test_an_unknown_model() -> None:
-    """A model that is none of the three kinds is refused in a sentence."""
-    assert "scripted" in fails(PORT=str(free_port()), MODEL="gpt9")
+    assert "MODEL_ID=nobody.knows-this" in printed
+    assert "MODEL_FAMILY" in printed
 
 
-def test_an_unreachable_server() -> None:
-    """A server that does not answer is named."""
-    url = f"http://127.0.0.1:{free_port()}/v1"
-
-    assert url in fails(PORT=str(free_port()), MODEL=url)
+def test_an_unknown_model_is_reported() -> None:
+    """One that is none of the three kinds."""
+    assert "scripted" in fails(MODEL="gpt9")
 
 
-def test_the_small_model(tmp_path: Path) -> None:
-    """The default is a real model: words that nobody wrote down, in pieces, with its own count."""
-    with running(tmp_path / "log", model="smollm2") as (url, _), person(url) as one:
+def test_an_unreachable_server_is_named() -> None:
+    """With its URL."""
+    with refusing_port() as port:
+        url = f"http://127.0.0.1:{port}/v1"
+
+        assert url in fails(MODEL=url)
+
+
+def test_the_default_model_answers(tmp_path: Path) -> None:
+    """A real model: several words, in several deltas, with its own token count."""
+    with running(tmp_path / "log", model="smollm2") as (url, _), client(url) as one:
         frames = one.say("What is the capital of France? Answer in one sentence.")
 
     assert "done" == frames[-1]["type"]
@@ -145,7 +154,7 @@ def test_the_small_model(tmp_path: Path) -> None:
 
 @contextmanager
 def openai_compatible() -> Iterator[str]:
-    """A server of the kind that Ollama and vLLM are, in a process of its own."""
+    """A server like Ollama and vLLM, in a process of its own."""
     server = ROOT / "tests" / "e2e" / "openai_server.py"
     with subprocess.Popen(
         [sys.executable, str(server)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -156,13 +165,13 @@ def openai_compatible() -> Iterator[str]:
         process.stdin.close()
 
 
-def test_a_server_by_url(tmp_path: Path) -> None:
-    """MODEL=http://…/v1 puts any OpenAI-compatible server behind the whole stack."""
+def test_an_openai_compatible_server_answers(tmp_path: Path) -> None:
+    """MODEL=http://…/v1 is used behind the whole stack."""
     log = tmp_path / "log"
-    with openai_compatible() as at, running(log, model=at) as (url, _), person(url) as one:
+    with openai_compatible() as at, running(log, model=at) as (url, _), client(url) as one:
         one.say("first")
         frames = one.say("second")
 
-    # The server tells what it was asked: the conversation, with the system prompt before it.
+    # The server returns what it received: the conversation, after the system prompt.
     assert "system user assistant user: second" == text(frames)
     assert 7 == frames[-1]["usage"]["input_tokens"]

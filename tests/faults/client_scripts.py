@@ -1,80 +1,87 @@
-"""What clients do, each in a few lines; `scene` has the words."""
+"""What clients do in the rows, each in a few lines of `Scenario`'s methods."""
 
-from faults.rows import Story, ask_and_listen
-from faults.scenario import Scene
-
-
-async def event_comes_again_after_a_crash(scene: Scene) -> None:
-    await scene.ask()
-    await scene.crashed()
-    await scene.again()
-    await scene.listen()
+from faults.rows import ClientScript, ask_and_listen
+from faults.scenario import Scenario
 
 
-async def away_when_it_crashes(scene: Scene) -> None:
-    await scene.ask()
-    await scene.listen(until=2)
-    await scene.leave()
-    await scene.struck.wait()
-    await scene.listen()
+async def redeliver_after_crash(scenario: Scenario) -> None:
+    await scenario.ask()
+    await scenario.crashed()
+    await scenario.redeliver()
+    await scenario.listen()
 
 
-async def comes_back_to_life(scene: Scene) -> None:
-    await scene.ask(aside=scene.name)
-    await scene.listen()
-    scene.thaw()
-    await scene.stage.done_with(scene.name)
+async def away_during_crash(scenario: Scenario) -> None:
+    await scenario.ask()
+    await scenario.listen(count=2)
+    await scenario.leave()
+    await scenario.fault_happened.wait()
+    await scenario.listen()
 
 
-async def event_comes_again_at_the_end(scene: Scene) -> None:
-    await ask_and_listen(scene)
-    await scene.again()
+async def thaw_after_recovery(scenario: Scenario) -> None:
+    await scenario.ask(token=scenario.name)
+    await scenario.listen()
+    scenario.thaw()
+    await scenario.harness.handled(scenario.name)
 
 
-async def sends_again(scene: Scene) -> None:
-    await scene.ask()
-    await scene.listen(until=3)
-    await scene.leave()
-    await scene.connect()
-    await scene.refused("duplicate")
-    await scene.resume()
-    await scene.listen()
+async def redeliver_after_end(scenario: Scenario) -> None:
+    await ask_and_listen(scenario)
+    await scenario.redeliver()
 
 
-def leaves_after(frames: int) -> Story:
-    async def story(scene: Scene) -> None:
-        await scene.ask()
-        await scene.listen(until=frames)
-        await scene.leave()
-        await scene.listen()
-
-    return story
-
-
-async def restless(scene: Scene) -> None:
-    await scene.ask()
-    while not scene.ended:
-        await scene.listen(until=len(scene.heard) + 1)
-        if not scene.ended:
-            await scene.come_back()
+async def send_again_after_reconnect(scenario: Scenario) -> None:
+    await scenario.ask()
+    await scenario.listen(count=3)
+    await scenario.leave()
+    await scenario.connect()
+    await scenario.expect_refusal("duplicate")
+    await scenario.resume()
+    await scenario.listen()
 
 
-async def resumes_everywhere(scene: Scene) -> None:
-    await ask_and_listen(scene)
-    await scene.compare_resumes()
+def leave_after(frames: int) -> ClientScript:
+    """Leaves after so many frames and resumes; the answer is held until a frame arrives there."""
+
+    async def script(scenario: Scenario) -> None:
+        await scenario.ask()
+        await scenario.listen(count=frames)
+        await scenario.leave()
+        await scenario.listen(count=frames + 1)
+        scenario.release()
+        await scenario.listen()
+
+    return script
 
 
-async def resumes_beside(scene: Scene) -> None:
-    await scene.ask()
-    await scene.listen(until=4)
-    await scene.connect()
-    await scene.resume()
-    await scene.listen()
+async def reconnect_after_each_frame(scenario: Scenario) -> None:
+    await scenario.ask()
+    while not scenario.ended:
+        await scenario.listen(count=len(scenario.frames) + 1)
+        if not scenario.ended:
+            await scenario.reconnect()
 
 
-async def another_tab_asks(scene: Scene) -> None:
-    await scene.finds_it_busy()
+async def resume_from_each_seq(scenario: Scenario) -> None:
+    await ask_and_listen(scenario)
+    await scenario.compare_resumes()
 
 
-async def stops(scene: Scene) -> None:
-    await scene.aside(action="stop", request_id=scene.request_id)
+async def resume_on_second_connection(scenario: Scenario) -> None:
+    """The answer is held until the second connection has received a frame."""
+    await scenario.ask()
+    await scenario.listen(count=4)
+    await scenario.connect()
+    await scenario.resume()
+    await scenario.listen(count=5)
+    scenario.release()
+    await scenario.listen()
+
+
+async def use_second_tab(scenario: Scenario) -> None:
+    await scenario.expect_busy()
+
+
+async def stop(scenario: Scenario) -> None:
+    await scenario.send_and_wait(action="stop", request_id=scenario.request_id)

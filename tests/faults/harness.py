@@ -1,7 +1,7 @@
-"""The whole local stack with a proxy in its midst, and what the rows need of it.
+"""The whole local stack with the fault proxy in it.
 
-Rules: one stack for all rows, each in a session of its own, several at a time. The events that the
-gateway hands to the function are seen here, so that they can be delivered again, or not at all.
+One stack serves all rows, each in a session of its own, several at a time. The events that the
+gateway passes to the function are intercepted here, so that they can be delivered again, or not.
 """
 
 import asyncio
@@ -14,33 +14,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession
-from faults.proxy import Between
+from faults.proxy import FaultProxy
 
 from local.invocation import Result
 from local.stack import Stack
 
 if TYPE_CHECKING:
-    from faults.scenario import Scene
+    from faults.scenario import Scenario
 
 TESTS = Path(__file__).parents[1]
-CONCURRENCY = 90  # Lambdas at once: those that wait out a lease hold one each
+CONCURRENCY = 90  # Lambdas at once: those that wait for a lease to expire hold one each
 WARM = 12  # more of them are started as they are needed
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The function's seconds (src/store/leases.py), and how long a `paced` answer takes.
+    """The function's seconds (src/store/leases.py), and how many rows run at once.
 
-    It takes longer than a renewal. So many rows are played at once: `busy` ones, and `waiting` ones
-    that mostly wait, for a lease or for patience. A resume waits for two leases, so one has to last
-    longer than twice what clocks may differ by.
+    `lease` is that of a request whose turn is to be recovered; every other one lasts
+    `long_lease`, so that a slow machine does not let it expire. `busy` rows run at once, and
+    `waiting` ones that mostly wait. A resume waits for two leases, so one lasts longer than twice
+    the difference of the clocks.
     """
 
     lease: float
+    long_lease: float
     renew: float
-    look: float
+    poll: float
     skew: float
-    span: float
     busy: int
     waiting: int
 
@@ -49,73 +51,72 @@ class Pace:
         return {
             "LEASE_SECONDS": str(self.lease),
             "RENEW_SECONDS": str(self.renew),
-            "POLL_SECONDS": str(self.look),
+            "POLL_SECONDS": str(self.poll),
             "CLOCK_SKEW_SECONDS": str(self.skew),
         }
 
 
-REAL = Pace(lease=30, renew=8, look=1, skew=5, span=11, busy=20, waiting=20)
-SHORT = Pace(lease=6, renew=0.9, look=0.4, skew=2, span=2.4, busy=8, waiting=10)
+REAL = Pace(lease=30, long_lease=30, renew=8, poll=1, skew=5, busy=20, waiting=20)
+SHORT = Pace(lease=6, long_lease=90, renew=0.9, poll=0.3, skew=1, busy=8, waiting=20)
 
 
-class Stage:
-    """What the rows play on."""
+class Harness:
+    """What the rows run on."""
 
-    def __init__(self, pace: Pace, stack: Stack, between: Between, http: ClientSession) -> None:
+    def __init__(self, pace: Pace, stack: Stack, proxy: FaultProxy, http: ClientSession) -> None:
         self.pace = pace
         self.url = stack.url
         self._gateway = stack.gateway
-        self._between = between
+        self._proxy = proxy
         self._http = http
-        self._model = stack._backends.bedrock.url if stack._backends else ""
-        self._scenes: dict[str, Scene] = {}
+        self._scenarios: dict[str, Scenario] = {}
         self._sessions: dict[str, str] = {}  # connection id: session id
         self._newest: dict[str, str] = {}  # session id: its newest connection
-        self._asides: dict[str, asyncio.Task[Result]] = {}
+        self._awaited: dict[str, asyncio.Task[Result]] = {}
         self._invoke, self._invoke_async = self._gateway._invoke, self._gateway._invoke_async
-        self._gateway._invoke = self._invoked
-        self._gateway._invoke_async = self._handed_over
+        self._gateway._invoke = self._intercept_invoke
+        self._gateway._invoke_async = self._intercept_invoke_async
 
-    def enter(self, scene: "Scene") -> None:
-        """From now on calls and events find this run by its name."""
-        self._scenes[scene.name] = self._scenes[scene.session_id] = scene
-        self._between.runs.update(scene.watches)
+    def enter(self, scenario: "Scenario") -> None:
+        """Begins to pass this run its calls and events."""
+        self._scenarios[scenario.name] = self._scenarios[scenario.session_id] = scenario
+        self._proxy.runs.update(scenario.monitors)
 
-    def leave(self, scene: "Scene") -> None:
-        """The run is over."""
-        del self._scenes[scene.name], self._scenes[scene.session_id]
-        for name in scene.watches:
-            del self._between.runs[name]
+    def leave(self, scenario: "Scenario") -> None:
+        """Ends what `enter` began."""
+        del self._scenarios[scenario.name], self._scenarios[scenario.session_id]
+        for name in scenario.monitors:
+            del self._proxy.runs[name]
 
     async def charged(self, question: str) -> int:
         """How many calls to the model with this question began to be answered."""
         query = {"text": question}
-        async with self._http.get(f"{self._model}/_calls", params=query) as answer:
-            return int((await answer.json())["charged"])
+        async with self._http.get(f"{self._proxy.bedrock}/_calls", params=query) as response:
+            return int((await response.json())["charged"])
 
-    async def gone(self, scene: "Scene") -> None:
-        """Returns when the gateway knows that the run's newest connection is gone."""
-        async with asyncio.timeout(10):
-            while self._newest[scene.session_id] in self._gateway._sockets:  # noqa: ASYNC110
+    async def disconnected(self, scenario: "Scenario") -> None:
+        """Returns when the gateway knows that the run's newest connection is closed."""
+        async with asyncio.timeout(PATIENCE):
+            while self._newest[scenario.session_id] in self._gateway._sockets:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def deliver(self, *events: bytes) -> None:
-        """Gives events to the function, at once, and returns when it is done with them."""
+        """Delivers events at once; returns when the function has handled them."""
         results = await asyncio.gather(*map(self._invoke, events))
-        refused = [result.error for result in results if result.error]
-        if refused:
-            raise RuntimeError(f"events were not taken: {refused}")
+        errors = [result.error for result in results if result.error]
+        if errors:
+            raise RuntimeError(f"events were not handled: {errors}")
 
-    async def done_with(self, token: str) -> None:
-        """Returns when the function is done with the frame that bears this token."""
-        async with asyncio.timeout(60):
-            while token not in self._asides:  # noqa: ASYNC110
+    async def handled(self, token: str) -> None:
+        """Returns when the function has handled the frame that has this token."""
+        async with asyncio.timeout(PATIENCE):
+            while token not in self._awaited:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-            await self._asides.pop(token)
+            await self._awaited.pop(token)
 
-    # The gateway's two ways to the function.
+    # The gateway's two ways to invoke the function.
 
-    async def _invoked(self, event: bytes) -> Result:
+    async def _intercept_invoke(self, event: bytes) -> Result:
         content = json.loads(event)
         context = content["requestContext"]
         connection_id = context["connectionId"]
@@ -123,42 +124,42 @@ class Stage:
             session_id = content["queryStringParameters"]["session_id"]
             self._sessions[connection_id], self._newest[session_id] = session_id, connection_id
         elif context["eventType"] == "DISCONNECT":
-            scene = self._scenes.get(self._sessions.pop(connection_id))
-            if scene and not scene.row.goodbye:
+            scenario = self._scenarios.get(self._sessions.pop(connection_id))
+            if scenario and not scenario.row.reports_disconnect:
                 return Result(b"{}")
         return await self._invoke(event)
 
-    def _handed_over(self, event: bytes) -> None:
+    def _intercept_invoke_async(self, event: bytes) -> None:
         frame = json.loads(base64.b64decode(json.loads(event)["body"]))
-        scene = self._scenes.get(frame.get("run", ""))
-        if "aside" in frame:
-            self._asides[frame["aside"]] = asyncio.ensure_future(self._invoke(event))
+        scenario = self._scenarios.get(frame.get("run", ""))
+        if "token" in frame:
+            self._awaited[frame["token"]] = asyncio.ensure_future(self._invoke(event))
             return
-        if scene is None:
+        if scenario is None:
             self._invoke_async(event)
             return
-        scene.events.append(event)
-        for _ in range(scene.row.deliveries):
+        scenario.events.append(event)
+        for _ in range(scenario.row.deliveries):
             self._invoke_async(event)
 
 
 @asynccontextmanager
-async def stage(pace: Pace, lambdas: int, log: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """Runs the stack and the proxy, with so many Lambdas warm."""
+async def running(pace: Pace, lambdas: int, log: Callable[[str], None]) -> AsyncIterator[Harness]:
+    """Runs the stack and the proxy, with so many Lambdas warm, or WARM."""
     async with AsyncExitStack() as parts:
-        between = Between()
-        await between.start()
-        parts.push_async_callback(between.close)
+        proxy = FaultProxy()
+        await proxy.start()
+        parts.push_async_callback(proxy.close)
         stack = Stack(
             environment={
                 **pace.environment,
-                "AWS_ENDPOINT_URL_DYNAMODB": between.url,
-                "CALLBACK_URL": f"{between.url}/local",
+                "AWS_ENDPOINT_URL_DYNAMODB": proxy.url,
+                "CALLBACK_URL": f"{proxy.url}/local",
                 "PYTHONPATH": str(TESTS),
                 "RETRY_SECONDS": "2",
                 "STALL_SECONDS": "2",
             },
-            handler="faults.worker.lambda_handler",
+            handler="faults.instrumented_handler.lambda_handler",
             concurrency=CONCURRENCY,
             warm=min(WARM, lambdas),
             say=log,
@@ -166,7 +167,8 @@ async def stage(pace: Pace, lambdas: int, log: Callable[[str], None]) -> AsyncIt
         )
         await parts.enter_async_context(stack)
         assert stack._backends is not None
-        between.moto = stack._backends.dynamodb.url
-        between.gateway = stack.url.replace("ws:", "http:")
+        proxy.moto = stack._backends.dynamodb.url
+        proxy.bedrock = stack._backends.bedrock.url
+        proxy.gateway = stack.url.replace("ws:", "http:")
         http = await parts.enter_async_context(ClientSession())
-        yield Stage(pace, stack, between, http)
+        yield Harness(pace, stack, proxy, http)

@@ -1,46 +1,46 @@
-"""The rows, and what is expected of each; what is expected of all of them is checked in `scene`."""
+"""The rows, and what is expected of each. `scenario` checks what is expected of all of them."""
 
 import re
 from dataclasses import replace
 
 from faults.client_scripts import (
-    another_tab_asks,
-    away_when_it_crashes,
-    comes_back_to_life,
-    event_comes_again_after_a_crash,
-    event_comes_again_at_the_end,
-    leaves_after,
-    restless,
-    resumes_beside,
-    resumes_everywhere,
-    sends_again,
-    stops,
+    away_during_crash,
+    leave_after,
+    reconnect_after_each_frame,
+    redeliver_after_crash,
+    redeliver_after_end,
+    resume_from_each_seq,
+    resume_on_second_connection,
+    send_again_after_reconnect,
+    stop,
+    thaw_after_recovery,
+    use_second_tab,
 )
+from faults.monitor import MID_STREAM
 from faults.proxy import FOREVER, Fault
 from faults.rows import Expected, Row
-from faults.scenario import Scene
-from faults.services import CALLS, ERRORS, bedrock, dynamodb, posts
-from faults.watch import MID_STREAM
+from faults.scenario import Scenario
+from faults.service_rows import CALLS, ERRORS, bedrock, dynamodb, posts
 
 # -- the Lambda is killed --------------------------------------------------------------------------
 
-LEFT_EMPTY = Expected("error internal", "unfinished", 0)
-LEFT = Expected("error internal", "unfinished", 1)
-LEFT_RACING = Expected("error internal", "unfinished", None)
+UNFINISHED_EMPTY = Expected("error internal", "unfinished", 0)
+UNFINISHED = Expected("error internal", "unfinished", 1)
+UNFINISHED_RACING = Expected("error internal", "unfinished", None)
 KILLED = {
-    ("before", "connection"): Expected(),  # never taken: it is sent again
-    ("before", "claim"): Expected(),
-    ("after", "claim"): LEFT_EMPTY,
-    ("after", "history"): LEFT_EMPTY,
-    ("before", "start"): LEFT_RACING,
-    ("after", "start"): LEFT_RACING,
-    ("before", "delta"): LEFT,
-    ("after", "delta"): LEFT,
-    ("before", "look"): LEFT,
-    ("before", "renew"): LEFT,
-    ("after", "renew"): LEFT,
-    ("after", "note"): LEFT,
-    ("before", "save"): LEFT,
+    ("before", "connection"): Expected(),  # never taken: the client sends it again
+    ("before", "acquire"): Expected(),
+    ("after", "acquire"): UNFINISHED_EMPTY,
+    ("after", "history"): UNFINISHED_EMPTY,
+    ("before", "start"): UNFINISHED_RACING,
+    ("after", "start"): UNFINISHED_RACING,
+    ("before", "delta"): UNFINISHED,
+    ("after", "delta"): UNFINISHED,
+    ("before", "poll"): UNFINISHED,
+    ("before", "renew"): UNFINISHED,
+    ("after", "renew"): UNFINISHED,
+    ("after", "checkpoint"): UNFINISHED,
+    ("before", "save"): UNFINISHED,
     ("after", "save"): Expected(),
     ("before", "end"): Expected(),
     ("after", "end"): Expected(),
@@ -53,55 +53,36 @@ def _kills() -> list[Row]:
             group="Killed",
             name=f"{when} {call}",
             faults=(Fault(f"killed {when}", call),),
-            paced=True,
             expected=expected,
         )
         for (when, call), expected in KILLED.items()
     ]
-    late = Fault("killed before", MID_STREAM)
+    killed = Row(
+        group="Killed",
+        name=MID_STREAM,
+        faults=(Fault("killed before", MID_STREAM),),
+        expected=UNFINISHED,
+    )
     return [
         *steps,
-        Row(
-            group="Killed", name="mid-stream", faults=(late,), paced=True, stretch=2, expected=LEFT
-        ),
+        killed,
         *(
-            Row(
-                group="Killed",
-                name=f"mid-stream, and whoever then resumes, {when} making the turn",
-                faults=(late,),
-                stretch=2,
-                later=(Fault(f"killed {when}", "bury"),),
-                paced=True,
-                expected=LEFT,
+            replace(
+                killed,
+                name=f"mid-stream, and so is the resume that recovers the turn, {when} its write",
+                resume_faults=(Fault(f"killed {when}", "recover"),),
             )
             for when in ("before", "after")
         ),
-        Row(
-            group="Killed",
-            name="mid-stream, and the event comes again",
-            faults=(late,),
-            stretch=2,
-            paced=True,
-            expected=LEFT,
-            story=event_comes_again_after_a_crash,
+        replace(
+            killed, name="mid-stream, and the event is redelivered", client=redeliver_after_crash
         ),
-        Row(
-            group="Killed",
-            name="mid-stream, while the client is away",
-            faults=(late,),
-            paced=True,
-            stretch=2,
-            expected=LEFT,
-            story=away_when_it_crashes,
-        ),
-        Row(
-            group="Killed",
-            name="not: frozen mid-stream, and back when all is over",
+        replace(killed, name="mid-stream, while the client is away", client=away_during_crash),
+        replace(
+            killed,
+            name="not: frozen mid-stream, and continued after the recovery",
             faults=(Fault("frozen", MID_STREAM),),
-            paced=True,
-            stretch=2,
-            expected=LEFT,
-            story=comes_back_to_life,
+            client=thaw_after_recovery,
         ),
     ]
 
@@ -110,25 +91,20 @@ def _kills() -> list[Row]:
 
 
 def _events() -> list[Row]:
-    middle = (Fault("meanwhile", "delta", 3),)
     return [
-        Row(group="Event", name="delivered twice at once", deliveries=2, paced=True),
-        Row(group="Event", name="delivered three times at once", deliveries=3, paced=True),
+        Row(group="Event", name="delivered twice at once", deliveries=2),
+        Row(group="Event", name="delivered three times at once", deliveries=3),
         Row(
             group="Event",
-            name="delivered again mid-stream",
-            faults=middle,
-            meanwhile=Scene.again,
-            paced=True,
+            name="redelivered mid-stream",
+            faults=(Fault("meanwhile", "delta", 3),),
+            meanwhile=Scenario.redeliver,
         ),
-        Row(
-            group="Event", name="delivered again after the end", story=event_comes_again_at_the_end
-        ),
+        Row(group="Event", name="redelivered after the end", client=redeliver_after_end),
         Row(
             group="Event",
             name="sent again by a client that reconnected",
-            paced=True,
-            story=sends_again,
+            client=send_again_after_reconnect,
         ),
         Row(
             group="Event",
@@ -142,52 +118,51 @@ def _events() -> list[Row]:
 
 # -- the client ------------------------------------------------------------------------------------
 
-EVERYWHERE = (*list(CALLS)[:3], "start", "delta", *list(CALLS)[3:], "end")
+ALL_CALLS = (*list(CALLS)[:3], "start", "delta", *list(CALLS)[3:], "end")
 
 
 def _clients() -> list[Row]:
     gone = [
-        Row(group="Client", name=f"gone at {call}", faults=(Fault("meanwhile", call),), paced=True)
-        for call in EVERYWHERE
+        Row(group="Client", name=f"gone at {call}", faults=(Fault("meanwhile", call),))
+        for call in ALL_CALLS
     ]
     left = [
         Row(
             group="Client",
             name=f"left after {n} frames",
-            paced=True,
-            stretch=2,
-            story=leaves_after(n),
+            held_by_client=True,
+            client=leave_after(n),
         )
         for n in range(6)
     ]
     return [
         *gone,
         *left,
-        Row(group="Client", name="reconnects after every frame", paced=True, story=restless),
-        Row(group="Client", name="resumes at every seq after the end", story=resumes_everywhere),
+        Row(group="Client", name="reconnects after every frame", client=reconnect_after_each_frame),
+        Row(group="Client", name="resumes at every seq after the end", client=resume_from_each_seq),
         Row(
             group="Client",
             name="resumes while its old connection is open",
-            paced=True,
+            held_by_client=True,
             overlaps=True,
-            story=resumes_beside,
+            client=resume_on_second_connection,
         ),
         *(
             Row(
                 group="Client",
                 name=f"left, and the first resume fails at {call}",
-                later=(Fault("broken", call, 1, 3),),
-                paced=True,
-                story=leaves_after(3),
+                resume_faults=(Fault("broken", call, 1, 3),),
+                held_by_client=True,
+                client=leave_after(3),
             )
-            for call in ("connection", "once", "renew")
+            for call in ("connection", "mark event", "renew")
         ),
         Row(
             group="Client",
             name="left, and $disconnect is never delivered",
-            paced=True,
-            goodbye=False,
-            story=leaves_after(4),
+            held_by_client=True,
+            reports_disconnect=False,
+            client=leave_after(4),
         ),
     ]
 
@@ -196,24 +171,20 @@ def _clients() -> list[Row]:
 
 
 def _clocks() -> list[Row]:
-    looks = Fault("meanwhile", "look", 3)
-    crash = Fault("killed before", MID_STREAM)
-    away = Row(group="Clock", name="resumed while it runs", paced=True, story=leaves_after(4))
+    away = Row(
+        group="Clock", name="resumed while it runs", held_by_client=True, client=leave_after(4)
+    )
     asked = Row(
         group="Clock",
         name="another tab asks",
-        faults=(looks,),
-        meanwhile=another_tab_asks,
-        paced=True,
-        stretch=4,
+        faults=(Fault("meanwhile", "poll", 3),),
+        meanwhile=use_second_tab,
     )
     killed = Row(
         group="Clock",
         name="killed mid-stream",
-        faults=(crash,),
-        paced=True,
-        stretch=2,
-        expected=LEFT,
+        faults=(Fault("killed before", MID_STREAM),),
+        expected=UNFINISHED,
     )
     return [
         replace(row, name=f"{seconds:+} s, {row.name}", frame={"clock": seconds})
@@ -230,13 +201,12 @@ def _tabs() -> list[Row]:
                 group="Tab",
                 name=f"stops at {call}",
                 faults=(Fault("meanwhile", call),),
-                meanwhile=stops,
-                paced=True,
-                stretch=4,
+                meanwhile=stop,
+                held_by_client=expected is stopped,  # and never released: the stop ends it
                 expected=expected,
             )
             for call, expected in {
-                "claim": stopped,  # it may arrive before its question: it is waited for
+                "acquire": stopped,  # it may arrive before its question, and then waits for it
                 "history": stopped,
                 "start": stopped,
                 "delta": stopped,
@@ -247,27 +217,25 @@ def _tabs() -> list[Row]:
         ),
         Row(
             group="Tab",
-            name="asks, clears and looks mid-stream",
+            name="asks, clears and reads the history mid-stream",
             faults=(Fault("meanwhile", "delta", 3),),
-            meanwhile=another_tab_asks,
-            paced=True,
-            stretch=4,
+            meanwhile=use_second_tab,
         ),
     ]
 
 
-# What is left out where time is short: another row of the same table goes the same way.
-NEVER_AGAIN = "|".join(name for name, (_, again) in ERRORS.items() if not again)
-LONGER = re.compile(
+# Left out where time is short: another row of the same table takes the same path.
+NOT_RETRIED = "|".join(name for name, (_, retried) in ERRORS.items() if not retried)
+EXTENDED = re.compile(
     "|".join(
         (
-            rf"Bedrock: ({NEVER_AGAIN}) .*always",
+            rf"Bedrock: ({NOT_RETRIED}) .*always",
             r"Bedrock: (?!throttling).* as event .*",
             r"Bedrock: .* at the start, always",
             r"DynamoDB: \w+ broken .*",
             r"DynamoDB: \w+ cut once",
-            r"DynamoDB: (?!claim|save)\w+ slow once",
-            r"DynamoDB: (?!look|save)\w+ silent once",
+            r"DynamoDB: (?!acquire|save)\w+ slow once",
+            r"DynamoDB: (?!poll|save)\w+ silent once",
             r"DynamoDB: \w+ conflicting once",
             r"Post: (?!the first).* Forbidden .*",
             r"Post: (?!a middle).* (PayloadTooLarge|failed|cut) .*",
@@ -279,9 +247,13 @@ LONGER = re.compile(
     )
 )
 
-PLAIN = Row(group="Nothing", name="goes wrong", paced=True)
+PLAIN = Row(group="Nothing", name="goes wrong", reaches=frozenset({"poll", "renew", "checkpoint"}))
 TABLES = (bedrock, dynamodb, posts, _kills, _events, _clients, _clocks, _tabs)
 ROWS: tuple[Row, ...] = (
     PLAIN,
-    *(replace(row, longer=bool(LONGER.fullmatch(row.id))) for table in TABLES for row in table()),
+    *(
+        replace(row, extended=bool(EXTENDED.fullmatch(row.id)))
+        for table in TABLES
+        for row in table()
+    ),
 )

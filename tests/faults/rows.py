@@ -1,105 +1,121 @@
-"""What a row of the matrix is, and what came of it. Values."""
+"""The values of the matrix: a row, what it must end in, and what it ended in."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from faults.monitor import AFTER_THE_ANSWER
 from faults.proxy import FOREVER, Fault
 
 if TYPE_CHECKING:
-    from faults.scenario import Scene
+    from faults.scenario import Scenario
 
 CHUNKS = 24
-WAITS = ("killed before", "killed after", "frozen", "silent")
+WAITING = ("killed before", "killed after", "frozen", "silent")
 
-Story = Callable[["Scene"], Awaitable[None]]
-
-
-async def ask_and_listen(scene: "Scene") -> None:
-    """What a client does with a question."""
-    await scene.ask()
-    await scene.listen()
+ClientScript = Callable[["Scenario"], Awaitable[None]]
 
 
-async def leave(scene: "Scene") -> None:
-    """The client is gone."""
-    await scene.leave()
+async def ask_and_listen(scenario: "Scenario") -> None:
+    """Sends a question and receives its answer."""
+    await scenario.ask()
+    await scenario.listen()
+
+
+async def leave(scenario: "Scenario") -> None:
+    """Closes the connection."""
+    await scenario.leave()
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the row ends in: the terminal frame, the turn's state, and how many calls are charged.
+    """The end of a row: the terminal frame, the turn's state, and the number of calls charged.
 
-    A terminal frame is written `done end_turn` or `error throttled`; `-` is a turn that is not.
-    `charged` is None where the fault and the model's first word race each other: 0 or 1.
+    A terminal frame is written `done end_turn` or `error throttled`; `-` means that there is no
+    turn. `charged` is None where the fault and the model's first word race: 0 or 1.
     """
 
-    heard: str = "done end_turn"
-    kept: str = "complete"
+    end: str = "done end_turn"
+    turn: str = "complete"
     charged: int | None = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row. `order` is for the scripted model, `frame` goes into the client's own.
+    """One row. `order` is for the scripted model; `frame` is added to the client's own frame.
 
-    `paced`: the answer lasts as long as the function needs to look and to renew, or `stretch` times
-    that. `quiet` is how
-    long the client hears nothing before it resumes. `deliveries`: so often the event is delivered,
-    at once. `meanwhile` is done when a fault of that name says so. `later` befalls the calls of
-    those who serve a resume. `overlaps`: some frames rightly arrive twice. `longer`: it is left
-    out where time is short, for another row is much like it.
+    The answer is held (see `monitor`) until the `faults` of calls before its end have happened and
+    the calls in `reaches` were made; with `held_by_client` until the client script releases it.
+    `quiet` is how many seconds without a frame the client waits before it resumes. The event is
+    delivered `deliveries` times at once. `meanwhile` runs when a fault of that kind happens.
+    `resume_faults` affect the calls that serve a resume. `overlaps`: some frames may arrive twice.
+    `reports_disconnect`: whether `$disconnect` is delivered. `extended`: another row is similar, so
+    this one is left out where time is short.
     """
 
     group: str
     name: str
     expected: Expected = Expected()
     faults: tuple[Fault, ...] = ()
-    later: tuple[Fault, ...] = ()
+    resume_faults: tuple[Fault, ...] = ()
     order: Mapping[str, Any] = field(default_factory=dict)
     frame: Mapping[str, Any] = field(default_factory=dict)
-    paced: bool = False
-    stretch: float = 1.0
+    reaches: frozenset[str] = frozenset()
+    held_by_client: bool = False
     quiet: float = 75.0
     deliveries: int = 1
-    goodbye: bool = True
+    reports_disconnect: bool = True
     overlaps: bool = False
-    longer: bool = False
-    story: Story = ask_and_listen
-    meanwhile: Story = leave
+    extended: bool = False
+    client: ClientScript = ask_and_listen
+    meanwhile: ClientScript = leave
 
     @property
     def waits(self) -> bool:
-        """Whether it spends its time waiting, and not the machine's."""
-        faults = (*self.faults, *self.later)
-        return any(fault.way in WAITS or fault.times == FOREVER for fault in faults)
+        """Whether it spends its time waiting, and not on the processor."""
+        faults = (*self.faults, *self.resume_faults)
+        return any(fault.kind in WAITING or fault.times == FOREVER for fault in faults)
+
+    @property
+    def holds_until(self) -> frozenset[str]:
+        """The calls that must be made before the answer may end."""
+        calls = frozenset(fault.call for fault in self.faults)
+        return (calls - AFTER_THE_ANSWER) | self.reaches
+
+    @property
+    def holds(self) -> bool:
+        """Whether the answer is held at all."""
+        return bool(self.holds_until) or self.held_by_client
+
+    @property
+    def recovers(self) -> bool:
+        """Whether another request recovers the turn, once its lease has expired."""
+        return self.expected.turn == "unfinished"
 
     @property
     def id(self) -> str:
         return f"{self.group}: {self.name}"
 
-    def question(self, word: str, span: float) -> str:
+    def question(self, word: str) -> str:
         """The order to the model."""
-        rate = {"rate": CHUNKS / span / self.stretch} if self.paced else {}
-        order = {"chunks": CHUNKS, "text": word, **rate, **self.order}
-        return f"/script {json.dumps(order)}"
+        return f"/script {json.dumps({'chunks': CHUNKS, 'text': word, **self.order})}"
 
-    def said(self, word: str) -> str:
-        """All that the model would say."""
+    def answer(self, word: str) -> str:
+        """The complete answer of the model."""
         return word * CHUNKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a row. `seconds`: from the fault to the terminal frame.
+    """The outcome of a row. `seconds`: from the fault to the terminal frame.
 
-    `calls`: what the function called for it. `missed`: its fault never came to pass, so that this
-    says nothing.
+    `calls`: what the function called. `missed`: a fault never happened, so that the rest means
+    nothing.
     """
 
-    heard: str
-    kept: str
+    end: str
+    turn: str
     charged: int
     ends: int
     posts: int
@@ -107,13 +123,13 @@ class Outcome:
     seconds: float | None
     calls: frozenset[str]
     missed: bool
-    troubles: tuple[str, ...]
+    problems: tuple[str, ...]
 
-    def wrong(self, expected: Expected) -> list[str]:
-        """All that is not as it should be."""
+    def deviations(self, expected: Expected) -> list[str]:
+        """Everything that is not as expected."""
         charged = self.charged if expected.charged is None else expected.charged
-        same = (expected.heard, expected.kept, charged) == (self.heard, self.kept, self.charged)
+        same = (expected.end, expected.turn, charged) == (self.end, self.turn, self.charged)
         ends = [] if self.ends == 1 else [f"{self.ends} terminal frames"]
-        missed = ["the fault never came to pass"] if self.missed else []
-        other = [] if same else [f"{self.heard}, {self.kept}, {self.charged} charged"]
-        return [*self.troubles, *missed, *ends, *other]
+        missed = ["the fault never happened"] if self.missed else []
+        other = [] if same else [f"{self.end}, {self.turn}, {self.charged} charged"]
+        return [*self.problems, *missed, *ends, *other]

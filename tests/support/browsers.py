@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
-from support.e2e_clients import PATIENCE, cannot_be_had, script
+from support.e2e_clients import PATIENCE, script, skip_or_fail
 from support.threads import in_a_thread
 
 from local.gateway.authorization import RefusedError
@@ -102,7 +102,7 @@ def executable() -> str:
     unpacked = MODULES / ".chromium"
     if not unpacked.exists():
         if (platform.system(), platform.machine()) != ("Linux", "x86_64") or not MODULES.exists():
-            cannot_be_had("no browser: let CHROME name Chrome or Chromium; see tests/web")
+            skip_or_fail("no browser: let CHROME name Chrome or Chromium; see tests/web")
         with tempfile.TemporaryDirectory(dir=MODULES) as folder:
             subprocess.run(
                 ["node", "-e", UNPACK],

@@ -1,8 +1,8 @@
-"""A Bedrock that says no more than a test allows: the local endpoint, in a thread of this process.
+"""A Bedrock endpoint that streams only as many words as a test allows, in a thread of this process.
 
 Rules
-- Whose call it is stands in its system prompt: `speeches` is asked for what is said to whom.
-- A speech holds before each word, and before its end, until it is allowed.
+- A call is recognised by its system prompt, the key in `ControlledModel.answers`.
+- An answer waits before each word, and before its end, until a test allows it.
 """
 
 import asyncio
@@ -22,54 +22,54 @@ INPUT_TOKENS = 7
 
 
 @dataclass(eq=False)
-class Speech:
-    """One answer: its words, how many of them may be said by now, and what came of it.
+class ControlledAnswer:
+    """One answer: its words, how many of them may be sent by now, and how it ends.
 
-    The end counts as a word too. `asked` are the requests, one for each call; `fault` is how the
-    stream breaks after the last word, where it does.
+    The end counts as a word too. `requests` are the bodies of the calls; `fault` is how the stream
+    breaks after the last word, if it does. `sent` counts the words sent so far.
     """
 
     words: tuple[str, ...]
     allowed: int
     stop_reason: str = "end"
     fault: Fault | None = None
-    asked: list[Any] = field(default_factory=list)
-    said: int = 0
+    requests: list[Any] = field(default_factory=list)
+    sent: int = 0
     _loop: asyncio.AbstractEventLoop | None = None
-    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def all(self) -> int:
-        """As many as there are, with the end."""
+    def total(self) -> int:
+        """The number of words, with the end."""
         return len(self.words) + 1
 
     def allow(self, count: int) -> None:
-        """Lets it say so many words."""
+        """Lets the answer continue up to this many words."""
         self.allowed = count
         if self._loop:
-            self._loop.call_soon_threadsafe(self._moved.set)
+            self._loop.call_soon_threadsafe(self._changed.set)
 
     async def pieces(self, body: str) -> AsyncGenerator[Piece, None]:
         self._loop = asyncio.get_running_loop()
-        self.asked.append(json.loads(body))
+        self.requests.append(json.loads(body))
         for word in self.words:
-            await self._next()
-            self.said += 1
+            await self._wait()
+            self.sent += 1
             yield Text(word)
-        await self._next()
+        await self._wait()
         yield self.fault or End(self.stop_reason, INPUT_TOKENS, len(self.words))
 
-    async def _next(self) -> None:
-        while self.allowed <= self.said:
-            self._moved.clear()
-            await self._moved.wait()
+    async def _wait(self) -> None:
+        while self.allowed <= self.sent:
+            self._changed.clear()
+            await self._changed.wait()
 
 
 @dataclass(eq=False)
-class Gated:
-    """A `Model` (see `local/bedrock/models.py`) of such speeches."""
+class ControlledModel:
+    """A `Model` (see `local/bedrock/models.py`) with such answers, by system prompt."""
 
-    speeches: dict[str, Speech] = field(default_factory=dict)
+    answers: dict[str, ControlledAnswer] = field(default_factory=dict)
 
     async def start(self) -> None:
         pass
@@ -78,12 +78,12 @@ class Gated:
         pass
 
     def answer(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        return self.speeches[prompt.system].pieces(prompt.body)
+        return self.answers[prompt.system].pieces(prompt.body)
 
 
 @contextmanager
-def gated(model: Gated) -> Iterator[str]:
-    """The endpoint's URL."""
+def serving(model: ControlledModel) -> Iterator[str]:
+    """Serves the model; yields the endpoint's URL."""
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(
         Endpoint(model).application(),

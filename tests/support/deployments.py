@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from botocore.credentials import Credentials
-from support.e2e_clients import Person
+from support.e2e_clients import Client
 from websockets.sync.client import connect
 
 from deploy import package
@@ -240,7 +240,7 @@ def signed(url: str, query: Mapping[str, str] | None = None, user: User = USER) 
 
 
 @contextmanager
-def ann(url: str, **query: str) -> Iterator[Person]:
+def ann(url: str, **query: str) -> Iterator[Client]:
     """A client whom IAM lets in. Every frame that it receives is held against the schema."""
     with connect(signed(url, query), max_size=None, open_timeout=PATIENCE) as socket:
-        yield Person(socket, query.get("format", "events"))
+        yield Client(socket, query.get("format", "events"))

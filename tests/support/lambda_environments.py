@@ -1,13 +1,14 @@
-"""Lambda environments that may be killed at any step: the real handler, a thread for each event.
+"""Lambda environments that can be killed at any step: the real handler, a thread for each event.
 
 Rules
-- Whatever an environment does in the world passes `Lambda.through`, by a name (`name_of`). One that
-  was killed does nothing more; not even what an exception's handler would do.
-- DynamoDB is moto in this process, one call at a time (`local.aws` says why). Posts go to `World`,
-  which keeps them and knows who is gone. Bedrock is real HTTP.
-- Time stands still until somebody moves it: `World.clock`, which the leases read.
+- Every outside call of an environment passes `Environment._intercept`, under a name
+  (`support.call_names`). An environment that was killed makes no more calls, not even from
+  exception handlers.
+- DynamoDB is moto in this process, one call at a time (`local.aws` explains why). Posts go to
+  `World`, which records them and knows which connections are open. Bedrock is real HTTP.
+- Time stands still until a test advances it: `World.clock`, which the leases read.
 
-Does not know: cold starts, event queues, and what is promised to whom (`test_sequences`).
+Does not know: cold starts, event queues, or what a client may expect (`session_model`).
 """
 
 import itertools
@@ -20,7 +21,8 @@ from typing import Any, cast
 
 import boto3
 from msgspec.structs import replace
-from support.controlled_bedrock import Gated, Speech
+from support.call_names import dynamodb_call, post_call
+from support.controlled_bedrock import ControlledAnswer, ControlledModel
 
 import bedrock_stream
 import handler
@@ -38,78 +40,62 @@ from store.leases import Leases
 from store.sessions import Sessions
 from store.uploads import Uploads
 
-PATIENCE = 30.0  # seconds until something that never comes counts as missing
+PATIENCE = 30.0  # seconds after which a condition that never holds is a failure
 DYNAMODB = "https://dynamodb.us-east-1.amazonaws.com"
 
 Frame = dict[str, Any]
 Step = tuple[str, str]  # the name of a call; "before" or "after" it
-ANYWHERE: Step = ("", "")
+ANY_STEP: Step = ("", "")
+Call = Callable[[], Any]
+Intercept = Callable[[str, Call], Any]
 
 
 class KilledError(BaseException):
-    """The environment is no more. No handler of the function's catches it."""
+    """The environment was killed. No exception handler of the function catches this."""
 
 
 class Context:
-    """Lambda's context: there is time enough."""
+    """Lambda's context, with ample time left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 600_000
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns when the condition holds; fails if it does not within PATIENCE."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it never came"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.001)
 
 
-def name_of(operation: str, request: Any) -> str:
-    """What a call is for, in a word."""
-    match operation:
-        case "PostToConnection":
-            return f"post {json.loads(request['Data'])['type']}"
-        case "TransactWriteItems":
-            return _transaction(request["TransactItems"][0])
-        case "UpdateItem" if "lease_expires_at = :lease_expires_at" in request["UpdateExpression"]:
-            return "renew"
-        case "GetItem" if request["Key"]["sk"] == {"S": "head"}:
-            return "look"
-    return operation
-
-
-def _transaction(first: Any) -> str:
-    if "Put" in first:
-        return "mark"
-    if "SET active_request_id" in first["Update"]["UpdateExpression"]:
-        return "claim"
-    return "save" if ":listener_acked" in first["Update"]["ExpressionAttributeValues"] else "end"
-
-
-def tapped(client: Any, through: Callable[[str, Any, Callable[[], Any]], Any]) -> Any:
-    """The same client, whose every call passes `through`."""
-    twin = object.__new__(type(client))
-    vars(twin).update(vars(client))
-    vars(twin)["_make_api_call"] = lambda operation, request: through(
-        operation, request, lambda: client._make_api_call(operation, request)
+def intercepted(client: Any, intercept: Intercept) -> Any:
+    """A copy of the DynamoDB client whose every call passes `intercept`."""
+    copy = object.__new__(type(client))
+    vars(copy).update(vars(client))
+    vars(copy)["_make_api_call"] = lambda operation, request: intercept(
+        dynamodb_call(operation, request), lambda: client._make_api_call(operation, request)
     )
-    return twin
+    return copy
 
 
 @dataclass(eq=False)
 class World:
-    """What all environments share: AWS, the connections, and the clock (ms)."""
+    """What all environments share: AWS, the connections, and the clock (ms).
+
+    `limits` are the budget's requests and tokens. `posts` are all frames with their connections.
+    """
 
     bedrock: str
-    model: Gated
+    model: ControlledModel
     clock: int = 1_000_000
-    open: set[str] = field(default_factory=set)
+    open_connections: set[str] = field(default_factory=set)
     posts: list[tuple[str, Frame]] = field(default_factory=list)
-    limits: tuple[int, int] = (0, 0)  # the budget: requests, tokens
+    limits: tuple[int, int] = (0, 0)
     table: str = ""
-    lambdas: list["Lambda"] = field(default_factory=list)
+    environments: list["Environment"] = field(default_factory=list)
     _number: Any = field(default_factory=itertools.count)
-    _turn: Any = field(default_factory=threading.RLock)
+    _dynamodb_lock: Any = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self.dynamodb = boto3.client("dynamodb", config=table.client_config())
@@ -120,147 +106,146 @@ class World:
         sizes = {"HISTORY_TOKENS": "1000", "MAX_OUTPUT_TOKENS": "100"}
         self.settings = load({**environment, **sizes})
 
-    def begin(self, requests: int, tokens: int) -> None:
-        """Makes an empty world."""
+    def reset(self, requests: int, tokens: int) -> None:
+        """Starts again with an empty table."""
         if self.table:
             self.dynamodb.delete_table(TableName=self.table)
-        self.table = f"chat-{self.name('')}"
+        self.table = f"chat-{self.unique('')}"
         create_table(DYNAMODB, self.table)
         self.limits = requests, tokens
-        self.open.clear()
+        self.open_connections.clear()
         self.posts.clear()
-        self.model.speeches.clear()
+        self.model.answers.clear()
 
-    def end(self) -> None:
-        """Lets everything that still runs come to its end."""
-        for speech in self.model.speeches.values():
-            speech.allow(speech.all)
-        for each in self.lambdas:
+    def finish(self) -> None:
+        """Lets everything that still runs end, and waits for it."""
+        for answer in self.model.answers.values():
+            answer.allow(answer.total)
+        for each in self.environments:
             each.thaw()
             if each.ident:
                 each.join(PATIENCE)
-        self.lambdas.clear()
+        self.environments.clear()
 
-    def name(self, kind: str) -> str:
+    def unique(self, kind: str) -> str:
         """A name that nothing else has."""
         return f"{kind}{next(self._number)}"
 
     def services(
-        self, through: Callable[[str, Any, Callable[[], Any]], Any], name: str
+        self, intercept: Intercept, system_prompt: str, posts: list[tuple[str, Frame]]
     ) -> Services:
-        """The function's services, of one environment alone."""
+        """The function's services, of one environment alone; `posts` gets what it delivers."""
 
-        def guarded(operation: str, request: Any, call: Callable[[], Any]) -> Any:
-            def one_at_a_time() -> Any:
-                with self._turn:
+        def one_at_a_time(name: str, call: Call) -> Any:
+            def locked() -> Any:
+                with self._dynamodb_lock:
                     return call()
 
-            return through(operation, request, one_at_a_time)
+            return intercept(name, locked)
 
-        kept = table.Table(tapped(self.dynamodb, guarded), self.table)
-        memory = Conversations(kept, 30)
-        leases = Leases(kept, memory, Budget(*self.limits))
-        model_id, poster = self.settings.model_id, Recorder(self, through)
+        store = table.Table(intercepted(self.dynamodb, one_at_a_time), self.table)
+        conversations = Conversations(store, 30)
+        leases = Leases(store, conversations, Budget(*self.limits))
+        model_id, poster = self.settings.model_id, Recorder(self, intercept, posts)
         return Services(
-            settings=replace(self.settings, system_prompt=name),
+            settings=replace(self.settings, system_prompt=system_prompt),
             model=Model(self.runtime, model_id, family_of(model_id)),
-            connections=Connections(kept),
-            conversations=memory,
+            connections=Connections(store),
+            conversations=conversations,
             leases=leases,
-            sessions=Sessions(kept, memory, leases),
-            uploads=Uploads(kept, self.settings.max_input_bytes),
+            sessions=Sessions(store, conversations, leases),
+            uploads=Uploads(store, self.settings.max_input_bytes),
             poster_for=lambda _: cast("Poster", poster),
         )
 
 
 @dataclass(frozen=True)
 class Recorder:
-    """Posts into the world's record, through whatever watches the calls."""
+    """A `Poster` that records what it delivers, in `world.posts` and in `posts`."""
 
     world: World
-    through: Callable[[str, Any, Callable[[], Any]], Any]
+    intercept: Intercept
+    posts: list[tuple[str, Frame]]
 
     def post(self, connection_id: str, body: bytes) -> int:
-        request = {"ConnectionId": connection_id, "Data": body}
-        return int(self.through("PostToConnection", request, lambda: self._post(request)))
+        return int(self.intercept(post_call(body), lambda: self._post(connection_id, body)))
 
-    def _post(self, request: Any) -> int:
-        where = request["ConnectionId"]
-        if where not in self.world.open:
+    def _post(self, connection_id: str, body: bytes) -> int:
+        if connection_id not in self.world.open_connections:
             return 410
-        self.world.posts.append((where, json.loads(request["Data"])))
+        delivered = connection_id, json.loads(body)
+        self.world.posts.append(delivered)
+        self.posts.append(delivered)
         return 200
 
 
-class Lambda(threading.Thread):
-    """One event in an environment of its own.
+class Environment(threading.Thread):
+    """A Lambda environment that handles one event.
 
-    It `dies` at a step, where that is given, or `freezes` there for as long as the test likes.
-    `posts` are the frames that arrived, with their connections; `looks` counts how often it looked
-    into the session's head; `claimed` says whether it took its request.
+    It is killed at the step `kill_at`, if given, and stops at `freeze_at` until a test thaws it.
+    `posts` are the frames that it delivered, with their connections; `polls` counts its reads and
+    renewals of the session's head; `acquired` tells whether it took the session's lease.
     """
 
-    def __init__(self, world: World, event: Any, speech: Speech, dies: Step | None = None) -> None:
+    def __init__(
+        self, world: World, event: Any, answer: ControlledAnswer, kill_at: Step | None = None
+    ) -> None:
         super().__init__(name="lambda", daemon=True)
-        self._world = world
         self._event = event
-        self.dies = dies
-        self.speech = speech
+        self.kill_at = kill_at
+        self.answer = answer
         self.posts: list[tuple[str, Frame]] = []
-        self.claimed = False
-        self.freezes: Step | None = None
+        self.acquired = False
+        self.freeze_at: Step | None = None
         self.frozen = threading.Event()
         self._thawed = threading.Event()
-        self.looks = 0
+        self.polls = 0
         self.killed = False
         self.failure: BaseException | None = None
-        name = world.name("lambda")
-        world.lambdas.append(self)
-        world.model.speeches[name] = speech
-        self._app = world.services(self._through, name)
+        name = world.unique("lambda")
+        world.environments.append(self)
+        world.model.answers[name] = answer
+        self._app = world.services(self._intercept, name, self.posts)
 
     def run(self) -> None:
         try:
             assert handler.OK == handler.handle(self._app, self._event, Context())
         except KilledError:
             pass
-        except BaseException as error:  # noqa: BLE001 - told by whoever joins
+        except BaseException as error:  # noqa: BLE001 - raised again by `finished`
             self.failure = error
 
-    def over(self) -> bool:
-        """Whether it ended; by itself or not, but not by a failure of its own."""
+    def finished(self) -> bool:
+        """Whether it ended or was killed. Raises the exception that it failed with, if any."""
         if self.failure:
             raise self.failure
         return not self.is_alive()
 
     def kill(self) -> None:
-        """Ends it at whatever it does next."""
+        """Kills it at its next call."""
         self.killed = True
 
     def thaw(self) -> None:
-        """Lets it go on where it `freezes`."""
+        """Lets it continue from `freeze_at`."""
         self._thawed.set()
 
     def frames(self, connection_id: str) -> list[Frame]:
-        """What it told there."""
+        """The frames that it delivered to this connection."""
         return [frame for where, frame in self.posts if where == connection_id]
 
-    def _through(self, operation: str, request: Any, call: Callable[[], Any]) -> Any:
-        name = name_of(operation, request)
-        self._meet((name, "before"))
-        done = call()
-        if operation == "PostToConnection" and done == 200:
-            self.posts.append((request["ConnectionId"], json.loads(request["Data"])))
-        self.claimed = self.claimed or name == "claim"
-        self._meet((name, "after"))
-        self.looks += name in ("look", "renew")
-        return done
+    def _intercept(self, name: str, call: Call) -> Any:
+        self._reach((name, "before"))
+        result = call()
+        self.acquired = self.acquired or name == "acquire"
+        self._reach((name, "after"))
+        self.polls += name in ("poll", "renew")
+        return result
 
-    def _meet(self, step: Step) -> None:
-        self.killed = self.killed or self.dies == step
+    def _reach(self, step: Step) -> None:
+        self.killed = self.killed or self.kill_at == step
         if self.killed:
             raise KilledError
-        if self.freezes in (step, ANYWHERE):
-            self.freezes = None
+        if self.freeze_at in (step, ANY_STEP):
+            self.freeze_at = None
             self.frozen.set()
             self._thawed.wait()

@@ -1,5 +1,5 @@
-"""Where tests leave lines to print when all is over."""
+"""Lines that tests add to the report at the end of the run, also from the workers of xdist."""
 
 import pytest
 
-TOLD = pytest.StashKey[list[str]]()
+REPORT_LINES = pytest.StashKey[list[str]]()

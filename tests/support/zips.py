@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from support.e2e_clients import cannot_be_had
+from support.e2e_clients import skip_or_fail
 
 from deploy.package import interpreter
 from deploy.wheels import PYTHON
@@ -14,7 +14,7 @@ from deploy.wheels import PYTHON
 
 def lambda_python() -> str:
     """Lambda's Python on this machine: the zips' compiled code is for no other version."""
-    return interpreter() or cannot_be_had(f"There is no Python {PYTHON} to run the zips with.")
+    return interpreter() or skip_or_fail(f"There is no Python {PYTHON} to run the zips with.")
 
 
 def isolated(python: str, program: str, folder: Path, stdin: Any, **variables: str) -> Any:

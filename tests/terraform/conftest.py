@@ -4,8 +4,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from support.deployments import FIRST, Site
-from support.e2e_clients import cannot_be_had
-from support.reporting import TOLD
+from support.e2e_clients import skip_or_fail
+from support.reporting import REPORT_LINES
 
 from deploy import terraform
 
@@ -52,11 +52,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if deploying is not None and deploying.exception() is None:
         site = deploying.result()
         site.close()
-        config.stash[TOLD] += [
+        config.stash[REPORT_LINES] += [
             f"terraform {what}: {seconds:.0f} s" for what, seconds in site.took.items()
         ]
     if hasattr(config, "workeroutput"):  # printed by the controller: tests/conftest.py
-        config.workeroutput["told"] = config.stash[TOLD]
+        config.workeroutput["report_lines"] = config.stash[REPORT_LINES]
 
 
 @pytest.fixture(scope="session")
@@ -68,10 +68,10 @@ def site(request: pytest.FixtureRequest) -> Site:
     except terraform.TerraformMissingError as error:
         # Locally the other tests are still useful; CI requires these.
         missing = str(error)
-    return cannot_be_had(missing)
+    return skip_or_fail(missing)
 
 
 @pytest.fixture
 def told(request: pytest.FixtureRequest) -> list[str]:
     """Lines to print when all is over."""
-    return request.config.stash[TOLD]
+    return request.config.stash[REPORT_LINES]

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 from support.deployments import FIRST, Site, ann
-from support.e2e_clients import Frame, Person, script
+from support.e2e_clients import Client, Frame, script
 from support.iam_policies import Case, Decision, Policy, Question, decide, less
 
 from local.aws.account import ACCOUNT, REGION
@@ -43,7 +43,7 @@ def stop(url: str) -> None:
         stopped(person, script(chunks=2000, rate=50))
 
 
-def stopped(person: Person, *messages: str | Frame) -> None:
+def stopped(person: Client, *messages: str | Frame) -> None:
     """Sends the messages, and stops the answer."""
     for message in messages:
         person.send(message)

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 import pytest
-from support.e2e_clients import cannot_be_had
+from support.e2e_clients import skip_or_fail
 
 from deploy import terraform
 from local.page import TYPES
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Command:
         chosen_here = {name for name in os.environ if name.startswith("TF_VAR_")}
         environment = {**os.environ, **terraform.environment(build=folder.parent)}
     except terraform.TerraformMissingError as error:
-        cannot_be_had(str(error))
+        skip_or_fail(str(error))
 
     def ran(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Command:
 
     started = ran("init", "-backend=false", "-input=false", "-no-color")
     if started.returncode != 0:
-        cannot_be_had(f"Terraform cannot get the AWS provider: {started.stdout.strip()}")
+        skip_or_fail(f"Terraform cannot get the AWS provider: {started.stdout.strip()}")
     return ran
 
 
@@ -94,7 +94,7 @@ def test_terraforms_own_tests_pass(run: Command) -> None:
 def test_checkov_reports_no_finding() -> None:
     """Each skip is in the resource, is needed, and has a reason."""
     if not CHECKOV.exists():
-        cannot_be_had("checkov is not installed: make .venv/checkov.stamp")
+        skip_or_fail("checkov is not installed: make .venv/checkov.stamp")
 
     checked = subprocess.run(
         [CHECKOV, "--config-file", ".checkov.yaml", "--output", "json"],

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from faults.monitor import ANY_DYNAMODB
 from faults.proxy import FOREVER, Fault
 from faults.rows import Expected, Row
 
@@ -11,7 +12,7 @@ AT_THE_START, IN_THE_MIDDLE = 0, 12
 
 # -- Bedrock ---------------------------------------------------------------------------------------
 
-# Each error, what a client is told of it, and whether a call that it turned away is made again.
+# Each error, the code that a client gets for it, and whether a call that it refused is retried.
 ERRORS = {
     "AccessDenied": ("model_unavailable", False),
     "ExpiredToken": ("model_unavailable", False),
@@ -42,24 +43,24 @@ BREAKS = {
 def bedrock() -> list[Row]:
     """Each error before the stream, and each way to break it, at the start and in the middle."""
     rows = []
-    for error, (code, again) in ERRORS.items():
+    for error, (code, retried) in ERRORS.items():
         order = {"fault": {"before": f"{error}Exception"}}
-        rows += _once_and_lasting(f"{error} instead of a stream", order, code, again=again)
+        rows += _once_and_lasting(f"{error} instead of a stream", order, code, retried=retried)
     in_stream: dict[str, tuple[dict[str, Any], str, bool]] = {
         f"{name}Exception as {kind}": (
             {"type": f"{name}Exception", "event": kind == "event"},
-            *told,
+            *outcome,
         )
         for name in IN_STREAM
         for kind in ("exception", "event")
-        for told in [ERRORS[name[0].upper() + name[1:]]]
+        for outcome in [ERRORS[name[0].upper() + name[1:]]]
     }
     broken: dict[str, tuple[dict[str, Any], str, bool]] = {
-        kind: ({"type": kind}, *told) for kind, told in BREAKS.items()
+        kind: ({"type": kind}, *outcome) for kind, outcome in BREAKS.items()
     }
-    for name, (fault, code, again) in {**in_stream, **broken}.items():
+    for name, (fault, code, retried) in {**in_stream, **broken}.items():
         start = {"fault": {**fault, "at": AT_THE_START}}
-        rows += _once_and_lasting(f"{name} at the start", start, code, again=again)
+        rows += _once_and_lasting(f"{name} at the start", start, code, retried=retried)
         middle = {"fault": {**fault, "at": IN_THE_MIDDLE, "times": 1}}
         expected = Expected(f"error {code}", "error", 1)
         rows.append(
@@ -69,7 +70,7 @@ def bedrock() -> list[Row]:
 
 
 def _once_and_lasting(
-    name: str, order: dict[str, dict[str, Any]], code: str, *, again: bool
+    name: str, order: dict[str, dict[str, Any]], code: str, *, retried: bool
 ) -> list[Row]:
     once = {"fault": {**order["fault"], "times": 1}}
     failed = Expected(f"error {code}", "error", 0)
@@ -78,7 +79,7 @@ def _once_and_lasting(
             group="Bedrock",
             name=f"{name}, once",
             order=once,
-            expected=Expected() if again else failed,
+            expected=Expected() if retried else failed,
         ),
         Row(group="Bedrock", name=f"{name}, always", order=order, expected=failed),
     ]
@@ -86,60 +87,57 @@ def _once_and_lasting(
 
 # -- DynamoDB --------------------------------------------------------------------------------------
 
-# The calls of a turn, in their order, and what comes of one that fails for good: the terminal
-# frame, the turn, and whether Bedrock was charged. Of `%s`, throttling makes `throttled`.
+# The calls of a turn, in their order, and the outcome where one always fails: the terminal frame,
+# the turn, and the calls charged. `%s` is the error code of the kind of failure.
 CALLS = {
     "connection": Expected("error %s", "-", 0),
-    "claim": Expected("error %s", "-", 0),
+    "acquire": Expected("error %s", "-", 0),
     "history": Expected("error %s", "-", 0),
-    "look": Expected(),
+    "poll": Expected(),
     "renew": Expected(),
-    "note": Expected(),
+    "checkpoint": Expected(),
     "save": Expected("error %s", "unfinished", 1),
 }
-WRITES = ("claim", "renew", "note", "save")
-WHILE_IT_RUNS = ("look", "renew", "note")
+WRITES = ("acquire", "renew", "checkpoint", "save")
 
 
 def dynamodb() -> list[Row]:
-    """Each call of a turn, failing once and for good; slow, silent, cut, done but not told."""
+    """Each call of a turn, failing once and always; slow, silent, cut, done with no response."""
     rows = []
     for call, failed in CALLS.items():
-        ways = {"throttled": "throttled", "broken": "internal", "cut": "internal"}
+        kinds = {"throttled": "throttled", "broken": "internal", "cut": "internal"}
         conflicts = {"conflicting": "throttled"} if call in WRITES else {}
-        for way, code in {**ways, **conflicts}.items():
-            expected = replace(failed, heard=failed.heard.replace("%s", code))
+        for kind, code in {**kinds, **conflicts}.items():
+            expected = replace(failed, end=failed.end.replace("%s", code))
             rows += [
-                _on(call, way),
-                _on(call, way, times=FOREVER, expected=expected),
+                _on(call, kind),
+                _on(call, kind, times=FOREVER, expected=expected),
             ]
-        rows += [_on(call, way) for way in ("lost", "slow", "silent")]
-    away = Expected("error internal", "unfinished", 1)
+        rows += [_on(call, kind) for kind in ("lost", "slow", "silent")]
+    unreachable = Expected("error internal", "unfinished", 1)
     return [
         *rows,
-        _on("claim", "lost", times=3, expected=Expected("error internal", "-", 0)),
+        _on("acquire", "lost", times=3, expected=Expected("error internal", "-", 0)),
         _on("save", "lost", times=3),
-        _on("memory", "cut", nth=5, times=6, paced=True),
-        _on("memory", "broken", nth=5, times=FOREVER, paced=True, expected=away),
+        _on(ANY_DYNAMODB, "cut", nth=5, times=6),
+        _on(ANY_DYNAMODB, "broken", nth=5, times=FOREVER, expected=unreachable),
     ]
 
 
 def _on(
     call: str,
-    way: str,
+    kind: str,
     *,
     nth: int = 1,
     times: int = 1,
     expected: Expected = Expected(),  # noqa: B008 - it is frozen
-    paced: bool = False,
 ) -> Row:
-    often = {1: "once", FOREVER: "always"}.get(times, f"{times} times")
+    frequency = {1: "once", FOREVER: "always"}.get(times, f"{times} times")
     place = call if nth == 1 else f"{call} from call {nth} on"
     return Row(
         group="DynamoDB",
-        name=f"{place} {way} {often}",
-        faults=(Fault(way, call, nth, times),),
-        paced=paced or call in WHILE_IT_RUNS,
+        name=f"{place} {kind} {frequency}",
+        faults=(Fault(kind, call, nth, times),),
         expected=expected,
     )
 
@@ -148,8 +146,8 @@ def _on(
 
 PLACES = {"the first frame": ("start", 1), "a middle frame": ("delta", 3), "the end": ("end", 1)}
 FINAL = ("Gone", "Forbidden", "PayloadTooLarge")
-OFTEN = {"once": 1, "5 times": 5, "always": FOREVER}
-PASSING = (
+TIMES = {"once": 1, "5 times": 5, "always": FOREVER}
+TRANSIENT = (
     ("LimitExceeded", "once"),
     ("LimitExceeded", "5 times"),
     ("LimitExceeded", "always"),
@@ -164,16 +162,15 @@ PASSING = (
 
 
 def posts() -> list[Row]:
-    """Each refusal of a post, at the first frame, in the middle and at the end."""
-    kinds = [*((way, "once") for way in FINAL), *PASSING]
+    """Each failure of a post, at the first frame, in the middle and at the end."""
+    kinds = [*((kind, "once") for kind in FINAL), *TRANSIENT]
     return [
         Row(
             group="Post",
-            name=f"{place} {way} {often}",
-            faults=(Fault(way, at, nth, OFTEN[often]),),
-            quiet=10 if often == "always" else 75,
-            paced=True,
+            name=f"{place} {kind} {frequency}",
+            faults=(Fault(kind, at, nth, TIMES[frequency]),),
+            quiet=10 if frequency == "always" else 75,
         )
-        for way, often in kinds
+        for kind, frequency in kinds
         for place, (at, nth) in PLACES.items()
     ]
