@@ -149,7 +149,7 @@ deploy: preflight ## deploy to AWS after confirmation, then run `make smoke`
 	@$(BIN)/python -m deploy.package --configured $(ARGS)
 	@$(TERRAFORM) init -input=false
 	@$(TERRAFORM) apply $(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)
-	@exec $(BIN)/python -m deploy.smoke --settle 60
+	@exec $(BIN)/python -m deploy.smoke --retry-seconds 60
 
 smoke: $(VENV)/local.stamp ## test the deployment end to end; TOKEN=... where auth is jwt
 	@exec $(BIN)/python -m deploy.smoke

@@ -25,7 +25,7 @@ from bedrock_chat.rendering import client_text
 from bedrock_chat.sanitize import sanitize
 
 DEFAULT_TURNS = 20
-SESSION_CHARACTERS = 8  # of the session's id in the status line: enough to tell two apart
+SESSION_CHARACTERS = 8  # of the session's id in the status line: enough to distinguish two
 MAX_TURNS = 100  # of one `history` request
 
 Turn = Mapping[str, Any]

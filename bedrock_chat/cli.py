@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     made = argparse.ArgumentParser(
         prog="bedrock-chat",
-        description="Chat with a bedrock-stream-chat server. Without -m, --file or a pipe, it "
-        "starts an interactive prompt.",
+        description="Chat with a bedrock-stream-chat server.\n"
+        "Without -m, --file, --json or a pipe, it starts an interactive prompt.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,11 +49,11 @@ def parser() -> argparse.ArgumentParser:
     question = made.add_mutually_exclusive_group()
     question.add_argument("-m", "--message", metavar="TEXT", help="the question to send")
     question.add_argument("--file", type=Path, metavar="PATH", help="read the question from a file")
-    made.add_argument("--json", action="store_true", help="print the frames, one JSON per line")
+    made.add_argument("--json", action="store_true", help="print the frames as JSON, one per line")
     made.add_argument("--session", metavar="ID", help="continue this session")
     made.add_argument("--sign", action="store_true", help="sign with your AWS credentials (IAM)")
-    made.add_argument("--region", default="", help="with --sign: if the URL does not contain it")
-    made.add_argument("--profile", help="with --sign: AWS profile (default: as the AWS CLI)")
+    made.add_argument("--region", default="", help="AWS Region for --sign, if not in the URL")
+    made.add_argument("--profile", help="AWS profile for --sign (default: as the AWS CLI)")
     made.add_argument(
         "--token",
         default=os.environ.get("CHAT_TOKEN", ""),

@@ -26,7 +26,8 @@ from bench import report
 from bench.cold import PEERS, PYTHON, unpacked
 from bench.row import Row, against, alone
 from local.lambda_runtime.function import Function
-from local.stack import HOST, backends
+from local.loopback import HOST
+from local.stack import backends
 
 RUNS, QUICK_RUNS = 11, 2
 QUESTION = "/script " + json.dumps({"chunks": 1})

@@ -25,7 +25,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from local.gateway.api import Api
 from local.gateway.server import Gateway
 from local.invocation import Result
-from local.stack import HOST
+from local.loopback import HOST
 
 
 def resident() -> int:
@@ -81,7 +81,7 @@ async def hold_as_gateway(ended: asyncio.Event) -> None:
     """The gateway."""
     function = Scripted()
     gateway = Gateway(Api.load(chat_integration="async"), function.invoke, function.invoke_async)
-    function.port = await gateway.start(HOST, 0)
+    function.port = await gateway.start()
     sys.stdout.write(f"listening: {function.port}\n")
     sys.stdout.flush()
     await ended.wait()

@@ -22,7 +22,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from bench import report
 from bench.holding import allow_many_sockets
 from bench.row import Row, alone
-from local.stack import HOST, ROOT, Stack
+from local.loopback import HOST
+from local.stack import ROOT, Stack
 
 IDLE, QUICK_IDLE = 2_000, 300
 STREAMS, QUICK_STREAMS = 200, 30

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from local.gateway.api import Api
 from local.gateway.server import Gateway
 from local.lambda_runtime.function import CONCURRENCY, Function
-from local.stack import HOST, ROOT, backends
+from local.loopback import HOST
+from local.stack import ROOT, backends
 
 # DynamoDB's requests name the operation in a header.
 _OPERATION = re.compile(rb"\r\nx-amz-target: *\w+\.(\w+)", re.IGNORECASE)
@@ -163,7 +164,7 @@ async def tapped(
             record=lambda _event: tapped.arrived.append(time.perf_counter()),
         )
         parts.push_async_callback(gateway.close)
-        port = await gateway.start(HOST, 0)
+        port = await gateway.start()
         tapped.posts.upstream = f"http://{HOST}:{port}"
         tapped.url = f"ws://{HOST}:{port}"
         tapped.gateway = gateway

@@ -26,7 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from bench import report
 from bench.row import Row, against
 from bench.taps import Tapped, tapped
-from local.aws.moto_server import CREDENTIALS, REGION
+from local.aws.account import CREDENTIALS, REGION
 from local.stack import ROOT, TABLE
 
 sys.path[:0] = [str(ROOT / "src")]

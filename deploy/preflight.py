@@ -45,7 +45,7 @@ AVAILABILITY = {
     "entitlementAvailability": "The account is not entitled to it: open it once in the playground "
     "of the Bedrock console, which also has the form that Anthropic requires.",
     "agreementAvailability": "Its offer has not been accepted: open it once in the playground of "
-    "the Bedrock console, as somebody who may subscribe in AWS Marketplace.",
+    "the Bedrock console, with an identity that may subscribe in AWS Marketplace.",
 }
 
 

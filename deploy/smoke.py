@@ -248,9 +248,9 @@ STEPS: tuple[tuple[str, Callable[[Conversation], str]], ...] = (
 )
 
 
-def connected(target: Target, patience: float, settle: float) -> ClientConnection:
-    """A connection, retried for `settle` seconds: a new deployment takes a while to respond."""
-    deadline = time.monotonic() + settle
+def connected(target: Target, patience: float, retry_seconds: float) -> ClientConnection:
+    """A connection, retried for `retry_seconds`: a new deployment takes a while to respond."""
+    deadline = time.monotonic() + retry_seconds
     while True:
         try:
             return opened(target, patience)
@@ -261,7 +261,7 @@ def connected(target: Target, patience: float, settle: float) -> ClientConnectio
 
 
 def smoke(
-    target: Target, patience: float = PATIENCE_SECONDS, say: Say = print, settle: float = 0
+    target: Target, patience: float = PATIENCE_SECONDS, say: Say = print, retry_seconds: float = 0
 ) -> None:
     """Runs all steps, and reports each with its duration.
 
@@ -269,7 +269,7 @@ def smoke(
         SmokeError: a step failed.
     """
     began = time.monotonic()
-    with connected(target, patience, settle) as socket:
+    with connected(target, patience, retry_seconds) as socket:
         say(f"{time.monotonic() - began:6.2f} s  connect: {target.url}, auth {target.auth}")
         conversation = Conversation(target, socket, patience)
         for name, step in STEPS:
@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--region", default="us-east-1", help="of --url")
     parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS, help="seconds")
     parser.add_argument(
-        "--settle", type=float, default=0, help="seconds in which to retry the connection"
+        "--retry-seconds", type=float, default=0, help="seconds in which to retry the connection"
     )
     options = parser.parse_args(arguments)
     try:
@@ -297,7 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
             target = Target(url=options.url, auth=options.auth, region=options.region)
         else:
             target = deployed()
-        smoke(target, options.patience, settle=options.settle)
+        smoke(target, options.patience, retry_seconds=options.retry_seconds)
     except SmokeError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

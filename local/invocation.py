@@ -1,4 +1,4 @@
-"""What the gateway and the Lambda runtime say to each other. Knows neither of them."""
+"""How the gateway invokes a function. Knows neither the gateway nor the Lambda runtime."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one synchronous invocation came to.
+    """The result of one synchronous invocation.
 
     `payload` is the function's JSON response, or Lambda's JSON description of the error.
     `error` is None, or the kind of failure: "Unhandled" (the handler raised), "Runtime.ExitError"
@@ -17,8 +17,8 @@ class Result:
     error: str | None = None
 
 
-Invocation = Callable[[bytes], Awaitable[Result]]
+Invoke = Callable[[bytes], Awaitable[Result]]
 """Runs the function on an event (JSON bytes) and waits for it: Lambda's `RequestResponse`."""
 
-AsyncInvocation = Callable[[bytes], None]
+InvokeAsync = Callable[[bytes], None]
 """Hands an event over and returns at once: Lambda's `Event` invocation type."""

@@ -1,11 +1,11 @@
 """The local stack: its parts, started in order and stopped in reverse.
 
 Rules: one supervisor, this process, runs the gateway and the Lambda runtime; moto and Bedrock are
-children (`python -m local.aws`, `python -m local.bedrock`). Everything binds to loopback. Each
-failure to start is one sentence, with what the part itself said. It stops whole: no process and no
-port outlives it.
+child processes (`python -m local.aws`, `python -m local.bedrock`). Everything binds to loopback. A
+failure to start is reported in one sentence, followed by the output of the part that failed. After
+it has stopped, no process and no port is left.
 
-What it does not know: how a person starts it (local/__main__.py), and what the parts do.
+What it does not know: the command line (local/__main__.py), and what the parts do.
 """
 
 import asyncio
@@ -20,22 +20,23 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from local.auth.entry import ENTRIES, Auth
-from local.aws.moto_server import NO_CONFIGURATION
+from local.auth.authorizers import Auth
+from local.auth.modes import AUTH_MODES
+from local.aws.account import NO_CONFIGURATION
 from local.gateway.api import Api
 from local.gateway.limits import AWS_QUOTAS, Limits
 from local.gateway.server import Gateway
 from local.lambda_runtime.function import CONCURRENCY, TIMEOUT_SECONDS, Function, InitFailedError
+from local.loopback import HOST, bind
 from local.page import Config
 from local.processes import lines, stop
-from local.recordings import unrecorded
+from local.recordings import discard
 
 ROOT = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
 TABLE = "chat"
 MODEL = "scripted"
-# The settings of the function (src/settings.py) that are taken from the environment of whoever
-# starts the stack; nothing else of it reaches the function.
+# The function's settings (src/settings.py) that are passed on from the environment of this process;
+# no other variable reaches the function.
 SETTINGS = (
     "ALLOWED_ORIGINS",
     "DEADLINE_SECONDS",
@@ -61,28 +62,28 @@ SETTINGS = (
     "TOKENS_PER_DAY",
     "TOP_P",
 )
-# What suits a model better than the function's defaults. SmolLM2 has a window of 8,192 tokens.
-SUITABLE = {"smollm2": {"HISTORY_TOKENS": "4000", "MAX_OUTPUT_TOKENS": "1024"}}
-# Generous: a model of a gigabyte on a slow disk. It only bounds how long a broken start can last.
+# Settings that suit a model better than the defaults. SmolLM2 has a window of 8,192 tokens.
+MODEL_DEFAULTS = {"smollm2": {"HISTORY_TOKENS": "4000", "MAX_OUTPUT_TOKENS": "1024"}}
+# Enough for a model of a gigabyte on a slow disk. It only bounds a start that hangs.
 START_SECONDS = 120.0
-# Lines of a child's stderr to show when it dies: a Python traceback's end.
+# How many lines of stderr are shown when a child ends: the end of a Python traceback.
 TAIL_LINES = 12
 
 Say = Callable[[str], None]
 
 
 def settings_for(model: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The function's settings: what suits the model, and what the person's environment says."""
+    """The function's settings: defaults for the model, overridden by `environment`."""
     chosen = {name: environment[name] for name in SETTINGS if name in environment}
-    return {**SUITABLE.get(model, {}), **chosen}
+    return {**MODEL_DEFAULTS.get(model, {}), **chosen}
 
 
 class StackError(Exception):
-    """The stack cannot start, or a part of it died. The message is for the person who ran it."""
+    """The stack cannot start, or a part of it ended. The message is for the user."""
 
 
 class Child:
-    """A part that runs in a process of its own and says `listening: <url>` once it serves."""
+    """A part in a process of its own, which prints `listening: <url>` once it serves."""
 
     def __init__(self, name: str, module: str, *arguments: str, log: Say) -> None:
         self.name = name
@@ -95,8 +96,8 @@ class Child:
         self._output: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Returns when `url` answers. Raises StackError if it ends, or takes too long."""
-        # No AWS settings of the developer: they would say where to send what is meant to stay here.
+        """Returns once the part serves at `url`. Raises StackError if it ends or takes too long."""
+        # The developer's AWS settings could redirect calls that must stay on this machine.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
@@ -118,16 +119,18 @@ class Child:
         finally:
             listening.cancel()
         if not self._listening.is_set():
-            why = "ended" if self._output.done() else f"did not listen within {START_SECONDS:.0f} s"
-            raise StackError(f"{self.name} {why}.{self._said()}")
+            problem = (
+                "ended" if self._output.done() else f"did not listen within {START_SECONDS:.0f} s"
+            )
+            raise StackError(f"{self.name} {problem}.{self._last_output()}")
 
-    async def died(self) -> str:
-        """Waits until the part ends by itself; a sentence that says so."""
+    async def wait_for_exit(self) -> str:
+        """Waits until the part ends by itself, and returns a sentence about it."""
         assert self._process is not None  # noqa: S101 - started
         assert self._output is not None  # noqa: S101 - started
         status = await self._process.wait()
         await self._output
-        return f"{self.name} ended with status {status}.{self._said()}"
+        return f"{self.name} ended with status {status}.{self._last_output()}"
 
     async def close(self) -> None:
         """Ends the part."""
@@ -155,13 +158,13 @@ class Child:
             self._tail.append(line)
             self._log(line)
 
-    def _said(self) -> str:
-        return " It said:\n" + "\n".join(self._tail) if self._tail else ""
+    def _last_output(self) -> str:
+        return " Its last output:\n" + "\n".join(self._tail) if self._tail else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """What the function calls: DynamoDB with its table, and Bedrock."""
+    """The services that the function calls: DynamoDB with its table, and Bedrock."""
 
     dynamodb: Child
     bedrock: Child
@@ -169,7 +172,7 @@ class Backends:
     def environment(self, callback: str, model_id: str = "", auth: Auth = "none") -> dict[str, str]:
         """The function's environment variables. `callback`: the @connections endpoint's URL.
 
-        The model id decides which native shape is spoken; "" leaves it to the function's settings.
+        The model id decides the native request format; "" is the default of src/settings.py.
         """
         return {
             "AUTH": auth,
@@ -185,15 +188,16 @@ class Backends:
 async def backends(
     model: str = MODEL, remote_model: str = "", family: str = "", *, say: Say, log: Say
 ) -> AsyncIterator[Backends]:
-    """Runs moto and Bedrock, side by side. Raises StackError if one does not start.
+    """Runs moto and Bedrock, started concurrently. Raises StackError if one does not start.
 
-    `remote_model`: the model's name at a server by URL. `family`: what the ARN of an account's own
-    model or profile is to mean.
+    `remote_model`: the name of the model where `model` is a server's URL. `family`: the model
+    family of ARNs that do not name one.
     """
     dynamodb = Child("DynamoDB (moto)", "local.aws", "--table", TABLE, log=log)
-    own = ("--family", family) if family else ()
-    which = ("--model", model, "--remote-model", remote_model, *own)
-    bedrock = Child("Bedrock", "local.bedrock", *which, log=log)
+    options = ["--model", model, "--remote-model", remote_model]
+    if family:
+        options += ["--family", family]
+    bedrock = Child("Bedrock", "local.bedrock", *options, log=log)
     say("starting DynamoDB (moto) ...")
     say(f"loading model {model} ...")
     try:
@@ -210,13 +214,14 @@ async def backends(
 
 @dataclass(eq=False)
 class Stack:
-    """The whole stack, as an async context manager: `async with Stack(port=3001) as stack`.
+    """The complete stack, as an async context manager: `async with Stack(port=3001) as stack`.
 
-    `port` 0 takes any free one; `url` is where clients connect. `environment` is added to the
-    function's variables. `say` gets progress for a person, `log` each line that the parts write,
-    `record` each event that the function gets.
-    `remote_model` is the model's name at a server by URL. `gateway` has hooks for tests. `auth` is
-    who may connect, `hints` how a person does, and `page` what the web page has to know.
+    `port` 0 is any free one; `url` is where clients connect. `environment` is added to the
+    function's variables. `say` is called with progress messages for the user, `log` with each line
+    that the parts write, `record` with each event that the function receives.
+    `remote_model` is the name of the model where `model` is a server's URL. `gateway` has hooks for
+    tests. `auth` is the authentication mode, `hints` are lines about how to connect, and `page` is
+    the configuration of the web page.
     """
 
     port: int = 0
@@ -235,7 +240,7 @@ class Stack:
     handler: str = "handler.lambda_handler"
     say: Say = print
     log: Say = print
-    record: Callable[[Mapping[str, Any]], None] = unrecorded
+    record: Callable[[Mapping[str, Any]], None] = discard
     url: str = field(default="", init=False)
     hints: list[str] = field(default_factory=list, init=False)
     page: Config = field(default_factory=dict, init=False)
@@ -248,13 +253,16 @@ class Stack:
 
     @property
     def busy(self) -> bool:
-        """Whether the function has anything left to do."""
+        """Whether the function has events in progress or queued."""
         return self._function.busy
 
     async def __aenter__(self) -> Self:
         """Raises StackError, with nothing left running."""
-        port = _claim(self.port)
         async with contextlib.AsyncExitStack() as parts:
+            # Reserved early: the function must be given the URL before it starts, and a port that
+            # is in use should be reported before a model is loaded.
+            listener = parts.enter_context(_reserve(self.port))
+            port = listener.getsockname()[1]
             running = await parts.enter_async_context(
                 backends(
                     self.model,
@@ -277,7 +285,9 @@ class Stack:
             parts.push_async_callback(function.close)
             try:
                 await function.start(self.warm)
-                entry = await parts.enter_async_context(ENTRIES[self.auth](ROOT / "src", self.log))
+                mode = await parts.enter_async_context(
+                    AUTH_MODES[self.auth](ROOT / "src", self.log)
+                )
             except InitFailedError as error:
                 raise StackError(f"The function does not start: {error}") from None
             api = Api.load(chat_integration=self.chat_integration)
@@ -286,13 +296,13 @@ class Stack:
                 function.invoke,
                 function.invoke_async,
                 self.limits,
-                guard=entry.guard,
+                authorizer=mode.authorizer,
                 record=self.record,
             )
             parts.push_async_callback(self.gateway.close)
-            self.url = f"ws://{HOST}:{await self.gateway.start(HOST, port)}"
-            self.hints = entry.hints(self.url)
-            self.page = {"websocket_url": self.url, **entry.page}
+            self.url = f"ws://{HOST}:{await self.gateway.start(listener)}"
+            self.hints = mode.hints(self.url)
+            self.page = {"websocket_url": self.url, **mode.page}
             self._backends = running
             self._parts = parts.pop_all()
         return self
@@ -300,11 +310,11 @@ class Stack:
     async def __aexit__(self, *_: object) -> None:
         await self._parts.aclose()
 
-    async def died(self) -> str:
-        """Waits until a part ends by itself; a sentence that says which and why."""
+    async def wait_for_exit(self) -> str:
+        """Waits until a part ends by itself, and returns a sentence about which and why."""
         assert self._backends is not None  # noqa: S101 - entered
         watching = [
-            asyncio.ensure_future(part.died())
+            asyncio.ensure_future(part.wait_for_exit())
             for part in (self._backends.dynamodb, self._backends.bedrock)
         ]
         try:
@@ -315,13 +325,10 @@ class Stack:
                 each.cancel()
 
 
-def _claim(port: int) -> int:
-    """The port, or a free one for 0. Says early, before a model is loaded, that it is in use."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise StackError(f"Port {port} on {HOST} cannot be used: {error.strerror}.") from None
-        chosen: int = probe.getsockname()[1]
-        return chosen
+def _reserve(port: int) -> socket.socket:
+    try:
+        return bind(port)
+    except OSError as error:
+        raise StackError(f"Port {port} on {HOST} cannot be used: {error.strerror}.") from None
+    except OverflowError:
+        raise StackError(f"{port} is not a port number.") from None

@@ -35,7 +35,7 @@ CODES: Mapping[str, ErrorCode] = {
     "model_error": ErrorCode("The model failed, or its stream broke.", retryable=True),
     "context_too_long": ErrorCode("The conversation does not fit the model's context window."),
     "deadline": ErrorCode("The time for one answer ran out before any text.", retryable=True),
-    "over_budget": ErrorCode("The day's allowance is used up."),
+    "over_budget": ErrorCode("The daily quota is used up."),
     "internal": ErrorCode("An error on the server's side.", retryable=True),
 }
 

@@ -26,7 +26,8 @@ import services
 from errors import ChatError
 from memory import Turn
 from services import Services
-from store.connections import Connection, RedeliveredError
+from store.connections import RedeliveredError
+from store.items import Connection
 from store.leases import LEASE_SECONDS, Listener
 from turn import CONTINUE, Deadlines, RequestContext, run_turn
 from wire.events import Done, Failed, HistoryPage, PastTurn

@@ -1,12 +1,12 @@
-"""The hand-written conversation buffer: what was said, and what of it the model sees again.
+"""The conversation buffer: the turns of a conversation, and which of them the model reads. Pure.
 
 Rules
-- One item per turn, numbered. Reading costs what the window costs, however long the conversation.
-- Roles alternate, and every answer that a person saw a word of is part of the conversation.
+- A turn is one question and its answer; turns are numbered from 1.
+- The messages for the model alternate between user and assistant, and every answer of which the
+  client received any text is among them while the token budget lasts.
 
-Does not know DynamoDB's calls and failures (`table`), who may speak (`leases`), Bedrock, or
-frames on a wire.
-
+Does not know how turns are stored (`store.conversations`), who may read them (`store.sessions`),
+Bedrock, or frames.
 """
 
 from collections.abc import Iterable
@@ -15,98 +15,98 @@ from msgspec import Struct
 
 from families.types import Message, Prompt, Usage
 
-# A guess for text whose tokens nobody counted, on the careful side: English runs at about four
-# bytes a token, other scripts at three or fewer.
+# For text whose tokens Bedrock did not report; it overestimates: English has about four bytes a
+# token, other scripts three or fewer.
 ESTIMATED_BYTES_PER_TOKEN = 3
 
 
-# -- the buffer: pure ------------------------------------------------------------------------------
-
-
 class Turn(Struct, frozen=True, kw_only=True):
-    """One question and what was answered.
+    """One question and its answer.
 
     `state` is complete, stopped, deadline, error, disconnected or unfinished. `tokens` is what the
     turn adds to a later prompt. `created_at` is in seconds of Unix time. `stop_reason` is the
-    model's, where it ended by itself; `reasoning` is kept where it was shown.
+    model's, where the answer is complete; `reasoning` is stored where it was shown.
     """
 
     number: int
-    request_id: str
-    user: str
-    assistant: str
-    state: str
-    tokens: int
-    created_at: int
+    request_id: str = ""
+    user: str = ""
+    assistant: str = ""
+    state: str = "complete"
+    tokens: int = 0
+    created_at: int = 0
     stop_reason: str = ""
     reasoning: str = ""
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether there is an answer, and more of it to come."""
+        """Whether there is an answer that can be continued."""
         ended = self.state == "complete" and self.stop_reason != "max_tokens"
         return bool(self.assistant.strip()) and not ended
 
 
 def window(newest_first: Iterable[Turn], budget: int) -> tuple[Turn, ...]:
-    """The newest turns that fit into `budget` tokens together, oldest first.
+    """Returns the newest turns that fit into `budget` tokens together, oldest first.
 
-    A turn without an answer is passed over: models refuse an empty message, and its question was
-    most likely asked again.
+    A turn without an answer is left out: models refuse an empty message, and its question was
+    probably sent again.
     """
-    kept: list[Turn] = []
-    left = budget
+    fitting: list[Turn] = []
+    remaining = budget
     for turn in newest_first:
         if not turn.assistant.strip():
             continue
-        left -= turn.tokens
-        if left < 0:
+        remaining -= turn.tokens
+        if remaining < 0:
             break
-        kept.append(turn)
-    return tuple(reversed(kept))
+        fitting.append(turn)
+    return tuple(reversed(fitting))
 
 
 def messages(past: Iterable[Turn], question: str) -> tuple[Message, ...]:
-    """The conversation as a model reads it: user and assistant in turn, the new question last."""
-    said = [
+    """Returns the messages for the model, user and assistant in turn, the new question last."""
+    past_messages = [
         message
         for turn in past
         for message in (Message("user", turn.user), Message("assistant", turn.assistant))
     ]
-    return (*said, Message("user", question))
+    return (*past_messages, Message("user", question))
 
 
 def turn_tokens(usage: Usage, past: Iterable[Turn], question: str, answer: str) -> int:
-    """What this turn will add to a later prompt.
+    """Returns the tokens that this turn adds to a later prompt.
 
-    Bedrock reports the whole prompt; less what the turns before it are known to weigh, that is the
-    question (and, in a first turn, the system prompt). Where Bedrock reported nothing: a guess.
+    Bedrock reports the tokens of the whole prompt; without those of the turns in it, they are the
+    question's (and, in a first turn, the system prompt's). Estimated where Bedrock reports none.
     """
     prompt = usage.prompt_tokens
-    asked = (
+    question_tokens = (
         estimate_tokens(question)
         if prompt is None
         else max(1, prompt - sum(t.tokens for t in past))
     )
-    said = estimate_tokens(answer) if usage.output_tokens is None else usage.output_tokens
-    return asked + said
+    reported = usage.output_tokens
+    return question_tokens + (estimate_tokens(answer) if reported is None else reported)
 
 
-def used_tokens(usage: Usage, prompt: Prompt, said: str) -> int:
-    """What a call has cost, as Bedrock reported, else a guess. `said`: all that the model said."""
-    read, written = usage.prompt_tokens, usage.output_tokens
-    return (prompt_tokens_estimate(prompt) if read is None else read) + (
-        estimate_tokens(said) if written is None else written
+def used_tokens(usage: Usage, prompt: Prompt, output: str) -> int:
+    """Returns the tokens that a call used, as Bedrock reported them, or else estimated.
+
+    `output` is all text that the model returned.
+    """
+    prompt_tokens, output_tokens = usage.prompt_tokens, usage.output_tokens
+    return (estimate_prompt_tokens(prompt) if prompt_tokens is None else prompt_tokens) + (
+        estimate_tokens(output) if output_tokens is None else output_tokens
     )
 
 
-def prompt_tokens_estimate(prompt: Prompt) -> int:
-    """A guess at what a prompt weighs."""
+def estimate_prompt_tokens(prompt: Prompt) -> int:
+    """Estimates the tokens of a prompt."""
     return estimate_tokens(prompt.system) + sum(
         estimate_tokens(message.text) for message in prompt.messages
     )
 
 
 def estimate_tokens(text: str) -> int:
-    """What a text may weigh whose tokens nobody counted."""
+    """Estimates the tokens of a text; at least 1."""
     return len(text.encode()) // ESTIMATED_BYTES_PER_TOKEN + 1

@@ -21,6 +21,7 @@ from errors import ChatError
 from families.types import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 from memory import Turn
 from store import transcript
+from store.items import StoredTranscript
 from store.leases import (
     POLL_SECONDS,
     RENEW_SECONDS,
@@ -28,7 +29,6 @@ from store.leases import (
     Leases,
     LeaseStatus,
     Listener,
-    StoredTranscript,
 )
 from wire.events import Done, Failed, Latency, Start
 from wire.formats import FORMATS

@@ -19,7 +19,7 @@ from memory import Turn, estimate_tokens, messages, turn_tokens, used_tokens, wi
 from relay import Answer, StreamOptions, TurnSession, relay
 from services import Services
 from settings import Settings
-from store.connections import Connection
+from store.items import Connection
 from store.leases import Claim
 from store.transcript import reasoning_in
 from wire.events import Failed, Start

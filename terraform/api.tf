@@ -86,7 +86,7 @@ resource "aws_apigatewayv2_route_response" "mock" {
 }
 
 resource "aws_apigatewayv2_route" "this" {
-  #checkov:skip=CKV_AWS_309: $connect is authorized by var.auth; no other route of a WebSocket API supports authorization
+  #checkov:skip=CKV_AWS_309: only $connect supports authorization in a WebSocket API, and var.auth sets it
   for_each = local.integration_of
 
   api_id    = aws_apigatewayv2_api.chat.id

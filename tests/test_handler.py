@@ -896,7 +896,7 @@ def test_no_thread_is_left(chatting: Chatting) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    """Imports are cold start: the function loads boto3, msgspec and the standard library, no more."""
+    """Imports cost cold start: the function loads boto3, msgspec and the standard library only."""
     source = Path(handler.__file__).parent
     code = (
         "import sys, os; os.environ.update(TABLE_NAME='t', AWS_DEFAULT_REGION='us-east-1'); "

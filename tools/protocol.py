@@ -1,6 +1,6 @@
 """The tables of docs/protocol.md, generated from the schema and the constants. Pure.
 
-What a field means is said in the Structs of `wire`; here is only the layout. Limits are the
+The meaning of a field is in the Structs of `wire`; here is only the layout. Limits are the
 constants that the function uses.
 """
 

@@ -81,7 +81,7 @@ def _definitions(
 
 
 def _object(node: Node, struct: Any, name: Callable[[str], str]) -> Node:
-    """Returns the definition of one Struct with what its class says beside its fields."""
+    """Returns the definition of one Struct: its fields, and its class's docstring and examples."""
     fields = {field: _field(each, name) for field, each in node["properties"].items()}
     for tag in _TAGS.keys() & fields.keys():
         fields[tag] = {**fields[tag], "description": _TAGS[tag]}

@@ -1,1 +1,1 @@
-"""Authentication on the local stack: IAM signatures, an OIDC issuer, or none."""
+"""The authentication modes of the local stack: IAM signatures, JWTs of a local issuer, or none."""

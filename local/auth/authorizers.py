@@ -1,62 +1,48 @@
-"""Who may connect: the three ways in which API Gateway can ask, on `$connect` and nowhere else.
+"""The authorizers of API Gateway, which are called for `$connect` and no other route.
 
-A guard is asked before the function is. It tells whom the connection's events name from then on,
-or raises `RefusedError` with the status that the client gets.
+An authorizer runs before the function. It returns the principal that all events of the connection
+name, or raises `RefusedError` with the HTTP status for the client.
 
 Rules
-- What API Gateway answers by: Developer Guide, "Use API Gateway Lambda authorizers" and "Gateway
-  response types". Each refusal of IAM's is 403.
-- An authorizer that is broken lets nobody in: 500.
+- Statuses are API Gateway's: Developer Guide, "Use API Gateway Lambda authorizers" and "Gateway
+  response types". Every refusal by IAM is 403.
+- An authorizer that fails refuses every client: 500.
 
-Unconfirmed: that message events name the principal, too (they do here; nothing may rely on it), and
-which of `identity`'s fields a WebSocket API fills. What it does not know: policies of IAM users;
-whoever has a key here may connect.
+Unconfirmed: that message events name the principal too (they do here; nothing may rely on it), and
+which fields of `identity` a WebSocket API fills in. What it does not know: the policies of IAM
+users; every user with a key may connect.
 """
 
 import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from local.auth.sigv4 import SignatureError, User, signer
-from local.aws.moto_server import REGION
+from local.auth.sigv4 import SignatureError, User, verify
+from local.aws.account import ACCOUNT, REGION
 from local.gateway.api import CONNECT, Event, Principal
-from local.gateway.http_front import HttpRequest
+from local.gateway.authorization import Authorizer, RefusedError
+from local.gateway.http_connection import HttpRequest
 from local.gateway.limits import AWS_QUOTAS, Limits
-from local.invocation import Invocation
+from local.invocation import Invoke
 
-ACCOUNT = "123456789012"
+Auth = Literal["none", "iam", "jwt"]
+"""The function's setting AUTH. API Gateway's authorization types: `NONE`, `AWS_IAM`, `CUSTOM`."""
+
 ACTION = "execute-api:invoke"
 
 logger = logging.getLogger(__name__)
 
 
-class RefusedError(Exception):
-    """The client gets this HTTP status."""
+def iam_authorizer(users: Mapping[str, User], region: str = REGION) -> Authorizer:
+    """`AWS_IAM`: the handshake is signed by one of `users`, which are by access key."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-Guard = Callable[[HttpRequest, Event], Awaitable[Principal]]
-"""Looks at a handshake and at the event made of it. Raises RefusedError."""
-
-
-async def anybody(_request: HttpRequest, _event: Event) -> Principal:
-    """`NONE`: nobody is asked."""
-    return Principal()
-
-
-def iam(users: Mapping[str, User], region: str = REGION) -> Guard:
-    """`AWS_IAM`: the handshake is signed by one of the users, who are known by access key."""
-
-    async def guard(request: HttpRequest, _event: Event) -> Principal:
+    async def authorize(request: HttpRequest, _event: Event) -> Principal:
         try:
-            user = signer(request.target, request.headers, users, region, datetime.now(UTC))
+            user = verify(request.target, request.headers, users, region, datetime.now(UTC))
         except SignatureError as error:
             logger.info("a handshake was refused: %s", error)
             raise RefusedError(403) from None
@@ -70,99 +56,103 @@ def iam(users: Mapping[str, User], region: str = REGION) -> Guard:
             }
         )
 
-    return guard
+    return authorize
 
 
-def custom(
-    invoke: Invocation,
+def lambda_authorizer(
+    invoke: Invoke,
     *,
     region: str = REGION,
     account: str = ACCOUNT,
     limits: Limits = AWS_QUOTAS,
-) -> Guard:
+) -> Authorizer:
     """`CUSTOM`: a Lambda authorizer of type REQUEST returns a policy, or fails."""
 
-    async def guard(_request: HttpRequest, event: Event) -> Principal:
-        meta = event.content["requestContext"]
-        place = f"{meta['apiId']}/{meta['stage']}/{CONNECT}"
-        arn = f"arn:aws:execute-api:{region}:{account}:{place}"
-        asking = asyncio.ensure_future(invoke(_request_event(event.content, arn)))
+    async def authorize(_request: HttpRequest, event: Event) -> Principal:
+        context = event.content["requestContext"]
+        route = f"{context['apiId']}/{context['stage']}/{CONNECT}"
+        arn = f"arn:aws:execute-api:{region}:{account}:{route}"
         try:
-            result = await asyncio.wait_for(asking, limits.integration)
+            result = await asyncio.wait_for(
+                invoke(_request_event(event.content, arn)), limits.integration
+            )
         except Exception:
-            logger.exception("the authorizer cannot be asked")
+            logger.exception("the authorizer cannot be invoked")
             raise RefusedError(500) from None
-        answer = _read(result.payload)
+        response = _parse(result.payload)
         if result.error is not None:
-            unauthorized = answer.get("errorMessage") == "Unauthorized"
+            unauthorized = response.get("errorMessage") == "Unauthorized"
             raise RefusedError(401 if unauthorized else 500)
         if len(result.payload) > limits.authorizer:
-            logger.error("the authorizer's answer is too long: %d bytes", len(result.payload))
+            logger.error("the authorizer's response is too long: %d bytes", len(result.payload))
             raise RefusedError(500)
-        principal = _principal(answer)
-        if not allows(answer.get("policyDocument"), arn):
+        principal = _principal(response)
+        if not allows(response.get("policyDocument"), arn):
             raise RefusedError(403)
         return principal
 
-    return guard
+    return authorize
 
 
 def _request_event(connect: Mapping[str, Any], arn: str) -> bytes:
-    """Developer Guide, "Control access to WebSocket APIs with AWS Lambda REQUEST authorizers"."""
+    """The authorizer's event, built from the `$connect` event.
+
+    Developer Guide, "Control access to WebSocket APIs with AWS Lambda REQUEST authorizers".
+    """
     query: dict[str, Any] = {"queryStringParameters": {}, "multiValueQueryStringParameters": {}}
     event = {"type": "REQUEST", "methodArn": arn, "stageVariables": {}, **query, **connect}
     del event["isBase64Encoded"]
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def _read(payload: bytes) -> dict[str, Any]:
+def _parse(payload: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(payload)
+        response = json.loads(payload)
     except ValueError:
-        answer = None
-    return answer if isinstance(answer, dict) else {}
+        return {}
+    return response if isinstance(response, dict) else {}
 
 
-def _principal(answer: Mapping[str, Any]) -> Principal:
-    """Whom the authorizer names, with what it says of them. Its values may not be nested."""
-    name, context = answer.get("principalId"), answer.get("context") or {}
+def _principal(response: Mapping[str, Any]) -> Principal:
+    """The principal in an authorizer's response, with its context, whose values are not nested."""
+    name, context = response.get("principalId"), response.get("context") or {}
     flat = isinstance(context, dict) and all(
         isinstance(value, str | int | float | bool) for value in context.values()
     )
     if not isinstance(name, str) or not name or not flat:
-        logger.error("the authorizer's answer is none: no principalId, or a nested context")
+        logger.error("the authorizer's response is invalid: no principalId, or a nested context")
         raise RefusedError(500)
     return Principal(authorizer={**context, "principalId": name})
 
 
 def allows(policy: Any, arn: str) -> bool:
-    """Whether an IAM policy document lets its bearer invoke this. A denial outweighs all else.
+    """Whether an IAM policy document allows invoking `arn`. An explicit denial prevails.
 
-    Raises RefusedError for what is no policy, and for elements that are not understood here: to
-    pass over a condition could let somebody in.
+    Raises RefusedError if it is not a policy, or has an element that is not supported here: to
+    ignore a condition could allow what it denies.
     """
     try:
         statements = policy["Statement"]
         rows = statements if isinstance(statements, list) else [statements]
-        effects = {row["Effect"] for row in rows if _concerns(row, arn)}
+        effects = {row["Effect"] for row in rows if _applies(row, arn)}
     except (KeyError, TypeError, AttributeError):
-        logger.exception("the authorizer's policy is none that is understood here")
+        logger.exception("the authorizer's policy is invalid or not supported here")
         raise RefusedError(500) from None
     return effects == {"Allow"}
 
 
-def _concerns(row: Mapping[str, Any], arn: str) -> bool:
+def _applies(row: Mapping[str, Any], arn: str) -> bool:
     if not row.keys() <= {"Sid", "Effect", "Action", "Resource"}:
         raise KeyError(*row)
-    actions = (each.lower() for each in _several(row["Action"]))
-    return _matches(actions, ACTION) and _matches(_several(row["Resource"]), arn)
+    actions = (each.lower() for each in _as_list(row["Action"]))
+    return _matches(actions, ACTION) and _matches(_as_list(row["Resource"]), arn)
 
 
-def _several(value: Any) -> list[str]:
+def _as_list(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def _matches(patterns: Any, text: str) -> bool:
-    """IAM's wildcards: `*` for any characters, `?` for one."""
+def _matches(patterns: Iterable[str], text: str) -> bool:
+    """Matches with IAM's wildcards: `*` for any characters, `?` for one."""
     expressions = (re.escape(each).replace(r"\*", ".*").replace(r"\?", ".") for each in patterns)
     return any(re.fullmatch(each, text, re.DOTALL) for each in expressions)

@@ -1,14 +1,15 @@
-"""An OIDC issuer on loopback, for `make run AUTH=jwt`: signs people in, and hands out tokens.
+"""An OIDC issuer on loopback, for `make run AUTH=jwt`: signs users in and issues tokens.
 
 Rules
-- Loopback only: it serves there, and sends people nowhere else.
-- It takes everybody for whoever they say they are, for it is a toy: `GET /token/alice`. What
-  follows replaces claims: `/token/alice?aud=nobody` and `?seconds=-60` are refused.
-- A page signs people in by the code flow, as anywhere: PKCE with S256 (RFC 7636), and a code that
-  is good once, for a minute, and for the redirect URI that was named first (RFC 6749, 4.1).
-- Its key is made anew at each start, so what it has signed is worth nothing to anybody else.
+- Loopback only: it serves there, and redirects nowhere else.
+- It authenticates nobody, for it is only a stand-in: `GET /token/alice` returns a token of alice.
+  Query parameters replace claims, so that invalid tokens can be had as well: `?aud=other` has the
+  wrong audience, and `?seconds=-60` is expired.
+- A page signs users in by the authorization code flow: PKCE with S256 (RFC 7636), and a code that
+  is valid once, for a minute, and for the redirect URI of its request (RFC 6749, 4.1).
+- Its key is generated at each start, so its tokens are of no use anywhere else.
 
-What it does not know: passwords, consent, sessions, refresh tokens; all that makes a real one.
+What it does not know: passwords, consent, sessions, refresh tokens.
 """
 
 import base64
@@ -28,25 +29,26 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-HOST = "127.0.0.1"
+from local.loopback import serving
+
 ALGORITHM, KEY_ID = "ES256", "local"
 TOKEN_SECONDS = 3600
 CODE_SECONDS = 60
 
-# Of this machine, on whatever port (RFC 8252, 7.3).
+# Of this machine, with any port (RFC 8252, 7.3).
 ORIGIN = re.compile(r"http://(127\.0\.0\.1|localhost)(:\d+)?")
 REDIRECT_URI = re.compile(ORIGIN.pattern + r"/[^?#]*")
 
-CHOICE = """<!doctype html>
+SIGN_IN_PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,"><title>Sign in</title>
 <style>body {{ max-width: 26rem; margin: 4rem auto; font: 1rem/2 system-ui }}</style>
-<h1>Who are you?</h1>
-<p>This issuer is a part of the local stack. It takes your word for it.</p>
-<ul>{people}</ul>
-<p><a href="?{nobody}">Nobody</a></p>
+<h1>Sign in</h1>
+<p>This issuer is a part of the local stack. It asks for no password: choose a user.</p>
+<ul>{users}</ul>
+<p><a href="?{cancel}">Cancel</a></p>
 """
 
 
@@ -56,54 +58,54 @@ def _key() -> ec.EllipticCurvePrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a code stands for: who was signed in, and what it takes to have their token."""
+    """What an authorization code stands for. `expires_at` is on the monotonic clock, in seconds."""
 
-    name: str
+    user: str
     redirect_uri: str
     challenge: str
     nonce: str | None
-    until: float
+    expires_at: float
 
 
 @dataclass(slots=True)
 class Issuer:
-    """One issuer. `url` names it, in its tokens too; it is known once it serves.
+    """One issuer. `url` is its identifier, also in its tokens; it is set once it serves.
 
-    `audience` is whom its tokens are for, and the one client that it knows; `people` are offered to
-    whoever signs in.
+    `audience` is the audience of its tokens and the id of its only client; the sign-in page offers
+    the names in `users`.
     """
 
     audience: str
-    people: Sequence[str] = ()
+    users: Sequence[str] = ()
     url: str = ""
     _private: ec.EllipticCurvePrivateKey = field(default_factory=_key, repr=False)
     _grants: dict[str, Grant] = field(default_factory=dict, repr=False)
 
     def token(self, name: str, /, seconds: int = TOKEN_SECONDS, **claims: Any) -> str:
-        """A token for this person. `claims` replace its own."""
+        """Returns a token for this user. `claims` replace its own."""
         now = int(time.time())
-        own = {
+        defaults = {
             "iss": self.url,
             "sub": name,
             "aud": self.audience,
             "iat": now,
             "exp": now + seconds,
         }
-        return jwt.encode({**own, **claims}, self._private, ALGORITHM, {"kid": KEY_ID})
+        return jwt.encode({**defaults, **claims}, self._private, ALGORITHM, {"kid": KEY_ID})
 
     def app(self) -> web.Application:
-        """What it serves: OpenID Connect Discovery, its key, tokens, and signing in."""
+        """The endpoints: discovery, keys, tokens, and the authorization code flow."""
         app = web.Application()
         app.add_routes(
             [
                 web.get("/.well-known/openid-configuration", self._discovery),
                 web.get("/keys", self._keys),
-                web.get("/token/{name}", self._hand_out),
+                web.get("/token/{name}", self._issue),
                 web.get("/authorize", self._authorize),
                 web.post("/token", self._redeem),
             ]
         )
-        app.on_response_prepare.append(_readable)
+        app.on_response_prepare.append(_allow_origin)
         return app
 
     async def _discovery(self, _: web.Request) -> web.Response:
@@ -129,69 +131,72 @@ class Issuer:
             {"keys": [{**public, "kid": KEY_ID, "alg": ALGORITHM, "use": "sig"}]}
         )
 
-    async def _hand_out(self, request: web.Request) -> web.Response:
+    async def _issue(self, request: web.Request) -> web.Response:
         claims: dict[str, Any] = dict(request.query)
         try:
             seconds = int(claims.pop("seconds", TOKEN_SECONDS))
         except ValueError:
-            return web.Response(status=400, text="seconds is no whole number.\n")
+            return web.Response(status=400, text="seconds must be a whole number.\n")
         return web.Response(text=self.token(request.match_info["name"], seconds, **claims) + "\n")
 
     async def _authorize(self, request: web.Request) -> web.Response:
-        """Asks who it is, and sends them back with a code; whom it does not know, nowhere."""
-        asked = request.query
-        back = asked.get("redirect_uri", "")
-        if asked.get("client_id") != self.audience or not REDIRECT_URI.fullmatch(back):
+        """Shows the sign-in page, then redirects with a code.
+
+        A request with an unknown client or redirect URI is never redirected.
+        """
+        query = request.query
+        redirect_uri = query.get("redirect_uri", "")
+        if query.get("client_id") != self.audience or not REDIRECT_URI.fullmatch(redirect_uri):
             return web.Response(
-                status=400, text="No such client, or no way back to this machine.\n"
+                status=400, text="Unknown client_id, or a redirect_uri not of this machine.\n"
             )
-        if wrong := _wrong(asked):
-            return _back(asked, error="invalid_request", error_description=wrong)
-        if "person" not in asked:
-            return web.Response(text=self._choice(asked), content_type="text/html")
-        if not asked["person"]:
-            return _back(asked, error="access_denied", error_description="nobody signed in")
+        if problem := _problem(query):
+            return _redirect(query, error="invalid_request", error_description=problem)
+        if "user" not in query:
+            return web.Response(text=self._sign_in_page(query), content_type="text/html")
+        if not query["user"]:
+            return _redirect(query, error="access_denied", error_description="sign-in cancelled")
         code = secrets.token_urlsafe()
         self._grants[code] = Grant(
-            asked["person"],
-            back,
-            asked["code_challenge"],
-            asked.get("nonce"),
+            query["user"],
+            redirect_uri,
+            query["code_challenge"],
+            query.get("nonce"),
             time.monotonic() + CODE_SECONDS,
         )
-        return _back(asked, code=code)
+        return _redirect(query, code=code)
 
-    def _choice(self, asked: Mapping[str, str]) -> str:
-        """The page that asks; each answer is the same request, with a name."""
+    def _sign_in_page(self, query: Mapping[str, str]) -> str:
+        """The page to choose a user on; each link is the same request with a user's name."""
 
         def link(name: str) -> str:
-            return html.escape(urlencode({**asked, "person": name}))
+            return html.escape(urlencode({**query, "user": name}))
 
-        people = "".join(
-            f'<li><a href="?{link(name)}">{html.escape(name)}</a></li>' for name in self.people
+        users = "".join(
+            f'<li><a href="?{link(name)}">{html.escape(name)}</a></li>' for name in self.users
         )
-        return CHOICE.format(people=people, nobody=link(""))
+        return SIGN_IN_PAGE.format(users=users, cancel=link(""))
 
     async def _redeem(self, request: web.Request) -> web.Response:
-        """Tokens for a code, once."""
-        told: Mapping[str, Any] = await request.post()
-        if told.get("grant_type") != "authorization_code":
+        """Exchanges a code for tokens, once."""
+        form: Mapping[str, Any] = await request.post()
+        if form.get("grant_type") != "authorization_code":
             return _refusal("unsupported_grant_type")
-        # Gone with the first attempt, whatever becomes of it.
-        grant = self._grants.pop(str(told.get("code")), None)
+        # The first attempt uses up the code, whether it succeeds or not.
+        grant = self._grants.pop(str(form.get("code")), None)
         if (
             grant is None
-            or time.monotonic() > grant.until
-            or told.get("client_id") != self.audience
-            or told.get("redirect_uri") != grant.redirect_uri
-            or challenge(str(told.get("code_verifier"))) != grant.challenge
+            or time.monotonic() > grant.expires_at
+            or form.get("client_id") != self.audience
+            or form.get("redirect_uri") != grant.redirect_uri
+            or challenge(str(form.get("code_verifier"))) != grant.challenge
         ):
             return _refusal("invalid_grant")
         nonce: dict[str, Any] = {} if grant.nonce is None else {"nonce": grant.nonce}
         return web.json_response(
             {
-                "access_token": self.token(grant.name),
-                "id_token": self.token(grant.name, **nonce),
+                "access_token": self.token(grant.user),
+                "id_token": self.token(grant.user, **nonce),
                 "token_type": "Bearer",
                 "expires_in": TOKEN_SECONDS,
             },
@@ -200,49 +205,43 @@ class Issuer:
 
 
 def challenge(verifier: str) -> str:
-    """What is shown of a verifier beforehand: RFC 7636, 4.2."""
+    """Returns the S256 code challenge of a verifier: RFC 7636, 4.2."""
     digest = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _wrong(asked: Mapping[str, str]) -> str:
-    """What a request to sign in lacks; nothing where it is as it should be."""
-    if asked.get("response_type") != "code":
+def _problem(query: Mapping[str, str]) -> str:
+    """What is wrong with an authorization request; empty if it is valid."""
+    if query.get("response_type") != "code":
         return "response_type is not code"
-    if "openid" not in asked.get("scope", "").split():
-        return "scope has no openid"
-    if asked.get("code_challenge_method") != "S256" or not asked.get("code_challenge"):
-        return "there is no code_challenge by S256"
+    if "openid" not in query.get("scope", "").split():
+        return "scope does not include openid"
+    if query.get("code_challenge_method") != "S256" or not query.get("code_challenge"):
+        return "there is no S256 code_challenge"
     return ""
 
 
-def _back(asked: Mapping[str, str], **told: str) -> web.Response:
-    """Sends them back to where they came from, with this."""
-    state = {"state": asked["state"]} if "state" in asked else {}
-    place = f"{asked['redirect_uri']}?{urlencode({**told, **state})}"
-    return web.Response(status=302, headers={"Location": place})
+def _redirect(query: Mapping[str, str], **parameters: str) -> web.Response:
+    """Redirects to the client with these parameters, and its `state`."""
+    state = {"state": query["state"]} if "state" in query else {}
+    location = f"{query['redirect_uri']}?{urlencode({**parameters, **state})}"
+    return web.Response(status=302, headers={"Location": location})
 
 
 def _refusal(error: str) -> web.Response:
     return web.json_response({"error": error}, status=400)
 
 
-async def _readable(request: web.Request, response: web.StreamResponse) -> None:
-    """Pages of this machine may read what is answered."""
+async def _allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """Lets pages of this machine read the response (CORS)."""
     origin = request.headers.get("Origin", "")
     if ORIGIN.fullmatch(origin):
         response.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
 
 
 @contextlib.asynccontextmanager
-async def issuing(audience: str, people: Sequence[str] = ()) -> AsyncIterator[Issuer]:
-    """An issuer that serves on a free port."""
-    issuer = Issuer(audience, people)
-    runner = web.AppRunner(issuer.app(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, 0).start()
-        issuer.url = f"http://{HOST}:{runner.addresses[0][1]}"
+async def run_issuer(audience: str, users: Sequence[str] = ()) -> AsyncIterator[Issuer]:
+    """Serves an issuer on a free port."""
+    issuer = Issuer(audience, users)
+    async with serving(issuer.app()) as issuer.url:
         yield issuer
-    finally:
-        await runner.cleanup()

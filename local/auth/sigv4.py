@@ -1,12 +1,14 @@
-"""AWS Signature Version 4, as whoever is asked checks it: in the query, or in the headers.
+"""Verifies AWS Signature Version 4, in the query or in the headers of a request.
 
 Rules
-- The signature is computed again, by botocore, over what came: all of the query, and the headers
-  that were signed. What was changed, added or left out after signing gives another one.
-- What only the signature protects is read after it was checked; nothing is said of why it failed.
+- The signature is computed again, by botocore, over the request as received: the complete query,
+  and the headers that were signed. Anything that is changed, added or removed after signing gives
+  another signature.
+- Values that only the signature protects are used after it was verified. The client does not learn
+  why verification failed.
 
-Unconfirmed of API Gateway: how long a presigned URL may be good (here as for S3, at most a week),
-and that one without X-Amz-Expires lasts five minutes.
+Unconfirmed for API Gateway: how long a presigned URL may be valid (here as for S3, at most a week),
+and that one without X-Amz-Expires is valid for five minutes.
 
 Source of the five minutes: IAM User Guide, "AWS Signature Version 4 for API requests", on replays.
 """
@@ -38,12 +40,12 @@ Pairs = Iterable[tuple[str, str]]
 
 
 class SignatureError(Exception):
-    """The request is not signed by anybody known. The message is for a log, not for the client."""
+    """The request has no valid signature of a known user. The message is for a log only."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may sign: what an account knows of an access key."""
+    """A user or role session that may sign: what an account knows about an access key."""
 
     arn: str
     access_key: str
@@ -52,56 +54,56 @@ class User:
 
     @property
     def credentials(self) -> Credentials:
-        """What the user signs with."""
+        """The credentials that the user signs with."""
         return Credentials(self.access_key, self.secret_key, self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class _Signed:
-    """What a request says of its signature, wherever it stands."""
+    """The parts of a request's signature, from the query or from the headers."""
 
     credential: str
     date: str
     headers: str
     signature: str
     token: str | None
-    lasts: timedelta
+    lifetime: timedelta
 
 
-def signer(
+def verify(
     target: str, headers: Pairs, users: Mapping[str, User], region: str, now: datetime
 ) -> User:
-    """Who signed this GET request. `target` is the request target as it came.
+    """Returns the user that signed this GET request. `target` is the request target as received.
 
-    Raises SignatureError if nobody of `users` (by access key) did, or not for here and now.
+    Raises SignatureError if none of `users` (by access key) did, or for another Region or time.
     """
     path, _, text = target.partition("?")
     if not path.startswith("/"):
         raise SignatureError("no path")
     query = parse_qsl(text, keep_blank_values=True)
     sent = [(name.lower(), value) for name, value in headers]
-    signed = _found(query, sent)
+    signed = _parse(query, sent)
     access_key, *scope = signed.credential.split("/")
     if access_key not in users:
         raise SignatureError("unknown access key")
     user = users[access_key]
     if scope != [signed.date[:8], region, SERVICE, "aws4_request"]:
         raise SignatureError("signed for another day, Region or service")
-    if not _same(signed.token or "", user.token or ""):
+    if not _equal(signed.token or "", user.token or ""):
         raise SignatureError("session token")
-    if not _same(_signature(path, query, sent, signed, user, region), signed.signature):
+    if not _equal(_expected_signature(path, query, sent, signed, user, region), signed.signature):
         raise SignatureError("signature")
     try:
         at = datetime.strptime(signed.date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         raise SignatureError("no date") from None
-    if not at - SKEW <= now <= at + signed.lasts:
+    if not at - SKEW <= now <= at + signed.lifetime:
         raise SignatureError("expired, or not yet valid")
     return user
 
 
-def _found(query: Pairs, headers: Pairs) -> _Signed:
-    """The one signature of a request."""
+def _parse(query: Pairs, headers: Pairs) -> _Signed:
+    """Parses the signature of a request, which must be the only one."""
     in_query = [(name[6:], value) for name, value in query if name.startswith("X-Amz-")]
     in_headers = [value for name, value in headers if name == "authorization"]
     if bool(in_query) + len(in_headers) != 1:
@@ -110,21 +112,21 @@ def _found(query: Pairs, headers: Pairs) -> _Signed:
 
 
 def _from_query(pairs: list[tuple[str, str]]) -> _Signed:
-    said = dict(pairs)
-    if len(said) != len(pairs) or not said.keys() >= set(_IN_QUERY):
+    values = dict(pairs)
+    if len(values) != len(pairs) or not values.keys() >= set(_IN_QUERY):
         raise SignatureError("parameters missing, or twice")
-    expires = said.get("Expires", str(int(SKEW.total_seconds())))
-    if said["Algorithm"] != ALGORITHM or not re.fullmatch(r"[0-9]{1,6}", expires):
+    expires = values.get("Expires", str(int(SKEW.total_seconds())))
+    if values["Algorithm"] != ALGORITHM or not re.fullmatch(r"[0-9]{1,6}", expires):
         raise SignatureError("algorithm or lifetime")
     if not 1 <= int(expires) <= MAX_EXPIRES_SECONDS:
         raise SignatureError("lifetime")
     return _Signed(
-        credential=said["Credential"],
-        date=said["Date"],
-        headers=said["SignedHeaders"],
-        signature=said["Signature"],
-        token=said.get("Security-Token"),
-        lasts=timedelta(seconds=int(expires)),
+        credential=values["Credential"],
+        date=values["Date"],
+        headers=values["SignedHeaders"],
+        signature=values["Signature"],
+        token=values.get("Security-Token"),
+        lifetime=timedelta(seconds=int(expires)),
     )
 
 
@@ -139,41 +141,41 @@ def _from_headers(authorization: str, headers: Pairs) -> _Signed:
         headers=match[2],
         signature=match[3],
         token=sent.get("x-amz-security-token"),
-        lasts=SKEW,
+        lifetime=SKEW,
     )
 
 
-class _Again(SigV4Auth):
-    """Signs what it is given, where botocore would choose among the headers."""
+class _Signer(SigV4Auth):
+    """Signs all headers of the request, where botocore would choose among them."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
         return request.headers
 
 
-def _signature(  # noqa: PLR0917, PLR0913 - all that goes into a signature
+def _expected_signature(  # noqa: PLR0917, PLR0913 - all that goes into a signature
     path: str, query: Pairs, sent: Pairs, signed: _Signed, user: User, region: str
 ) -> str:
-    """What the signature has to be."""
+    """Computes the signature that the request must have."""
     names = signed.headers.split(";")
-    # Whoever is not named here could be changed on the way: the host always, and all of x-amz-*.
-    needed = {"host"} | {name for name, _ in sent if name.startswith("x-amz-")}
-    if not needed <= set(names) or len(names) != len(set(names)):
+    # A header that is not signed could be changed in transit: the host and all x-amz-* must be.
+    required = {"host"} | {name for name, _ in sent if name.startswith("x-amz-")}
+    if not required <= set(names) or len(names) != len(set(names)):
         raise SignatureError("a header is not signed")
     request = AWSRequest(
         method="GET",
         url=f"https://api{path}",
-        # Pairs are taken, too, though its annotation knows mappings only: a name may come twice.
+        # Pairs are accepted as well, although annotated as a mapping: a name may occur twice.
         params=cast(Any, [pair for pair in query if pair[0] != "X-Amz-Signature"]),
     )
     for name, value in sent:
         if name in names:
             request.headers.add_header(name, value)
     request.context["timestamp"] = signed.date
-    signing = _Again(user.credentials, SERVICE, region)
+    signing = _Signer(user.credentials, SERVICE, region)
     text = signing.string_to_sign(request, signing.canonical_request(request))
     return str(signing.signature(text, request))
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether they are equal, in a time that does not tell how far."""
+def _equal(one: str, other: str) -> bool:
+    """Whether they are equal, compared in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())

@@ -1,1 +1,1 @@
-"""AWS without an account: moto's server, and what it lacks."""
+"""AWS without an account: moto's server, corrections to it, and a recorder of calls to AWS."""

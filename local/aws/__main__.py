@@ -1,4 +1,4 @@
-"""`python -m local.aws`."""
+"""`python -m local.aws`: moto's server."""
 
 from local.aws.moto_server import main
 

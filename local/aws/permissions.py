@@ -1,12 +1,12 @@
 """Which IAM permissions an AWS call needs: a table from requests to actions and resources. Pure.
 
 Rules
-- A request is told by what every SDK sends: the service in its signature's scope, its path and
+- A call is identified by what every SDK sends: the service in its signature's scope, its path and
   headers, and the JSON of its body.
-- What the table does not know becomes an action that nobody has (`unknown:...`), so that an
-  evaluation fails loudly where a call is new.
-- Where one call is authorised more than once (a transaction's parts, a profile and the models
-  behind it), each is a permission of its own.
+- An unknown call needs an action that does not exist (`unknown:...`), so that an evaluation fails
+  for a call that is new.
+- Where one call needs several authorizations (a transaction's parts, a profile and its models),
+  each is a permission of its own.
 
 Sources: Service Authorization Reference; DynamoDB Developer Guide, "Using IAM with DynamoDB
 transactions"; Bedrock User Guide, "Prerequisites for inference profiles" and "Global cross-Region
@@ -40,7 +40,7 @@ _PROFILE = re.compile(r"(?P<geography>global|us-gov|[a-z]{2}|apac)\.(?P<model>[a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
-    """One question to IAM. `operation` is the call that it was asked for."""
+    """One authorization by IAM. `operation` is the call that needs it."""
 
     operation: str
     action: str
@@ -49,16 +49,16 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Whose account, and which API: what requests to a local endpoint do not tell.
+class AccountContext:
+    """The account and the API, which cannot be read from requests to a local endpoint.
 
-    `regions_of` has, by the name of an inference profile's geography, the Regions to which it may
-    send a call made here ("" where there is none in an ARN).
+    `profile_regions` has, by the geography of an inference profile, the Regions to which it may
+    route a call ("" where the ARN has no Region).
     """
 
-    account: str
+    account_id: str
     api_id: str
-    regions_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    profile_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,47 +72,47 @@ class Request:
 
     @property
     def scope(self) -> tuple[str, str]:
-        """The Region and the service that it was signed for; ("", "") without a signature."""
+        """The Region and the service of the signature; ("", "") without a signature."""
         match = _SCOPE.search(self.headers.get("authorization", ""))
         return (match["region"], match["service"]) if match else ("", "")
 
 
-def needed(request: Request, place: Place) -> tuple[Permission, ...]:
-    """The permissions that AWS would look for."""
+def required_permissions(request: Request, account: AccountContext) -> tuple[Permission, ...]:
+    """Returns the permissions that AWS would check for a request."""
     region, service = request.scope
-    read = _SERVICES.get(service, _unknown)
-    return tuple(read(request, region, place))
+    permissions = _SERVICES.get(service, _unknown)
+    return tuple(permissions(request, region, account))
 
 
-def _dynamodb(request: Request, region: str, place: Place) -> Iterator[Permission]:
+def _dynamodb(request: Request, region: str, account: AccountContext) -> Iterator[Permission]:
     operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
-    asked = json.loads(request.body)
+    parameters = json.loads(request.body)
 
     def permission(action: str, table: str, **context: str) -> Permission:
         return Permission(
             operation=operation,
             action=f"dynamodb:{action}",
-            resource=f"arn:aws:dynamodb:{region}:{place.account}:table/{table}",
+            resource=f"arn:aws:dynamodb:{region}:{account.account_id}:table/{table}",
             context=context,
         )
 
     if operation == "TransactWriteItems":
         enclosing = {"dynamodb:EnclosingOperation": operation}
-        for item in asked["TransactItems"]:
+        for item in parameters["TransactItems"]:
             [(part, write)] = item.items()
             yield permission(_PARTS[part], write["TableName"], **enclosing)
     elif operation in _ON_SOME_TABLES:
-        yield from (permission(operation, table) for table in asked["RequestItems"])
-    elif operation in _ON_ONE_TABLE and "IndexName" not in asked:
-        yield permission(operation, asked["TableName"])
+        yield from (permission(operation, table) for table in parameters["RequestItems"])
+    elif operation in _ON_ONE_TABLE and "IndexName" not in parameters:
+        yield permission(operation, parameters["TableName"])
     else:
-        yield from _unknown(request, region, place)
+        yield from _unknown(request, region, account)
 
 
-def _bedrock(request: Request, region: str, place: Place) -> Iterator[Permission]:
+def _bedrock(request: Request, region: str, account: AccountContext) -> Iterator[Permission]:
     match = _INVOKE.fullmatch(request.path)
     if match is None:
-        yield from _unknown(request, region, place)
+        yield from _unknown(request, region, account)
         return
 
     def permission(resource: str, **context: str) -> Permission:
@@ -129,15 +129,15 @@ def _bedrock(request: Request, region: str, place: Place) -> Iterator[Permission
         arn = f"arn:aws:bedrock:{region}::foundation-model/{model}"
         yield permission(model if model.startswith("arn:") else arn)
     else:
-        arn = f"arn:aws:bedrock:{region}:{place.account}:inference-profile/{model}"
+        arn = f"arn:aws:bedrock:{region}:{account.account_id}:inference-profile/{model}"
         yield permission(arn)
-        for each in place.regions_of[profile["geography"]]:
+        for each in account.profile_regions[profile["geography"]]:
             yield permission(
                 f"arn:aws:bedrock:{each}::foundation-model/{profile['model']}",
                 **{"bedrock:InferenceProfileArn": arn},
             )
     if guardrail := request.headers.get("x-amzn-bedrock-guardrailidentifier"):
-        arn = f"arn:aws:bedrock:{region}:{place.account}:guardrail/{guardrail}"
+        arn = f"arn:aws:bedrock:{region}:{account.account_id}:guardrail/{guardrail}"
         yield Permission(
             operation="InvokeModelWithResponseStream",
             action="bedrock:ApplyGuardrail",
@@ -145,13 +145,13 @@ def _bedrock(request: Request, region: str, place: Place) -> Iterator[Permission
         )
 
 
-def _execute_api(request: Request, region: str, place: Place) -> Iterator[Permission]:
+def _execute_api(request: Request, region: str, account: AccountContext) -> Iterator[Permission]:
     match = _CONNECTION.fullmatch(unquote(request.path))
     if match is None:
-        yield from _unknown(request, region, place)
+        yield from _unknown(request, region, account)
         return
     verb = {"POST": "PostToConnection", "GET": "GetConnection", "DELETE": "DeleteConnection"}
-    api = f"arn:aws:execute-api:{region}:{place.account}:{place.api_id}"
+    api = f"arn:aws:execute-api:{region}:{account.account_id}:{account.api_id}"
     yield Permission(
         operation=verb[request.method],
         action="execute-api:ManageConnections",
@@ -159,10 +159,10 @@ def _execute_api(request: Request, region: str, place: Place) -> Iterator[Permis
     )
 
 
-def _unknown(request: Request, _region: str, _place: Place) -> Iterator[Permission]:
+def _unknown(request: Request, _region: str, _account: AccountContext) -> Iterator[Permission]:
     service = request.scope[1] or "unsigned"
-    what = request.headers.get("x-amz-target") or f"{request.method} {request.path}"
-    yield Permission(operation=f"{service} {what}", action="unknown:Action", resource="*")
+    operation = request.headers.get("x-amz-target") or f"{request.method} {request.path}"
+    yield Permission(operation=f"{service} {operation}", action="unknown:Action", resource="*")
 
 
 _SERVICES: Mapping[str, Any] = {

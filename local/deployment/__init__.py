@@ -1,1 +1,1 @@
-"""Terraform applied on this machine, and what was deployed, read back and served."""
+"""A deployment by Terraform on this machine: applied, read back, and served."""

@@ -1,15 +1,15 @@
-"""A deployment, served on this machine: the API as read back, running the zips as deployed.
+"""Serves a deployment on this machine: the API as read back, with the zips as deployed.
 
 Rules
-- The zips are on disk, for a control plane gives no code back; each is run only if its hash is the
-  one that was deployed.
-- The function's environment is the deployed one. Added are endpoints, which on AWS nobody names,
-  and for an authorizer its issuer's address.
-- Every call that the function makes goes through one recorder, whatever service it is for.
+- The zips are read from disk, since a control plane does not return code; each is run only if its
+  hash is the one that was deployed.
+- The function has its deployed environment variables. Endpoints are added, and for an authorizer
+  the address of its issuer.
+- All calls of the function to AWS pass through one recorder.
 
-What it does not know: another Python version or architecture than this one's (the workers are this
-Python; where a zip was built for another, its packages with compiled code are replaced by the
-installed ones), memory limits, and permissions: what was recorded is for others to judge.
+What it does not know: another Python version or architecture than this one's (functions run with
+this Python; where a zip was built for another, its packages with compiled code are replaced by the
+installed ones), memory limits, and permissions: the caller evaluates the recorded requests.
 """
 
 import base64
@@ -23,14 +23,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from deploy.wheels import this_architecture
-from local.auth.authorizers import Guard, anybody, custom, iam
+from local.auth.authorizers import iam_authorizer, lambda_authorizer
 from local.auth.sigv4 import User
 from local.aws.permissions import Request
-from local.aws.recorder import Recorder
+from local.aws.recorder import recording
 from local.deployment.deployed import Deployed, DeployedFunction, NotServableError
+from local.gateway.authorization import Authorizer, allow_all
 from local.gateway.server import Gateway
 from local.lambda_runtime.function import CONCURRENCY, MAX_EVENT_AGE_SECONDS, Function
-from local.stack import HOST, MODEL, Child, Say
+from local.loopback import HOST
+from local.recordings import discard
+from local.stack import MODEL, Child, Say
 
 # Packages with compiled code: in a zip they are for its Python version and architecture.
 COMPILED = ("cryptography", "cffi", "_cffi_backend", "msgspec")
@@ -40,9 +43,9 @@ COMPILED = ("cryptography", "cffi", "_cffi_backend", "msgspec")
 class DeployedStack:
     """The deployment, as an async context manager: `async with DeployedStack(...) as stack`.
 
-    `folder` gets the unpacked zips. `users` may sign where IAM is asked, by access key. `note` sees
-    every request that the function makes to AWS, `record` every event that it gets. `issuer` is
-    where a JWT authorizer's issuer is.
+    The zips are unpacked into `folder`. `users`, by access key, may connect where `auth` is "iam".
+    `note` is called with every request of the function to AWS, `record` with every event that it
+    receives. `issuer` is the URL of the JWT authorizer's issuer.
     """
 
     deployed: Deployed
@@ -55,7 +58,7 @@ class DeployedStack:
     issuer: str = ""
     model: str = MODEL
     note: Callable[[Request], None] = lambda _request: None
-    record: Callable[[Mapping[str, Any]], None] = lambda _event: None
+    record: Callable[[Mapping[str, Any]], None] = discard
     log: Say = print
     url: str = field(default="", init=False)
     _chat: Function = field(init=False, repr=False)
@@ -71,29 +74,27 @@ class DeployedStack:
             parts.push_async_callback(bedrock.close)
             await bedrock.start()
             endpoints = {"dynamodb": self.control_plane, "bedrock": bedrock.url}
-            recorder = Recorder(endpoints, self.note)
-            parts.push_async_callback(recorder.close)
-            aws = await recorder.start()
+            aws = await parts.enter_async_context(recording(endpoints, self.note))
             function = self._function(
                 deployed.function,
-                unpacked(self.lambda_zip, deployed.function, self.folder / "function"),
+                unpack(self.lambda_zip, deployed.function, self.folder / "function"),
                 {"AWS_ENDPOINT_URL": aws, "CALLBACK_URL": f"{aws}/{deployed.stage}"},
             )
             parts.push_async_callback(function.close)
             await function.start()
             self._chat = function
-            guard = await self._guard(parts)
+            authorizer = await self._authorizer(parts)
             gateway = Gateway(
                 deployed.api,
                 function.invoke,
                 function.invoke_async,
                 stage=deployed.stage,
                 api_id=deployed.api_id,
-                guard=guard,
+                authorizer=authorizer,
                 record=self.record,
             )
             parts.push_async_callback(gateway.close)
-            port = await gateway.start(HOST)
+            port = await gateway.start()
             endpoints["execute-api"] = f"http://{HOST}:{port}"
             self.url = f"ws://{HOST}:{port}/{deployed.stage}"
             self._parts = parts.pop_all()
@@ -104,24 +105,26 @@ class DeployedStack:
 
     @property
     def busy(self) -> bool:
-        """Whether the function has anything left to do."""
+        """Whether the function has events in progress or queued."""
         return self._chat.busy
 
-    async def _guard(self, parts: contextlib.AsyncExitStack) -> Guard:
-        """What asks who it is, as the deployment says."""
+    async def _authorizer(self, parts: contextlib.AsyncExitStack) -> Authorizer:
+        """Starts the authorizer of the deployment."""
         if self.deployed.auth == "none":
-            return anybody
+            return allow_all
         if self.deployed.auth == "iam":
-            return iam(self.users)
+            return iam_authorizer(self.users)
         authorizer = self.deployed.authorizer
         if authorizer is None or self.authorizer_zip is None:
-            raise NotServableError("There is an authorizer, and no zip of it.")
+            raise NotServableError(
+                "The deployment has an authorizer, but no authorizer_zip was given."
+            )
         folder = self.folder / "authorizer"
-        code = unpacked(self.authorizer_zip, authorizer, folder)
+        code = unpack(self.authorizer_zip, authorizer, folder)
         function = self._function(authorizer, code, {"JWT_ISSUER": self.issuer})
         parts.push_async_callback(function.close)
         await function.start()
-        return custom(function.invoke)
+        return lambda_authorizer(function.invoke)
 
     def _function(
         self, deployed: DeployedFunction, code: Path, added: Mapping[str, str]
@@ -137,10 +140,10 @@ class DeployedStack:
         )
 
 
-def unpacked(path: Path, deployed: DeployedFunction, folder: Path) -> Path:
-    """The zip's content in `folder`, without compiled packages that cannot run here.
+def unpack(path: Path, deployed: DeployedFunction, folder: Path) -> Path:
+    """Unpacks a zip into `folder`, without compiled packages that cannot run here.
 
-    Raises NotServableError if it is not the code that was deployed.
+    Raises NotServableError if the zip is not the code that was deployed.
     """
     digest = base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
     if digest != deployed.code_sha256:

@@ -1,11 +1,11 @@
-"""`terraform/` applied to a control plane on this machine, by the real Terraform and provider.
+"""Applies `terraform/` to a control plane on this machine, with the real Terraform and provider.
 
 Rules
-- The repository's own folder is only read: Terraform works in a copy, where its state stays too.
-- Nothing of the developer's account is in reach: no AWS settings, no variables, no backend.
-- What is added to the configuration is where AWS is, and nothing else: an override file.
+- The repository's own folder is only read: Terraform works in a copy, which also holds its state.
+- The developer's account cannot be reached: their AWS settings, variables and backend are not used.
+- Only the endpoint of AWS is added to the configuration, by an override file.
 
-Does not know what is deployed, nor how to talk to it.
+Does not know what is deployed, nor how to use it.
 """
 
 import json
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy import terraform
-from local.aws.moto_server import CREDENTIALS, NO_CONFIGURATION, REGION
+from local.aws.account import CREDENTIALS, NO_CONFIGURATION, REGION
 
-# max_retries: with the provider's 25, one call that moto does not know would hang for minutes; with
-# 1, one connection that breaks, as some do on a busy machine, would end it all.
+# max_retries: with the provider's default of 25, a call that moto does not implement would hang for
+# minutes; with 1, a single broken connection, as on a busy machine, would make the run fail.
 OVERRIDE = """terraform {
   backend "local" {}
 }
@@ -32,23 +32,23 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 """
-# Nobody else changes what is deployed here, so only `plan` looks at all of it again.
-AT_ONCE = ("-auto-approve", "-refresh=false")
-# What a person may have added to the folder for their own deployment.
+# Nothing else changes the deployment, so only `plan` refreshes the state.
+NO_REFRESH = ("-auto-approve", "-refresh=false")
+# Files that a developer may have added to the folder for a deployment of their own.
 NOT_COPIED = shutil.ignore_patterns(
     ".terraform*", "*.tfstate*", "*.tfvars", "*.tfvars.json", "*_override.tf", "tests", "backend.tf"
 )
 
 
 class DeploymentError(Exception):
-    """Terraform failed; the message is what it said."""
+    """Terraform failed; the message has its errors."""
 
 
 class Deployment:
-    """One deployment, whose copy of `source` is made in `folder`, which must not exist."""
+    """One deployment, from a copy of `source` in `folder`, which must not exist yet."""
 
     def __init__(self, control_plane: str, folder: Path, source: Path = terraform.FOLDER) -> None:
-        """Raises TerraformMissingError if Terraform or its provider is not to be had."""
+        """Raises TerraformMissingError if Terraform or its provider is not available."""
         self.folder = folder
         self._program = terraform.program()
         shutil.copytree(source, folder, ignore=NOT_COPIED)
@@ -62,22 +62,22 @@ class Deployment:
             ) from None
 
     def apply(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes it so, and returns the outputs. Raises DeploymentError."""
+        """Applies the configuration and returns the outputs. Raises DeploymentError."""
         (self.folder / "local.auto.tfvars.json").write_text(json.dumps(dict(variables)))
-        [*_, told] = self._events("outputs", "apply", *AT_ONCE)
-        return {name: output["value"] for name, output in told["outputs"].items()}
+        [*_, last] = self._events("outputs", "apply", *NO_REFRESH)
+        return {name: output["value"] for name, output in last["outputs"].items()}
 
     def plan(self) -> list[str]:
-        """What another apply would change, as `update aws_lambda_function.chat`."""
+        """Returns what another apply would change, as `update aws_lambda_function.chat`."""
         changes = [event["change"] for event in self._events("planned_change", "plan")]
         return [f"{change['action']} {change['resource']['addr']}" for change in changes]
 
     def destroy(self) -> None:
-        """Takes everything down. Raises DeploymentError."""
-        self._run("destroy", *AT_ONCE)
+        """Destroys all resources. Raises DeploymentError."""
+        self._run("destroy", *NO_REFRESH)
 
     def _events(self, kind: str, *command: str) -> list[Any]:
-        """What Terraform says of this kind while it runs: "Machine-Readable UI" in its manual."""
+        """Runs a command, returns its events of one kind ("Machine-Readable UI" in the manual)."""
         lines = self._run(*command, "-json").splitlines()
         return [event for event in map(json.loads, lines) if event["type"] == kind]
 
@@ -96,19 +96,21 @@ class Deployment:
         return done.stdout
 
 
-def _errors(said: str) -> str:
-    """What went wrong, out of all that Terraform said, be it in events or in words."""
-    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+def _errors(output: str) -> str:
+    """Extracts the errors from Terraform's output, which is events or plain text."""
+    events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     found = [event["diagnostic"] for event in events if "diagnostic" in event]
-    told = [f"{each['summary']}. {each['detail']}" for each in found if each["severity"] == "error"]
-    return "\n".join(told) or said[max(said.find("Error: "), 0) :]
+    errors = [
+        f"{each['summary']}. {each['detail']}" for each in found if each["severity"] == "error"
+    ]
+    return "\n".join(errors) or output[max(output.find("Error: "), 0) :]
 
 
 def _environment(control_plane: str, build: Path) -> dict[str, str]:
-    """Variables of the process, without what says where and whose AWS is."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_VAR_"))}
+    """The variables of this process, with the local account in place of the developer's."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_VAR_"))}
     return {
-        **kept,
+        **inherited,
         **terraform.environment(build=build),
         **CREDENTIALS,
         **NO_CONFIGURATION,

@@ -1,1 +1,1 @@
-"""An API Gateway WebSocket API on one local port."""
+"""An API Gateway WebSocket API on one loopback port."""

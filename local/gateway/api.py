@@ -1,7 +1,7 @@
-"""The API: which route a frame takes, and which event the function gets. Pure; knows no socket.
+"""The API: which route a frame selects, and which event the function receives. Pure; no sockets.
 
-Routes and the template of their asynchronous integration are read from the two files that
-Terraform reads too. Event shapes follow recorded API Gateway traffic.
+Routes and the template of their asynchronous integration are read from the same two files as in
+Terraform. Event shapes follow recorded API Gateway traffic.
 """
 
 import json
@@ -23,8 +23,8 @@ TERRAFORM = Path(__file__).resolve().parents[2] / "terraform"
 _RESERVED = frozenset({CONNECT, DISCONNECT, DEFAULT})
 _SELECTION = re.compile(r"\$(\{)?request\.body\.([\w.]+)(?(1)\})")
 _DISCONNECT_HEADERS = ("x-api-key", "X-Forwarded-For", "x-restapi")
-# API Gateway answers the first two itself, and says the others itself.
-_NOT_PASSED_ON = frozenset(
+# API Gateway handles the first two itself, and sets the others itself.
+_NOT_FORWARDED = frozenset(
     {"connection", "upgrade", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"}
 )
 
@@ -32,19 +32,19 @@ Headers = Iterable[tuple[str, str]]
 
 
 class Integration(StrEnum):
-    """What stands behind a route."""
+    """The integration of a route."""
 
     PROXY = "proxy"  # the function is invoked and waited for, at most 29 s
-    ASYNC = "async"  # the function is handed an event made by a template; nobody waits
-    MOCK = "mock"  # API Gateway answers by itself
+    ASYNC = "async"  # the function is invoked with an event made by a template, and not waited for
+    MOCK = "mock"  # API Gateway responds by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of routes.json. `template` makes the event (async) or the answer (mock).
+    """One row of routes.json. `template` makes the event (async) or the response (mock).
 
-    `replies`: the route has a route response, so what its integration returns reaches the
-    client. Without one it is dropped. A mock always replies, or it would be of no use.
+    `replies`: the route has a route response, so what its integration returns is sent to the
+    client. Without one it is dropped. A mock always replies, or it would have no effect.
     """
 
     key: str
@@ -55,7 +55,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the API is served. Never taken from a header: a client could choose those."""
+    """The stage that serves the API. Never taken from a header, which a client could forge."""
 
     domain_name: str
     name: str = "local"
@@ -64,29 +64,29 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a connection's events name: more for `identity`, and `authorizer` where there is one."""
+    """What an authorizer adds to a connection's events: `identity` fields and `authorizer`."""
 
     identity: Mapping[str, str] = field(default_factory=dict)
     authorizer: Mapping[str, Any] = field(default_factory=dict)
 
 
-NOBODY = Principal()
+ANONYMOUS = Principal()
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """One connection, as events describe it. `connected_at` in ms since the epoch."""
+class ConnectionInfo:
+    """A connection, as events describe it. `connected_at` in ms since the epoch."""
 
     connection_id: str
     connected_at: int
     source_ip: str
     user_agent: str | None
-    principal: Principal = NOBODY
+    principal: Principal = ANONYMOUS
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: its request id (errors quote it) and the JSON that the function gets."""
+    """One event: its request id (which error frames name) and the JSON that the function gets."""
 
     request_id: str
     content: Mapping[str, Any]
@@ -95,26 +95,26 @@ class Event:
         """Return the event as JSON bytes."""
         return json.dumps(self.content, separators=(",", ":")).encode()
 
-    def naming(self, principal: Principal) -> "Event":
-        """Return the same event, of a caller who is known by now."""
-        context = _named(self.content["requestContext"], principal)
+    def with_principal(self, principal: Principal) -> "Event":
+        """Return the same event with the principal added."""
+        context = _add_principal(self.content["requestContext"], principal)
         return Event(self.request_id, {**self.content, "requestContext": context})
 
 
 def new_id() -> str:
-    """Make an id that looks like API Gateway's (`L0SM9cOFvHcCIhw=`), `=` included."""
+    """Generate an id that looks like API Gateway's (`L0SM9cOFvHcCIhw=`), `=` included."""
     return urlsafe_b64encode(secrets.token_bytes(11)).decode("ascii")
 
 
 def iso_time(milliseconds: int) -> str:
-    """Write a time as `2026-01-31T12:00:00.000Z`, as GetConnection returns it."""
+    """Format a time as `2026-01-31T12:00:00.000Z`, as GetConnection returns it."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The routes by key, and the path into the body that selects one of them."""
+    """The routes by key, and the path in a message body to the key of its route."""
 
     routes: Mapping[str, Route]
     selection: tuple[str, ...] = ("action",)
@@ -127,7 +127,7 @@ class Api:
 
         `chat_integration="proxy"` serves every asynchronous route as a proxy integration: the
         switch that Terraform has too. Raises ValueError for a table that API Gateway would
-        refuse, and OSError or KeyError for files that are not there or not complete.
+        refuse, and OSError or KeyError for files that are missing or incomplete.
         """
         table = json.loads((folder / "routes.json").read_text("utf-8"))
         event = Template((folder / "event.json.vtl").read_text("utf-8"))
@@ -146,8 +146,8 @@ class Api:
     def select(self, body: str) -> Route | None:
         """Find the route of a frame; None if none matches and there is no `$default`.
 
-        `$connect`, `$disconnect` and `$default` cannot be asked for by name (what API Gateway
-        does with such a frame is unconfirmed; nothing but `$default` would be safe).
+        `$connect`, `$disconnect` and `$default` cannot be selected by name (what API Gateway does
+        with such a frame is unconfirmed; only `$default` is safe).
         """
         try:
             value = json.loads(body)
@@ -161,50 +161,51 @@ class Api:
 
 
 def selection_path(expression: str) -> tuple[str, ...]:
-    """Read a route selection expression: `$request.body.action` gives `("action",)`."""
+    """Parse a route selection expression: `$request.body.action` gives `("action",)`."""
     match = _SELECTION.fullmatch(expression)
     if match is None:
-        raise ValueError(f"not a route selection expression this gateway reads: {expression}")
+        raise ValueError(f"unsupported route selection expression: {expression}")
     return tuple(match[2].split("."))
 
 
-def connect_event(stage: Stage, caller: Caller, target: str, headers: Headers, now: int) -> Event:
+def connect_event(
+    stage: Stage, info: ConnectionInfo, target: str, headers: Headers, now: int
+) -> Event:
     """Build the event of a handshake. `target` is the request target, `now` in ms."""
-    passed = [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED_ON]
-    passed += [
-        ("X-Forwarded-For", caller.source_ip),
+    forwarded = [(name, value) for name, value in headers if name.lower() not in _NOT_FORWARDED]
+    forwarded += [
+        ("X-Forwarded-For", info.source_ip),
         ("X-Forwarded-Port", stage.domain_name.rpartition(":")[2]),
         ("X-Forwarded-Proto", "http"),
     ]
     content: dict[str, Any] = {
-        "headers": dict(passed),
-        "multiValueHeaders": _grouped(passed),
+        "headers": dict(forwarded),
+        "multiValueHeaders": _grouped(forwarded),
     }
     query = parse_qsl(target.partition("?")[2], keep_blank_values=True)
     if query:
         content["queryStringParameters"] = dict(query)
         content["multiValueQueryStringParameters"] = _grouped(query)
-    context = _context(stage, caller, CONNECT, "CONNECT", now)
+    context = _context(stage, info, CONNECT, "CONNECT", now)
     return _event(context, content)
 
 
-def message_event(stage: Stage, caller: Caller, route: Route, body: str, now: int) -> Event:
-    """Build the event of a frame. An asynchronous route's comes out of its template.
+def message_event(stage: Stage, info: ConnectionInfo, route: Route, body: str, now: int) -> Event:
+    """Build the event of a frame; that of an asynchronous route is made by its template.
 
-    Raises ValueError if a template does not give JSON: API Gateway would hand over what Lambda
-    then refuses.
+    Raises ValueError if the template does not produce JSON, which Lambda would refuse.
     """
-    context = _context(stage, caller, route.key, "MESSAGE", now) | {"messageId": new_id()}
+    context = _context(stage, info, route.key, "MESSAGE", now) | {"messageId": new_id()}
     if route.integration is not Integration.ASYNC or route.template is None:
         content = {"requestContext": context, "body": body, "isBase64Encoded": False}
         return Event(context["requestId"], content)
     return Event(context["requestId"], json.loads(route.template.render(context, body)))
 
 
-def disconnect_event(stage: Stage, caller: Caller, code: int, reason: str, now: int) -> Event:
-    """Build the event of a closed connection: with the headers that API Gateway makes up."""
+def disconnect_event(stage: Stage, info: ConnectionInfo, code: int, reason: str, now: int) -> Event:
+    """Build the event of a closed connection, with the headers that API Gateway generates."""
     headers = [("Host", stage.domain_name), *((name, "") for name in _DISCONNECT_HEADERS)]
-    context = _context(stage, caller, DISCONNECT, "DISCONNECT", now)
+    context = _context(stage, info, DISCONNECT, "DISCONNECT", now)
     context |= {"disconnectStatusCode": code, "disconnectReason": reason}
     return _event(context, {"headers": dict(headers), "multiValueHeaders": _grouped(headers)})
 
@@ -214,11 +215,11 @@ def _event(context: dict[str, Any], content: dict[str, Any]) -> Event:
     return Event(context["requestId"], content)
 
 
-def _context(stage: Stage, caller: Caller, key: str, kind: str, now: int) -> dict[str, Any]:
+def _context(stage: Stage, info: ConnectionInfo, key: str, kind: str, now: int) -> dict[str, Any]:
     request_id = new_id()
-    identity = {"sourceIp": caller.source_ip}
-    if caller.user_agent is not None:
-        identity["userAgent"] = caller.user_agent
+    identity = {"sourceIp": info.source_ip}
+    if info.user_agent is not None:
+        identity["userAgent"] = info.user_agent
     context = {
         "routeKey": key,
         "eventType": kind,
@@ -227,19 +228,19 @@ def _context(stage: Stage, caller: Caller, key: str, kind: str, now: int) -> dic
         "requestId": request_id,
         "requestTime": datetime.fromtimestamp(now / 1000, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
         "requestTimeEpoch": now,
-        "connectedAt": caller.connected_at,
+        "connectedAt": info.connected_at,
         "messageDirection": "IN",
         "stage": stage.name,
         "identity": identity,
         "domainName": stage.domain_name,
-        "connectionId": caller.connection_id,
+        "connectionId": info.connection_id,
         "apiId": stage.api_id,
     }
-    return _named(context, caller.principal)
+    return _add_principal(context, info.principal)
 
 
-def _named(context: Mapping[str, Any], principal: Principal) -> dict[str, Any]:
-    """Add whom an authorizer, or IAM, has named."""
+def _add_principal(context: Mapping[str, Any], principal: Principal) -> dict[str, Any]:
+    """Add the fields of the principal."""
     identity = {**context["identity"], **principal.identity}
     authorizer = {"authorizer": dict(principal.authorizer)} if principal.authorizer else {}
     return {**context, "identity": identity, **authorizer}

@@ -1,8 +1,8 @@
-"""The `@connections` API: what a function posts to a connection, and how it looks at and ends one.
+"""The `@connections` API, with which a function posts to, describes and deletes connections.
 
-Answers in the shapes that the SDKs map to `GoneException` and its like. It does not check
-signatures: whoever reaches the loopback interface may post. The two hooks at the end of
-`Connections` are for tests and measurements, and do nothing unless set.
+Errors have the shapes that the SDKs map to `GoneException` and the others. Signatures are not
+checked: every process that reaches the loopback interface may post. `Connections.post_delay` and
+`post_faults` are for tests and measurements, and do nothing unless set.
 """
 
 import asyncio
@@ -16,34 +16,34 @@ from urllib.parse import unquote
 from websockets.frames import CloseCode
 
 from local.gateway.api import iso_time
-from local.gateway.http_front import HttpRequest, HttpResponse
+from local.gateway.http_connection import HttpRequest, HttpResponse
 from local.gateway.limits import Limits
 from local.gateway.websocket import Socket
 
-# With the stage in front, as the SDKs send it, or without, as people do.
+# With the stage in front, as the SDKs send it, or without.
 _PATH = re.compile(r"(?:/[^/]*)?/(?:@|%40)connections/([^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class ApiError:
-    """One way to be refused: the HTTP status, the exception's name, and a message or none."""
+    """An error response: the HTTP status, the exception's name, and a message or none."""
 
     status: int
     type: str
     message: str = ""
 
 
-GONE = ApiError(410, "GoneException")  # says nothing, as at AWS: callers branch on the code
+GONE = ApiError(410, "GoneException")  # no message, as on AWS: clients branch on the code
 FORBIDDEN = ApiError(403, "ForbiddenException", "Forbidden")
-LIMIT_EXCEEDED = ApiError(429, "LimitExceededException", "The client does not read")
+LIMIT_EXCEEDED = ApiError(429, "LimitExceededException", "The client does not read its messages")
 PAYLOAD_TOO_LARGE = ApiError(413, "PayloadTooLargeException", "Payload too large")
 INTERNAL = ApiError(500, "InternalServerErrorException", "Internal server error")
-# API Gateway's own answer to this is unconfirmed. Passing it on would make every client hang up.
+# API Gateway's own response is unconfirmed. Invalid UTF-8 would make every client disconnect.
 NOT_TEXT = ApiError(400, "BadRequestException", "The data is not UTF-8 text")
 
 
 def is_management(target: str) -> bool:
-    """Tell whether a request target belongs to this API."""
+    """Return whether a request target belongs to this API."""
     return _connection_id(target) is not None
 
 
@@ -54,13 +54,13 @@ class Connections:
         self._sockets = sockets
         self._limits = limits
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
-        # Seconds that every POST takes before it delivers and answers.
+        # Seconds that every POST waits before it delivers and responds.
         self.post_delay = 0.0
-        # Asked before each POST, with the connection id: an error to answer instead, or None.
+        # Called for each POST with the connection id: returns an error to respond with, or None.
         self.post_faults: Callable[[str], ApiError | None] = lambda _connection_id: None
 
-    async def answer(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request whose target `is_management`."""
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Handle a request whose target `is_management`."""
         method = self._methods.get(request.method)
         if method is None:
             return _refuse(FORBIDDEN)
@@ -70,8 +70,8 @@ class Connections:
                 await asyncio.sleep(self.post_delay)
             if fault := self.post_faults(connection_id):
                 return _refuse(fault)
-        # Looked up late: a connection may have gone during the delay. One that is still inside
-        # $connect is not there yet, and gone for now.
+        # Looked up after the delay, during which a connection may have closed. One that is still
+        # in $connect is not registered yet: it is gone, too.
         socket = self._sockets.get(connection_id)
         if socket is None or not socket.open:
             return _refuse(GONE)
@@ -90,16 +90,16 @@ class Connections:
         return _reply(200)
 
     def _get(self, socket: Socket, _body: bytes) -> HttpResponse:
-        caller = socket.caller
+        info = socket.info
         description = {
-            "connectedAt": iso_time(caller.connected_at),
-            "identity": {"sourceIp": caller.source_ip, "userAgent": caller.user_agent or ""},
+            "connectedAt": iso_time(info.connected_at),
+            "identity": {"sourceIp": info.source_ip, "userAgent": info.user_agent or ""},
             "lastActiveAt": iso_time(int(socket.active * 1000)),
         }
         return _reply(200, json.dumps(description).encode())
 
     def _delete(self, socket: Socket, _body: bytes) -> HttpResponse:
-        # The code and the words are unconfirmed.
+        # The code and the reason are unconfirmed.
         socket.close(CloseCode.NORMAL_CLOSURE, "Connection Closed Normally")
         return _reply(204)
 

@@ -18,7 +18,7 @@ class Limits:
     post: int = 32 * KILOBYTE
     # API Gateway quota: length of the URL, in characters. That the answer is 414 is unconfirmed.
     url: int = 4096
-    # API Gateway quota: result of a Lambda authorizer, 8 KB. It is broken if it says more.
+    # API Gateway quota: result of a Lambda authorizer, 8 KB. A longer one is an error.
     authorizer: int = 8 * KILOBYTE
     # API Gateway quota: integration timeout, 29 s for every type of integration.
     integration: float = 29.0
@@ -26,18 +26,18 @@ class Limits:
     idle: float = 10 * 60.0
     # API Gateway quota: connection duration, 2 hours.
     life: float = 2 * 60 * 60.0
-    # What may wait for a client that does not read, before a post gets 429. AWS says that there
-    # is such a buffer and not how large it is.
+    # What is buffered for a client that does not read, before a post gets 429. AWS documents that
+    # there is such a buffer and not how large it is.
     client_buffer: int = 256 * KILOBYTE
-    # The kernel's share of it (SO_SNDBUF; Linux doubles it). Without a number of our own, the
-    # kernel would take megabytes before anything above it noticed.
+    # The kernel's part of it (SO_SNDBUF; Linux doubles it). With the kernel's own default, it
+    # would take megabytes before this process noticed.
     kernel_buffer: int = 64 * KILOBYTE
     # How long a client may take to answer a close frame (RFC 6455 leaves it open).
     closing: float = 5.0
-    # An HTTP connection without a request in progress, or with a half-sent one. Longer than the
+    # An HTTP connection without a request in progress, or with an incomplete one. Longer than the
     # pause between two posts of one warm Lambda, so that keep-alive pays.
     http_idle: float = 350.0
-    # How often connections are looked over for the limits above.
+    # How often the time limits above are enforced.
     sweep: float = 1.0
 
 

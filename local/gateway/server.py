@@ -1,10 +1,10 @@
-"""An API Gateway WebSocket API on one local port: handshakes, frames and `@connections`.
+"""An API Gateway WebSocket API on one loopback port: handshakes, frames and `@connections`.
 
-What happens to a connection, in order: the guard says who it is, or refuses it; `$connect` is
-invoked before the handshake is answered; each message is routed and given to its integration,
-several at a time; `$disconnect` is invoked once at the end. What the function is, and where it
-runs, is two callables' business. What bytes look like on the wire is `http_front`'s and
-`websocket`'s; what events look like is `api`'s; who may connect is `authorizers`'.
+The life of a connection: the authorizer names its principal, or refuses it; `$connect` is invoked
+before the handshake is answered; each message is routed to its integration, several at a time;
+`$disconnect` is invoked once, after it has closed. The function is two callables: this module does
+not know where it runs. Bytes on the wire belong to `http_connection` and `websocket`, events to
+`api`, and who may connect to the authorizer.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from local.auth.authorizers import Guard, RefusedError, anybody
+from local import loopback
 from local.gateway.api import (
     CONNECT,
     DISCONNECT,
     Api,
-    Caller,
+    ConnectionInfo,
     Event,
     Integration,
     Route,
@@ -39,19 +39,24 @@ from local.gateway.api import (
     message_event,
     new_id,
 )
+from local.gateway.authorization import Authorizer, RefusedError, allow_all
 from local.gateway.connections import Connections, is_management
-from local.gateway.http_front import HttpFront, HttpRequest, HttpResponse, Upgrade, phrase
+from local.gateway.http_connection import (
+    HttpConnection,
+    HttpRequest,
+    HttpResponse,
+    Upgrade,
+    phrase,
+)
 from local.gateway.limits import AWS_QUOTAS, Limits
 from local.gateway.websocket import Socket
-from local.invocation import AsyncInvocation, Invocation, Result
-
-__all__ = ["AWS_QUOTAS", "Gateway", "Limits", "error_frame"]
+from local.invocation import Invoke, InvokeAsync, Result
 
 INTERNAL_ERROR = "Internal server error"
 FORBIDDEN = "Forbidden"
 TIMED_OUT = "Endpoint request timed out"
 
-# Result.error of an invocation that API Gateway, not Lambda, gave up on.
+# Result.error of an invocation for which API Gateway, not Lambda, stopped waiting.
 _INTEGRATION_TIMEOUT = "IntegrationTimeout"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: token
 _CLOSE = (("Connection", "close"),)
@@ -62,7 +67,7 @@ logger = logging.getLogger(__name__)
 
 
 def error_frame(message: str, connection_id: str, request_id: str) -> bytes:
-    """Write an error as API Gateway does, byte for byte: a space after some colons only."""
+    """Format an error as API Gateway does, byte for byte: a space after some colons only."""
     return (
         f'{{"message": "{message}", "connectionId":"{connection_id}", "requestId":"{request_id}"}}'
     ).encode()
@@ -71,20 +76,20 @@ def error_frame(message: str, connection_id: str, request_id: str) -> bytes:
 class Gateway:
     """One API on one port. `connections` has the hooks that tests use.
 
-    `invoke` runs the function and waits, `invoke_async` hands an event over; `record`, if given,
-    sees every event that either of them gets. `guard` is asked before `$connect` is.
+    `invoke` runs the function and waits, `invoke_async` hands an event over; `record` is called
+    with every event that either of them receives. `authorizer` is called before `$connect`.
     """
 
     def __init__(  # noqa: PLR0913  half of them have defaults that only tests change
         self,
         api: Api,
-        invoke: Invocation,
-        invoke_async: AsyncInvocation,
+        invoke: Invoke,
+        invoke_async: InvokeAsync,
         limits: Limits = AWS_QUOTAS,
         *,
         stage: str = "local",
         api_id: str = "local",
-        guard: Guard = anybody,
+        authorizer: Authorizer = allow_all,
         record: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
         self._api = api
@@ -92,15 +97,15 @@ class Gateway:
         self._invoke_async = invoke_async
         self._limits = limits
         self._stage = Stage(domain_name="", name=stage, api_id=api_id)
-        self._guard = guard
+        self._authorizer = authorizer
         self._record = record
         self._sockets: dict[str, Socket] = {}
-        self._fronts: set[HttpFront] = set()
+        self._http_connections: set[HttpConnection] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._closing = False
-        self._empty = asyncio.Event()  # set when, while closing, the last connection has gone
+        self._empty = asyncio.Event()  # set when the last connection has closed, while closing
         self._integrations = {
             Integration.PROXY: self._proxy,
             Integration.ASYNC: self._async,
@@ -108,30 +113,31 @@ class Gateway:
         }
         self.connections = Connections(self._sockets, limits)
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen, and return the port: a free one if 0 was asked for. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._new_front, host, port, backlog=2048)
-        listener = server.sockets[0]
+    async def start(self, listener: sockets.socket | None = None) -> int:
+        """Listen on a bound socket, or else on any free loopback port, and return the port."""
+        listener = listener or loopback.bind()
         # Accepted connections inherit it.
         listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, self._limits.kernel_buffer)
-        port = listener.getsockname()[1]
+        host, port = listener.getsockname()
         self._stage = replace(self._stage, domain_name=f"{host}:{port}")
-        self._server, self._sweeper = server, asyncio.create_task(self._sweep())
-        return port
+        self._server = await asyncio.get_running_loop().create_server(
+            self._new_http_connection, sock=listener, backlog=2048
+        )
+        self._sweeper = asyncio.create_task(self._sweep())
+        return int(port)
 
     async def close(self) -> None:
-        """Stop listening, say goodbye to clients, drop what is under way. No `$disconnect`.
+        """Stop listening, close all connections, cancel what is in progress. No `$disconnect`.
 
-        Does nothing if the gateway never started.
+        Does nothing if the gateway was not started.
         """
         if self._server is None or self._sweeper is None:
             return
         self._closing = True
         self._server.close()
         self._sweeper.cancel()
-        for front in list(self._fronts):
-            front.abort()
+        for connection in list(self._http_connections):
+            connection.abort()
         for socket in list(self._sockets.values()):
             socket.close(CloseCode.GOING_AWAY, "Going away")
         if self._sockets:
@@ -144,20 +150,20 @@ class Gateway:
         await asyncio.gather(self._sweeper, *self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    # What connections tell (websocket.Owner).
+    # Events of the connections (websocket.Listener).
 
     def opened(self, socket: Socket) -> None:
-        """From now on the connection can be posted to."""
-        self._sockets[socket.caller.connection_id] = socket
+        """Register the connection: from now on it can be posted to."""
+        self._sockets[socket.info.connection_id] = socket
 
     def received(self, socket: Socket, text: str) -> None:
-        """Route one message. Messages of one connection run beside each other, as on AWS."""
+        """Route one message. Messages of one connection run concurrently, as on AWS."""
         route = self._api.select(text)
         if route is None:
             self._send_error(socket, FORBIDDEN, new_id())
             return
         try:
-            event = message_event(self._stage, socket.caller, route, text, _now())
+            event = message_event(self._stage, socket.info, route, text, _now())
         except ValueError:
             logger.exception("the template of route %s failed", route.key)
             self._send_error(socket, INTERNAL_ERROR, new_id())
@@ -165,13 +171,13 @@ class Gateway:
         self._integrations[route.integration](socket, route, event)
 
     def closed(self, socket: Socket, code: int, reason: str) -> None:
-        """Forget the connection and tell the function. Its answer matters to nobody."""
-        del self._sockets[socket.caller.connection_id]
+        """Remove the connection and invoke `$disconnect`, whose result is ignored."""
+        del self._sockets[socket.info.connection_id]
         if self._closing:
             if not self._sockets:
                 self._empty.set()
         elif DISCONNECT in self._api.routes:
-            event = disconnect_event(self._stage, socket.caller, code, reason, _now())
+            event = disconnect_event(self._stage, socket.info, code, reason, _now())
             self._spawn(self._call(event))
 
     # Integrations.
@@ -193,7 +199,7 @@ class Gateway:
         try:
             self._invoke_async(event.encode())
         except Exception:
-            logger.exception("handing an event over failed")
+            logger.exception("the asynchronous invocation failed")
             self._send_error(socket, INTERNAL_ERROR, event.request_id)
 
     def _mock(self, socket: Socket, route: Route, event: Event) -> None:
@@ -202,7 +208,7 @@ class Gateway:
             socket.send(route.template.render(context, body).encode())
 
     async def _call(self, event: Event) -> Result:
-        """Run the function, for 29 s at most. The function itself is not stopped by that."""
+        """Invoke the function and wait, for 29 s at most. A timeout does not stop the function."""
         self._record(event.content)
         invocation = self._spawn(self._invoke(event.encode()))
         done, _ = await asyncio.wait({invocation}, timeout=self._limits.integration)
@@ -214,14 +220,14 @@ class Gateway:
 
     # Handshakes and requests.
 
-    async def _answer(self, request: HttpRequest) -> HttpResponse | Upgrade:
+    async def _handle(self, request: HttpRequest) -> HttpResponse | Upgrade:
         if is_management(request.target):
-            return await self.connections.answer(request)
+            return await self.connections.handle(request)
         return await self._handshake(request)
 
     async def _handshake(self, request: HttpRequest) -> HttpResponse | Upgrade:
         if request.method != "GET" or request.version != "1.1":
-            text = b"A WebSocket begins with a GET request of HTTP/1.1.\n"
+            text = b"This is a WebSocket endpoint: connect with a GET request of HTTP/1.1.\n"
             return HttpResponse(405, text, "text/plain", (*_CLOSE, ("Allow", "GET")))
         if len(f"wss://{self._stage.domain_name}{request.target}") > self._limits.url:
             return HttpResponse(414, b"The URL is too long.\n", "text/plain", _CLOSE)
@@ -229,24 +235,24 @@ class Gateway:
         if reply.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             refusal = (*_CLOSE, ("Upgrade", "websocket"))
             return HttpResponse(reply.status_code, bytes(reply.body), "text/plain", refusal)
-        caller = Caller(new_id(), _now(), request.source_ip, request.header("User-Agent"))
+        info = ConnectionInfo(new_id(), _now(), request.source_ip, request.header("User-Agent"))
         headers: tuple[tuple[str, str], ...] = tuple(reply.headers.raw_items())
         if CONNECT in self._api.routes:
-            event = connect_event(self._stage, caller, request.target, request.headers, _now())
+            event = connect_event(self._stage, info, request.target, request.headers, _now())
             try:
-                principal = await self._guard(request, event)
+                principal = await self._authorizer(request, event)
             except RefusedError as error:
                 message = phrase(error.status) if error.status < 500 else INTERNAL_ERROR
                 return self._refusal(error.status, message, event)
-            caller = replace(caller, principal=principal)
-            answer = await self._connect(event.naming(principal))
-            if isinstance(answer, HttpResponse):
-                return answer
-            headers += answer
-        return Upgrade(headers, Socket(caller, self._limits, self))
+            info = replace(info, principal=principal)
+            accepted = await self._connect(event.with_principal(principal))
+            if isinstance(accepted, HttpResponse):
+                return accepted
+            headers += accepted
+        return Upgrade(headers, Socket(info, self._limits, self))
 
     async def _connect(self, event: Event) -> tuple[tuple[str, str], ...] | HttpResponse:
-        """Ask the function. Return the headers that it adds to the handshake, or a refusal."""
+        """Invoke `$connect`. Return the headers that it adds to the handshake, or a refusal."""
         result = await self._call(event)
         response = _response(result)
         status = response.get("statusCode")
@@ -265,20 +271,20 @@ class Gateway:
         return self._refusal(status, phrase(status), event)
 
     def _refusal(self, status: int, message: str, event: Event) -> HttpResponse:
-        """No upgrade. That its body is an error frame's is unconfirmed; its status counts."""
+        """Refuse the upgrade. That the body is an error frame is unconfirmed."""
         connection_id = event.content["requestContext"]["connectionId"]
         body = error_frame(message, connection_id, event.request_id)
         return HttpResponse(status, body, headers=_CLOSE)
 
     # Housekeeping.
 
-    def _new_front(self) -> HttpFront:
-        front = HttpFront(self._answer, self._fronts.discard, self._limits.post)
-        self._fronts.add(front)
-        return front
+    def _new_http_connection(self) -> HttpConnection:
+        connection = HttpConnection(self._handle, self._http_connections.discard, self._limits.post)
+        self._http_connections.add(connection)
+        return connection
 
     def _send_error(self, socket: Socket, message: str, request_id: str) -> None:
-        socket.send(error_frame(message, socket.caller.connection_id, request_id))
+        socket.send(error_frame(message, socket.info.connection_id, request_id))
 
     def _spawn(self, work: Awaitable[_T]) -> "asyncio.Future[_T]":
         task = asyncio.ensure_future(work)
@@ -297,8 +303,8 @@ class Gateway:
             now = time.time()
             for socket in list(self._sockets.values()):
                 socket.enforce(now)
-            for front in list(self._fronts):
-                front.enforce(now, self._limits.http_idle)
+            for connection in list(self._http_connections):
+                connection.enforce(now, self._limits.http_idle)
 
 
 def _now() -> int:
@@ -306,7 +312,7 @@ def _now() -> int:
 
 
 def _response(result: Result) -> Mapping[str, Any]:
-    """Read a proxy integration's response; empty if it is none."""
+    """Parse a proxy integration's response; empty if it is invalid."""
     try:
         response = json.loads(result.payload)
     except ValueError:

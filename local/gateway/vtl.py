@@ -1,10 +1,10 @@
 """API Gateway's mapping templates: Velocity by a library, plus the variables that AWS adds.
 
 A template sees `$context` (a request context), `$input.body` (the frame as text) and, of `$util`,
-the functions below: those that make sense where a body may be any text.
-Values are written as they are and never read as Velocity again, so `$` and `#` in a body stay
-what they are. What a template names and nobody defined becomes the empty string, as on AWS
-(but the library takes it for true in an `#if`: do not rely on either).
+the functions below: those that are safe for any text.
+Values are inserted as they are and never evaluated as Velocity, so `$` and `#` in a body are
+preserved. An undefined reference renders as the empty string, as on AWS (but the library treats it
+as true in an `#if`: do not rely on either).
 This module does not know what a template is for, nor that its output should be JSON.
 """
 
@@ -33,7 +33,7 @@ def _escape(match: re.Match[str]) -> str:
     char = match[0]
     if short := _SHORT_ESCAPES.get(char):
         return short
-    # Java's strings are UTF-16: a character outside the first plane is two escapes.
+    # Java's strings are UTF-16: a character outside the basic plane is two escapes.
     units = char.encode("utf-16-be")
     return "".join(f"\\u{units[i]:02X}{units[i + 1]:02X}" for i in range(0, len(units), 2))
 
@@ -73,9 +73,9 @@ class Template:
             raise ValueError(f"mapping template: {error}") from error
 
     def render(self, context: Mapping[str, Any], body: str) -> str:
-        """Write the template out for one frame: `context` as `$context`, its text as `body`.
+        """Render the template: `context` as `$context`, `body` as `$input.body`.
 
-        Raises ValueError where evaluating fails, e.g. `base64Decode` of what is no base64.
+        Raises ValueError if evaluation fails, e.g. `base64Decode` of invalid base64.
         """
         names = {"context": context, "input": {"body": body}, "util": _UTIL}
         try:

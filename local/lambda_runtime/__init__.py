@@ -1,1 +1,1 @@
-"""Lambda on a laptop: a function, its environments and its asynchronous queue."""
+"""Lambda on this machine: a function, its execution environments and its event queue."""

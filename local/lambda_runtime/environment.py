@@ -1,12 +1,12 @@
-"""One Lambda environment on a laptop: a real `awslambdaric` process, and the Runtime API it asks.
+"""One Lambda execution environment: an `awslambdaric` process, and the Runtime API that it calls.
 
-Rules, as in Lambda: an environment handles one event at a time; what a handler keeps in its modules
-stays in its process and meets the next event. A worker's environment variables are Lambda's, never
+Rules, as in Lambda: an environment handles one event at a time, and the state of the handler's
+modules persists from one event to the next. The process has Lambda's environment variables, never
 the developer's.
 
-What it does not know: other environments, queues and retries (`local/lambda_runtime/function.py`). What it
-does not imitate: freezing between events, a memory limit, a `/tmp` of one's own, extensions,
-SnapStart, and the second try that Lambda gives to an initialisation which took too long.
+What it does not know: other environments, queues and retries (`local/lambda_runtime/function.py`).
+What it does not imitate: freezing between events, a memory limit, a private `/tmp`, extensions,
+SnapStart, and Lambda's second attempt at an initialisation that timed out.
 """
 
 import asyncio
@@ -24,27 +24,28 @@ from typing import Any
 
 from aiohttp import web
 
-from local.aws.moto_server import CREDENTIALS, NO_CONFIGURATION, REGION
+from local.aws.account import ACCOUNT, CREDENTIALS, NO_CONFIGURATION, REGION
 from local.invocation import Result
-from local.processes import GRACE_SECONDS, lines, stop, tethered
+from local.loopback import HOST
+from local.processes import GRACE_SECONDS, lines, module_command, stop
 
 # Lambda's own error message names 6291556 bytes, 100 more than 6 MB.
 RESPONSE_BYTES = 6_291_556
 
-ARN = f"arn:aws:lambda:{REGION}:123456789012:function:local"
+ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:local"
 API = "/2018-06-01/runtime"
-# The only variables of the caller that a worker sees: where programs, libraries and temporary files
-# are.
+# The variables of this process that are passed on: the paths of programs, libraries and temporary
+# files.
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 
 Log = Callable[[str], None]
 
 
 def worker_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that stands in for Lambda: clean, then `variables`.
+    """The environment variables of a process that stands in for Lambda, with `variables` added.
 
-    AWS credentials are dummies and configuration files are out of reach, so neither the keys nor
-    the profiles of the person at the keyboard can be used by mistake.
+    AWS credentials are dummies and configuration files are not found, so that neither the keys nor
+    the profiles of the developer can be used by mistake.
     """
     inherited = {
         name: value
@@ -72,7 +73,7 @@ def _error(kind: str, error_type: str, message: str) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A function's: `handler` is "module.function" in the folder `code`; times are in seconds."""
+    """A function's settings. `handler` is "module.function" in folder `code`; times in seconds."""
 
     handler: str
     code: Path
@@ -82,34 +83,31 @@ class Settings:
     python: str
     log: Log
 
-    def note(self, level: str, event: str, **fields: object) -> None:
-        """Logs one line about the platform itself. Never about payloads: they are private."""
+    def log_event(self, level: str, event: str, **fields: object) -> None:
+        """Logs one line about the platform itself. Never payloads: they are private."""
         self.log(json.dumps({"level": level, "event": f"platform.{event}", **fields}))
 
 
 @dataclass(slots=True)
-class Event:
-    """One event on its way through an environment."""
+class Invocation:
+    """One event in progress. `received` is on the monotonic clock, in seconds."""
 
     payload: bytes
     received: float = field(default_factory=time.monotonic)
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    answer: Result | None = None
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def failed(self, kind: str, problem: str) -> Result:
-        """What the platform says of an event that the function did not answer."""
-        return _error(kind, kind, f"RequestId: {self.request_id} Error: {problem}")
+    result: Result | None = None
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Environment:
-    """One process of the function, and the Runtime API (on a port of its own) that it works for."""
+    """One process of the function, and the Runtime API (on a port of its own) that it calls."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._polled = asyncio.Event()  # it has asked for its first event: initialisation is over
-        self._inbox: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._current: Event | None = None
+        # Set when it requests its first event: initialisation is complete.
+        self._ready = asyncio.Event()
+        self._inbox: asyncio.Queue[Invocation | None] = asyncio.Queue()
+        self._current: Invocation | None = None
         self._closed = False
         self._init_error: Result | None = None
         self._process: Process | None = None
@@ -128,23 +126,23 @@ class Environment:
 
     @property
     def started(self) -> bool:
-        """Whether it has asked for its first event."""
-        return self._polled.is_set()
+        """Whether initialisation is complete."""
+        return self._ready.is_set()
 
     @property
     def alive(self) -> bool:
-        """Started, and neither gone nor going."""
+        """Whether it is started, and neither ended nor closing."""
         running = self._exit is not None and not self._exit.done()
         return self.started and running and not self._closed
 
     async def start(self) -> Result | None:
-        """The Init phase. Returns None when the environment is ready, else what went wrong."""
-        settings, began = self._settings, time.monotonic()
+        """The Init phase. Returns None when the environment is ready, else the error."""
+        settings, started_at = self._settings, time.monotonic()
         await self._api.setup()
-        await web.TCPSite(self._api, "127.0.0.1", 0).start()
+        await web.TCPSite(self._api, HOST, 0).start()
         host, port = self._api.addresses[0][:2]
         self._process = await asyncio.create_subprocess_exec(
-            *tethered(settings.python, "awslambdaric", settings.handler),
+            *module_command(settings.python, "awslambdaric", settings.handler),
             cwd=settings.code,
             env=self._variables(f"{host}:{port}"),
             stdin=PIPE,
@@ -154,41 +152,48 @@ class Environment:
         )
         self._exit = asyncio.ensure_future(self._process.wait())
         self._logs = asyncio.ensure_future(self._forward(self._process))
-        await self._first_of(self._polled, settings.init_timeout)
-        took = round((time.monotonic() - began) * 1000)
+        await self._wait_for(self._ready, settings.init_timeout)
+        init_ms = round((time.monotonic() - started_at) * 1000)
         if self.alive:
-            settings.note("INFO", "initReport", init_ms=took)
+            settings.log_event("INFO", "initReport", init_ms=init_ms)
             return None
         if not self._exit.done():
             problem = f"Init phase timed out after {settings.init_timeout:.2f} seconds"
         else:
             problem = f"Runtime exited during the Init phase: {self._exit_status()}"
         failure = self._init_error or _error("Runtime.ExitError", "Runtime.ExitError", problem)
-        settings.note("ERROR", "initReport", init_ms=took, problem=problem)
+        settings.log_event("ERROR", "initReport", init_ms=init_ms, problem=problem)
         await self.close(grace=0)
         return failure
 
-    async def run(self, event: Event) -> Result:
-        """Gives the event to the process; over when it asks for the next one, or is no more."""
-        self._current = event
-        self._inbox.put_nowait(event)
-        await self._first_of(event.over, self._settings.timeout)
-        if not event.over.is_set():
-            limit = self._settings.timeout
+    async def run(self, invocation: Invocation) -> Result:
+        """Passes the event to the process, until it requests the next one or ends."""
+        self._current = invocation
+        self._inbox.put_nowait(invocation)
+        await self._wait_for(invocation.finished, self._settings.timeout)
+        if not invocation.finished.is_set():
             timed_out = self.alive
             await self.close(grace=0)
-            if event.answer is None and timed_out:
-                self._settings.note("ERROR", "timeout", request_id=event.request_id, after_s=limit)
-                return event.failed("Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds")
-            if event.answer is None:
-                status = self._exit_status()
-                self._settings.note("ERROR", "exit", request_id=event.request_id, status=status)
-                return event.failed("Runtime.ExitError", f"Runtime exited with error: {status}")
-        assert event.answer is not None  # noqa: S101 - set before `over` is
-        return event.answer
+            if invocation.result is None:
+                return self._failure(invocation, timed_out=timed_out)
+        assert invocation.result is not None  # noqa: S101 - set before `finished` is
+        return invocation.result
+
+    def _failure(self, invocation: Invocation, *, timed_out: bool) -> Result:
+        """Logs that the process timed out or ended during an event, and returns the result."""
+        log, request_id = self._settings.log_event, invocation.request_id
+        if timed_out:
+            limit = self._settings.timeout
+            log("ERROR", "timeout", request_id=request_id, after_s=limit)
+            kind, problem = "Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds"
+        else:
+            status = self._exit_status()
+            log("ERROR", "exit", request_id=request_id, status=status)
+            kind, problem = "Runtime.ExitError", f"Runtime exited with error: {status}"
+        return _error(kind, kind, f"RequestId: {request_id} Error: {problem}")
 
     async def close(self, grace: float = GRACE_SECONDS) -> None:
-        """Ends the process and its group. A worker that waits for an event is told to go."""
+        """Ends the process and its group. A process that waits for an event gets HTTP 410."""
         if self._closed:
             return
         self._closed = True
@@ -197,7 +202,7 @@ class Environment:
             await stop(self._process, grace)
         await self._api.cleanup()
         if self._logs is not None:
-            # What it said last is still in the pipe.
+            # Its last output is still in the pipe.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._logs, 1)
 
@@ -221,8 +226,8 @@ class Environment:
             }
         )
 
-    async def _first_of(self, event: asyncio.Event, seconds: float) -> None:
-        """Waits for the event, or the end of the process, or `seconds`."""
+    async def _wait_for(self, event: asyncio.Event, seconds: float) -> None:
+        """Waits for the event or the end of the process, for `seconds` at most."""
         assert self._exit is not None  # noqa: S101 - started
         waiting: asyncio.Future[Any] = asyncio.ensure_future(event.wait())
         try:
@@ -241,21 +246,21 @@ class Environment:
         async for line in lines(process.stdout):
             self._settings.log(line)
 
-    # What the process asks for. The other side of these four is awslambdaric.
+    # The Runtime API. Its client is awslambdaric.
 
     async def _next(self, _: web.Request) -> web.Response:
         if self._current is not None:
-            self._current.over.set()
-        self._polled.set()
-        event = await self._inbox.get()
-        if event is None:
+            self._current.finished.set()
+        self._ready.set()
+        invocation = await self._inbox.get()
+        if invocation is None:
             raise web.HTTPGone
         deadline = time.time() + self._settings.timeout
         return web.Response(
-            body=event.payload,
+            body=invocation.payload,
             content_type="application/json",
             headers={
-                "Lambda-Runtime-Aws-Request-Id": event.request_id,
+                "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
                 "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
                 "Lambda-Runtime-Invoked-Function-Arn": ARN,
                 "Lambda-Runtime-Trace-Id": (
@@ -265,28 +270,28 @@ class Environment:
         )
 
     async def _response(self, request: web.Request) -> web.Response:
-        event = self._event(request)
+        invocation = self._invocation(request)
         try:
-            event.answer = Result(await request.read())
+            invocation.result = Result(await request.read())
         except web.HTTPRequestEntityTooLarge:
             too_large = (
                 f"Response payload size exceeded maximum allowed payload size"
                 f" ({RESPONSE_BYTES} bytes)."
             )
-            event.answer = _error("Unhandled", "Function.ResponseSizeTooLarge", too_large)
+            invocation.result = _error("Unhandled", "Function.ResponseSizeTooLarge", too_large)
             raise
         return web.Response(status=202)
 
     async def _handler_error(self, request: web.Request) -> web.Response:
-        self._event(request).answer = Result(await request.read(), "Unhandled")
+        self._invocation(request).result = Result(await request.read(), "Unhandled")
         return web.Response(status=202)
 
     async def _report_init_error(self, request: web.Request) -> web.Response:
         self._init_error = Result(await request.read(), "Unhandled")
         return web.Response(status=202)
 
-    def _event(self, request: web.Request) -> Event:
-        event = self._current
-        if event is None or event.request_id != request.match_info["id"]:
+    def _invocation(self, request: web.Request) -> Invocation:
+        invocation = self._current
+        if invocation is None or invocation.request_id != request.match_info["id"]:
             raise web.HTTPBadRequest
-        return event
+        return invocation

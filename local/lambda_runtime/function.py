@@ -1,8 +1,8 @@
-"""Lambda on a laptop: a function's environments, and the queue of its asynchronous events.
+"""One Lambda function: its execution environments, and the queue of its asynchronous events.
 
-Rules, as in Lambda: there is one environment (`local/lambda_runtime/environment.py`) per concurrent event,
-and the one used last is used next. A synchronous event that finds no room is refused; an
-asynchronous one waits, is dropped when it grows too old, and is never tried twice.
+Rules, as in Lambda: there is one environment (`local/lambda_runtime/environment.py`) per concurrent
+event, and the one used last is used next. A synchronous event is refused while all environments are
+busy; an asynchronous one waits, is dropped when it is too old, and is never retried.
 
 What it does not know: WebSockets, routes, what an event means.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local.invocation import Result
-from local.lambda_runtime.environment import Environment, Event, Log, Settings
+from local.lambda_runtime.environment import Environment, Invocation, Log, Settings
 
 # Lambda quota: function timeout, 900 s. The function's own setting may be lower.
 TIMEOUT_SECONDS = 900.0
@@ -26,27 +26,28 @@ INIT_TIMEOUT_SECONDS = 10.0
 # Lambda API, Invoke: 6 MB synchronous, 1 MB asynchronous (256 KB until 2025).
 SYNC_EVENT_BYTES = 6 * 1024 * 1024
 ASYNC_EVENT_BYTES = 1024 * 1024
-# Lambda API, PutFunctionEventInvokeConfig: MaximumEventAgeInSeconds is 60 at the least.
+# Lambda API, PutFunctionEventInvokeConfig: the minimum of MaximumEventAgeInSeconds is 60.
 MAX_EVENT_AGE_SECONDS = 60.0
-# Not a quota: enough for a person with a few tabs, and 50 MB each.
+# Not a quota: enough for one developer, and about 50 MB each.
 CONCURRENCY = 10
 
 T = TypeVar("T")
 
 
 class PayloadTooLargeError(ValueError):
-    """Lambda refuses such an event (HTTP 413) before any function sees it."""
+    """The event is larger than Lambda accepts (HTTP 413). The function is not invoked."""
 
 
 class InitFailedError(Exception):
-    """The first environment did not start; the message is Lambda's JSON for the error."""
+    """An environment did not start; the message is Lambda's JSON for the error."""
 
 
 class Function:
     """One Lambda function: its environments, and the queue of asynchronous events.
 
-    `handler` is "module.function" in the folder `code`; `environment` is added to what Lambda sets;
-    times are in seconds; `log` is called with each line that a worker or the platform writes.
+    `handler` is "module.function" in the folder `code`; `environment` is added to Lambda's own
+    variables; times are in seconds; `log` is called with each line that the function or the
+    platform writes.
     """
 
     def __init__(  # noqa: PLR0913 - a Lambda function has this many settings; all but three by name
@@ -69,15 +70,15 @@ class Function:
         self._max_event_age = max_event_age
         self._environments: set[Environment] = set()
         self._idle: list[Environment] = []
-        self._queue: deque[Event] = deque()
+        self._queue: deque[Invocation] = deque()
         self._running: set[asyncio.Task[Result]] = set()
         self._ending: set[asyncio.Task[None]] = set()
-        # Cold starts take turns on the laptop's cores, so the init limit judges the handler and not
-        # the crowd.
+        # At most one cold start per core at a time, so that the init limit measures the handler and
+        # not the load.
         self._cold_starts = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def start(self, warm: int = 1) -> None:
-        """Makes `warm` environments ready. Raises InitFailedError if one does not start."""
+        """Starts `warm` environments. Raises InitFailedError if one does not start."""
         for environment in [self._new() for _ in range(warm)]:
             failure = await environment.start()
             if failure:
@@ -86,7 +87,7 @@ class Function:
             self._idle.append(environment)
 
     async def close(self) -> None:
-        """Ends every environment, whatever it is doing, and drops what is queued."""
+        """Ends every environment, whatever it is doing, and drops the queue."""
         self._queue.clear()
         for task in self._running:
             task.cancel()
@@ -96,25 +97,27 @@ class Function:
         self._environments.clear()
 
     async def invoke(self, event: bytes) -> Result:
-        """Lambda's `RequestResponse`. Whoever stops waiting does not stop the function."""
+        """Lambda's `RequestResponse`. Cancelling the caller does not stop the function."""
         if len(event) > SYNC_EVENT_BYTES:
             raise PayloadTooLargeError(f"{len(event)} bytes, limit {SYNC_EVENT_BYTES}")
         environment = self._reserve()
         if environment is None:
-            self._settings.note("WARN", "throttle", concurrency=self._concurrency)
+            self._settings.log_event("WARN", "throttle", concurrency=self._concurrency)
             return Result(b'{"message":"Rate Exceeded.","Type":"User"}', "TooManyRequests")
-        return await asyncio.shield(_spawn(self._running, self._execute(environment, Event(event))))
+        return await asyncio.shield(
+            _spawn(self._running, self._execute(environment, Invocation(event)))
+        )
 
     def invoke_async(self, event: bytes) -> None:
         """Lambda's `Event`: queues the event and returns at once."""
         if len(event) > ASYNC_EVENT_BYTES:
             raise PayloadTooLargeError(f"{len(event)} bytes, limit {ASYNC_EVENT_BYTES}")
-        self._queue.append(Event(event))
+        self._queue.append(Invocation(event))
         self._pump()
 
     @property
     def busy(self) -> bool:
-        """Whether any event is being handled, or waits to be."""
+        """Whether any event is in progress or queued."""
         return bool(self._running or self._queue)
 
     def _new(self) -> Environment:
@@ -123,7 +126,7 @@ class Function:
         return environment
 
     def _reserve(self) -> Environment | None:
-        """The warm environment used last, or room for a new one, or None: all are busy."""
+        """Takes the idle environment used last, or a new one, or None if all are busy."""
         while self._idle:
             environment = self._idle.pop()
             if environment.alive:
@@ -135,14 +138,14 @@ class Function:
         self._environments.discard(environment)
         _spawn(self._ending, environment.close(grace=0))
 
-    async def _execute(self, environment: Environment, event: Event) -> Result:
+    async def _execute(self, environment: Environment, invocation: Invocation) -> Result:
         try:
             if not environment.started:
                 async with self._cold_starts:
                     failure = await environment.start()
                 if failure:
                     return failure
-            return await environment.run(event)
+            return await environment.run(invocation)
         finally:
             if environment.alive:
                 self._idle.append(environment)
@@ -151,31 +154,33 @@ class Function:
             self._pump()
 
     def _pump(self) -> None:
-        """Hands queued events to whatever is free; those that waited too long are dropped here."""
+        """Passes queued events to free environments, and drops those that are too old."""
         while self._queue:
-            event = self._queue[0]
-            if time.monotonic() - event.received > self._max_event_age:
+            invocation = self._queue[0]
+            if time.monotonic() - invocation.received > self._max_event_age:
                 self._queue.popleft()
-                self._dead_letter(event, "EventAgeExceeded")
+                self._dead_letter(invocation, "EventAgeExceeded")
                 continue
             environment = self._reserve()
             if environment is None:
                 return
             self._queue.popleft()
-            _spawn(self._running, self._execute_async(environment, event))
+            _spawn(self._running, self._execute_async(environment, invocation))
 
-    async def _execute_async(self, environment: Environment, event: Event) -> Result:
-        result = await self._execute(environment, event)
+    async def _execute_async(self, environment: Environment, invocation: Invocation) -> Result:
+        result = await self._execute(environment, invocation)
         if result.error:
-            self._dead_letter(event, result.error)
+            self._dead_letter(invocation, result.error)
         return result
 
-    def _dead_letter(self, event: Event, condition: str) -> None:
-        self._settings.note("ERROR", "deadLetter", request_id=event.request_id, condition=condition)
+    def _dead_letter(self, invocation: Invocation, condition: str) -> None:
+        self._settings.log_event(
+            "ERROR", "deadLetter", request_id=invocation.request_id, condition=condition
+        )
 
 
 def _spawn(tasks: set[asyncio.Task[T]], work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Starts a task and keeps it in `tasks` until it is done."""
+    """Starts a task and holds it in `tasks` until it is done."""
     task = asyncio.get_running_loop().create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)

@@ -1,45 +1,36 @@
-"""Conversations in the table: the turns of each session, one item a turn.
+"""Conversations in the table: the turns of each session, one item each.
 
 Rules
-- Reading costs what the window costs, however long the conversation.
-- DynamoDB deletes what has expired up to days late, so whoever reads looks at `expires_at` too.
-
-The table: partition key `pk`, sort key `sk`, time to live `expires_at` (DynamoDB deletes up to days
-late, so whoever reads looks at it too).
-
-    pk                 sk             holds
-    connection#<id>    connection     what was settled at $connect
-    event#<id>         event          that this event was answered outside a session's lease
-    session#<id>       head           whose it is, and the lease             (`leases`)
-    session#<id>       request#<id>   that this request was taken; its frames (`leases`)
-    session#<id>       upload#<id>    a question that comes in parts         (`uploads`)
-    session#<id>       turn#<number>  one question and its answer
-    budget#<person>    day#<number>   what was used of the day's allowance   (`budget`)
+- The cost of a read depends on the number of turns read, not on the conversation's length.
+- A turn past its `expires_at` is not returned, whether DynamoDB has deleted it or not.
 """
 
 import time
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from memory import Turn
+from store.items import dump, is_expired, load
 from store.table import Item, Table
 
 SECONDS_PER_DAY = 86_400
 
+TURN_PREFIX = "turn#"
+UPLOAD_PREFIX = "upload#"
+
 
 class Recent(Struct, frozen=True, kw_only=True):
-    """The end of a conversation, and the number that its next turn bears."""
+    """The newest turns of a conversation, and the number of its next turn."""
 
     newest_first: tuple[Turn, ...]
     next_number: int
 
 
 class Conversations:
-    """The conversations of one table. Holds nothing itself: Lambda environments come and go.
+    """The conversations of one table. Stateless: Lambda environments come and go.
 
-    Raises, in every method, beside what it names:
-        ChatError: `throttled` or `internal`, DynamoDB's failure.
+    Raises, in every method, besides what it names:
+        ChatError: `throttled` or `internal`, a failure of DynamoDB.
     """
 
     def __init__(self, table: Table, session_days: int) -> None:
@@ -47,53 +38,58 @@ class Conversations:
         self._session_seconds = session_days * SECONDS_PER_DAY
 
     def recent(self, session_id: str, limit: int) -> Recent:
-        """The newest `limit` turns, in one round trip."""
-        items = self._table.last(session_pk(session_id), "turn#", limit)
+        """Returns the newest `limit` turns, in one round trip."""
+        items = self._table.last(session_pk(session_id), TURN_PREFIX, limit)
+        now = _now_s()
         return Recent(
-            newest_first=tuple(_turn(item) for item in items if item["expires_at"] > _now_s()),
-            next_number=items[0]["number"] + 1 if items else 1,
+            newest_first=tuple(_to_turn(item) for item in items if not is_expired(item, now)),
+            next_number=_number(items[0]) + 1 if items else 1,
         )
 
     def turn(self, session_id: str, number: int) -> Turn | None:
-        """The turn of that number, if it is still kept."""
+        """Returns the turn of that number, or None if it was deleted or has expired."""
         item = self._table.get(session_key(session_id, turn_sk(number)))
-        return None if item is None or item["expires_at"] <= _now_s() else _turn(item)
+        return None if item is None or is_expired(item, _now_s()) else _to_turn(item)
 
     def turn_item(self, session_id: str, turn: Turn) -> Item:
-        """The turn as it is written: together with whatever else must be, or not at all."""
+        """Returns the turn as an item, for a transaction that writes it."""
         return {
             **session_key(session_id, turn_sk(turn.number)),
-            **asdict(turn),
+            **dump(turn),
             "expires_at": self.expires_at(),
         }
 
     def delete_turns(self, session_id: str) -> int:
-        """Deletes the session's turns and half-sent questions; says how many turns there were."""
-        self._table.delete_all(session_pk(session_id), "upload#")
-        return self._table.delete_all(session_pk(session_id), "turn#")
+        """Deletes the session's turns and unfinished uploads; returns the number of turns."""
+        self._table.delete_all(session_pk(session_id), UPLOAD_PREFIX)
+        return self._table.delete_all(session_pk(session_id), TURN_PREFIX)
 
     def expires_at(self) -> int:
-        """When what is written now is forgotten, in seconds of Unix time."""
+        """Returns when an item of a session that is written now expires, in Unix seconds."""
         return _now_s() + self._session_seconds
 
 
 def session_key(session_id: str, sk: str) -> dict[str, str]:
-    """The key of one of a session's items."""
+    """Returns the key of one of a session's items."""
     return {"pk": session_pk(session_id), "sk": sk}
 
 
 def session_pk(session_id: str) -> str:
-    """The partition key of all of a session's items."""
+    """Returns the partition key of all of a session's items."""
     return f"session#{session_id}"
 
 
 def turn_sk(number: int) -> str:
-    """The sort key of a turn: as text in the order of the numbers."""
-    return f"turn#{number:08d}"
+    """Returns the sort key of a turn; the order of the keys is the order of the numbers."""
+    return f"{TURN_PREFIX}{number:08d}"
 
 
-def _turn(item: Item) -> Turn:
-    return Turn(**{name: item[name] for name in Turn.__struct_fields__})
+def _number(item: Item) -> int:
+    return int(item["sk"].removeprefix(TURN_PREFIX))
+
+
+def _to_turn(item: Item) -> Turn:
+    return load(Turn, {"number": _number(item), **item})
 
 
 def _now_s() -> int:

@@ -1,26 +1,22 @@
-"""A session's lease: one request at a time, each taken once, none lost from sight.
+"""The lease of a session: one request at a time, each request id accepted once.
 
 Rules
-- `acquire` takes the session's lease and the request id, for good, in one conditional round trip; the
-  turn is saved and the lease given back in another.
-- A lease is short and is renewed while its holder lives: a Lambda that crashed frees the session
-  within LEASE_SECONDS, and whoever meets what it left makes an unfinished turn of it.
-- What a running answer has to know (stop; somebody else listens) stands in the session's head, and
-  is found there within LOOK_SECONDS.
+- `acquire` takes the session's lease and records the request id, for good, in one conditional
+  transaction; another transaction saves the turn and releases the lease.
+- A lease is short and is renewed while its holder runs: after a crash the session is free within
+  LEASE_SECONDS, and whichever Lambda meets the expired lease saves an unfinished turn.
+- A running answer finds its signals (stop, a new listener) in the session's head, within
+  POLL_SECONDS.
 
-    claim ── look ── look ── renew ── look ── … ── save     the lease ends with `save`, with a
-      └─────────── lease_expires_at ──────────┘                  failure, or LEASE_SECONDS after a crash
+    acquire ── poll ── poll ── renew ── poll ── … ── save   the lease ends with `save`, `release`
+      └────────────── lease_expires_at ───────────────┘     or, after a crash, by itself
 
-Does not know Bedrock, connections, or what is asked of a running answer from elsewhere
-(`sessions`). Items of the table are listed in `memory`. A head has `principal` and, while something
-runs, `active_request_id` (the request id), `requested_at` (ms), `lease_token`, `lease_expires_at` (ms), `stop_requested` (a
-request id), and the newest listener: `listener` (the event that asked), `listener_acked` (the same, once it
-is served), `listener_since` (ms), `listener_connection_id`, `listener_format`, `listener_from_seq`.
+Does not know Bedrock, connections, or the requests that send signals to an answer (`sessions`).
 """
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from msgspec import Struct
@@ -32,33 +28,41 @@ from store import transcript
 from store.budget import Budget, Reservation, over_budget, reconcile
 from store.connections import RedeliveredError
 from store.conversations import Conversations, session_key
+from store.items import Request, SessionHead, StoredTranscript, dump, load
 from store.table import Item as TableItem
 from store.table import Put, Table, Update
+from store.transcript import answer_interrupted
 from wire.events import Done, Failed
 
 # A lease has to outlast a few failed renewals and the differences between Lambdas' clocks (AWS
-# keeps them within a fraction of a second; five are allowed here); a person should not wait much
-# longer for a session whose Lambda crashed.
+# keeps them within a fraction of a second; five are allowed here), but a client has to wait as long
+# for a session whose Lambda crashed.
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 8.0
 CLOCK_SKEW_SECONDS = 5.0
 
-# How often a running answer looks into the session's head: stopping and resuming take that long.
+# How often a running answer reads the session's head: the delay of a stop and of a resume.
 POLL_SECONDS = 1.0
 
-# A save is tried for so long where DynamoDB fails: the answer was paid for, and told.
+# How long a save is retried while DynamoDB fails (the answer has been paid for and sent), and the
+# first pause between two attempts, which doubles.
 SAVE_SECONDS = 6.0
 SAVE_PAUSE_SECONDS = 0.3
 
-StoredTranscript = Mapping[str, str]  # what `transcript.dump` makes
+_ACTIVE = "active_request_id, lease_token, lease_expires_at"
+_SIGNALS = (
+    "stop_requested, listener, listener_requested_at, listener_connection_id, listener_format, "
+    "listener_from_seq, listener_acked"
+)
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """Who asks for the session's lease, and for what.
+    """A request for a session's lease.
 
-    `event_id` tells two deliveries of one event from a client that sends twice; `requested_at` (ms) is
-    when API Gateway got it. `question` is kept
-    until there is a turn, and "" where there will be none. `tokens` is the most that it may cost.
+    `event_id` distinguishes a second delivery of the same event from a client that sends the same
+    request id twice; `requested_at` (ms) is when API Gateway received it. `question` is stored
+    until the turn is saved, and is empty where there will be no turn. `tokens` is the most that the
+    request can cost.
     """
 
     session_id: str
@@ -72,9 +76,10 @@ class Claim(Struct, frozen=True, kw_only=True):
 
 
 class Lease(Struct):
-    """A session that is held. `token` is of one attempt alone: nobody ends another's lease.
+    """A session's lease, held. `token` is unique: only its holder can renew or release the lease.
 
-    `used` is what the request has cost so far; the rest of `reserved` is given back at its end.
+    `used` is the tokens that the request has used so far; the rest of `reserved` is returned at its
+    end. `release_on_exit` is whether leaving the `with` of `acquire` releases the lease.
     """
 
     session_id: str
@@ -82,21 +87,24 @@ class Lease(Struct):
     token: str
     reserved: Reservation | None = None
     used: int = 0
-    saving: bool = False
+    release_on_exit: bool = True
 
 
 class Listener(Struct, frozen=True):
-    """A connection that wants a running answer's frames, from `from_seq` on; since when (ms)."""
+    """A connection that is to receive a running answer's frames from `from_seq` on.
+
+    `event_id` is the event of its `resume`, `requested_at` (ms) when API Gateway received that.
+    """
 
     event_id: str
-    since: int
+    requested_at: int
     connection_id: str
     format: str
     from_seq: int
 
 
 class LeaseStatus(Struct, frozen=True):
-    """What the session's head says to the answer that runs in it."""
+    """What a session's head holds for the answer that runs: a stop, a listener, or a lost lease."""
 
     stop: bool = False
     listener: Listener | None = None
@@ -106,8 +114,8 @@ class LeaseStatus(Struct, frozen=True):
 class Leases:
     """The leases of one table's sessions.
 
-    Raises, in every method, beside what it names:
-        ChatError: `throttled` or `internal`, DynamoDB's failure.
+    Raises, in every method, besides what it names:
+        ChatError: `throttled` or `internal`, a failure of DynamoDB.
     """
 
     def __init__(self, table: Table, conversations: Conversations, budget: Budget) -> None:
@@ -115,14 +123,17 @@ class Leases:
         self._conversations = conversations
         self._budget = budget
 
-    # -- taking the lease, and giving it back
+    # -- acquiring and releasing
 
     @contextmanager
     def acquire(self, claim: Claim) -> Iterator[Lease]:
-        """Holds the session while something is done that ends in `save` or `release`.
+        """Holds the session's lease during the `with`, and releases it however that is left.
+
+        The exception is a save that failed: the session stays busy until the lease expires, and
+        what was stored by then becomes an unfinished turn.
 
         Raises:
-            RedeliveredError: this very event was taken before.
+            RedeliveredError: this event was delivered before.
             ChatError: `busy`, `duplicate`, `over_budget`, or `unauthorized` for another principal's
                 session.
         """
@@ -131,298 +142,334 @@ class Leases:
         )
         lease = Lease(claim.session_id, claim.request_id, secrets.token_hex(8), reserved)
         try:
-            refusal = self._claim(claim, lease)
+            refusal = self._try_acquire(claim, lease)
             if refusal is None:
                 yield lease
         except BaseException as error:
-            # Also where the claim failed: it may have been taken, and DynamoDB's word of it lost.
-            # Not where the save failed: what was written down so far becomes an unfinished turn.
-            if not lease.saving:
-                with suppress(ChatError):  # the first failure is the one to tell
-                    self.release(lease, Failed(_told(error)))
+            # Also where the claim itself failed: it may have been written, and the response lost.
+            if lease.release_on_exit:
+                with suppress(ChatError):  # the first failure is the one to report
+                    self.release(lease, Failed(_to_chat_error(error)))
             raise
         if refusal is not None:
             raise refusal
+        if lease.release_on_exit:
+            self.release(lease, Failed(answer_interrupted()))
 
-    def _claim(self, claim: Claim, lease: Lease) -> Exception | None:
-        """Takes the lease, the request id and the reservation, all or none; else says why not."""
-        writes: list[Put | Update] = [self._taking_lease(claim, lease), self._taking_request(claim)]
+    def _try_acquire(self, claim: Claim, lease: Lease) -> Exception | None:
+        """Takes the lease, the request id and the reservation, all or none; or returns why not."""
+        writes: list[Put | Update] = [self._lease_update(claim, lease), self._request_put(claim)]
         if lease.reserved:
             writes.append(self._budget.reserve(lease.reserved))
         for _ in range(2):
-            standing = self._table.transact(*writes)
-            if standing is None:
+            failed = self._table.transact(*writes)
+            if failed is None:
                 return None
-            head, request = standing[:2]
-            if head is not None and head["principal"] != claim.principal:
-                return not_owner()  # before all else: what was asked here is not theirs to know
+            head, request = failed[:2]
+            # Checked first, so that another principal does not learn which requests there were.
+            if head is not None and load(SessionHead, head).principal != claim.principal:
+                return not_owner()
             if request is not None:
-                if request["event_id"] == claim.event_id:
+                if load(Request, request).event_id == claim.event_id:
                     return RedeliveredError()
                 return ChatError(
-                    "duplicate", "This request_id was taken before; resume shows what became of it."
+                    "duplicate", "This request_id was used before; resume returns its frames."
                 )
             if head is None:
-                return self._refused(claim, over_budget(_reserved(lease)))
-            if not expired(head):
+                assert lease.reserved is not None  # noqa: S101 - the third condition has failed
+                return self._record_refusal(claim, over_budget(lease.reserved))
+            if not lease_expired(load(SessionHead, head)):
                 break
-            self.recover_abandoned(claim.session_id, head)
-        return self._refused(claim, ChatError("busy", "This session is answering another request."))
+            self.recover_abandoned(claim.session_id, load(SessionHead, head))
+        return self._record_refusal(
+            claim, ChatError("busy", "This session is answering another request.")
+        )
 
-    def _taking_lease(self, claim: Claim, lease: Lease) -> Update:
+    def _lease_update(self, claim: Claim, lease: Lease) -> Update:
         return Update(
             key=session_key(claim.session_id, "head"),
-            expression="SET active_request_id = :request, lease_token = :token, lease_expires_at = :until, "
-            "requested_at = :asked, principal = :principal, expires_at = :expires "
-            "REMOVE stop_requested, listener, listener_since, listener_connection_id, listener_format, "
-            "listener_from_seq, listener_acked",
+            expression="SET active_request_id = :request_id, lease_token = :token, "
+            "lease_expires_at = :lease_expires_at, requested_at = :requested_at, "
+            f"principal = :principal, expires_at = :expires_at REMOVE {_SIGNALS}",
             condition="attribute_not_exists(pk) "
             "OR (principal = :principal AND attribute_not_exists(active_request_id))",
             values={
-                ":request": claim.request_id,
+                ":request_id": claim.request_id,
                 ":token": lease.token,
-                ":until": _lease_until(),
-                ":asked": claim.requested_at,
+                ":lease_expires_at": _lease_expires_at(),
+                ":requested_at": claim.requested_at,
                 ":principal": claim.principal,
-                ":expires": self._conversations.expires_at(),
+                ":expires_at": self._conversations.expires_at(),
             },
         )
 
-    def _taking_request(self, claim: Claim) -> Put:
+    def _request_put(self, claim: Claim, refusal: ChatError | None = None) -> Put:
+        """Returns the write of the request's item, as it begins or as it is refused."""
+        request = Request(
+            event_id=claim.event_id, created_at=int(time.time()), question=claim.question
+        )
+        if refusal is not None:
+            end = transcript.dump([Failed(refusal)])
+            request = replace(request, question="", **dump(end))
         return Put(
             {
                 **session_key(claim.session_id, f"request#{claim.request_id}"),
-                "event_id": claim.event_id,
-                "question": claim.question,
-                "created_at": int(time.time()),
+                **{name: value for name, value in dump(request).items() if value},
                 "expires_at": self._conversations.expires_at(),
             }
         )
 
-    def _refused(self, claim: Claim, refusal: ChatError) -> Exception:
-        """Remembers a refusal, so that the same event is not answered when it comes again."""
-        kept = transcript.dump([Failed(refusal)])
-        item = {**self._taking_request(claim).item, "question": "", **kept}
-        return refusal if self._table.put_new(item) else RedeliveredError()
+    def _record_refusal(self, claim: Claim, refusal: ChatError) -> Exception:
+        """Stores a refusal, so that a second delivery of the event is not answered."""
+        stored = self._table.put_new(self._request_put(claim, refusal).item)
+        return refusal if stored else RedeliveredError()
 
     def release(self, lease: Lease, end: Done | Failed) -> None:
-        """Gives the lease back without a turn. Nothing happens if it was lost meanwhile."""
+        """Releases the lease without a turn. Does nothing if the lease was lost."""
         self._table.transact(
-            self._ending(lease),
-            self._answered(lease.session_id, lease.request_id, transcript.dump([end])),
-            *self._reconciliation(lease),
+            self._release_update(lease),
+            self._request_end_update(lease.session_id, lease.request_id, transcript.dump([end])),
+            *_reconciliation(lease),
         )
+        lease.release_on_exit = False
 
     def save(
         self,
         lease: Lease,
         turn: Turn,
-        kept: StoredTranscript,
+        stored: StoredTranscript,
         listener_acked: str | None,
-        until: float,
+        deadline: float,
     ) -> Listener | None:
-        """Writes the turn and gives the lease back, both or neither.
+        """Writes the turn and releases the lease, both or neither.
 
-        Gives, where it wrote nothing, the listener that came meanwhile: `listener_acked` is the last that
-        was served, or None where the save does not wait for any. Tries again for a while where
-        DynamoDB fails, but not beyond `until` (of `time.monotonic`).
+        Writes nothing and returns the newest listener if that is not `listener_acked`, the event
+        id of the last listener that was served; None saves whatever listeners there are. Retries
+        while DynamoDB fails, until `deadline` (of `time.monotonic`) at the latest.
 
         Raises:
-            ChatError: `internal` where the lease was lost to another request meanwhile.
+            ChatError: `internal` if the lease was lost to another request.
         """
-        lease.saving = True
-        until, pause = min(until, time.monotonic() + SAVE_SECONDS), SAVE_PAUSE_SECONDS
+        lease.release_on_exit = False
+        deadline = min(deadline, time.monotonic() + SAVE_SECONDS)
+        pause = SAVE_PAUSE_SECONDS
         while True:
             try:
-                return self._save(lease, turn, kept, listener_acked)
-            except _LostError:
+                listener = self._save(lease, turn, stored, listener_acked)
+            except _LeaseLostError:
                 raise
             except ChatError:
-                if time.monotonic() + pause > until:
+                if time.monotonic() + pause > deadline:
                     raise
+            else:
+                lease.release_on_exit = listener is not None
+                return listener
             time.sleep(pause)
             pause *= 2
 
     def _save(
-        self, lease: Lease, turn: Turn, kept: StoredTranscript, listener_acked: str | None
+        self, lease: Lease, turn: Turn, stored: StoredTranscript, listener_acked: str | None
     ) -> Listener | None:
-        standing = self._table.transact(
-            self._ending(lease, listener_acked),
+        failed = self._table.transact(
+            self._release_update(lease, listener_acked),
             Put(self._conversations.turn_item(lease.session_id, turn)),
-            self._answered(
-                lease.session_id, lease.request_id, kept, turn.number, listener_acked or ""
+            self._request_end_update(
+                lease.session_id, lease.request_id, stored, turn.number, listener_acked or ""
             ),
-            *self._reconciliation(lease),
+            *_reconciliation(lease),
         )
-        if standing is None:
+        if failed is None:
             return None
-        head, there = standing[:2]
-        if there and (there["request_id"], there["state"]) == (turn.request_id, turn.state):
-            return None  # it was written, and DynamoDB's word of it was lost
-        if head and head.get("lease_token") == lease.token and "listener" in head:
+        head, existing = load(SessionHead, failed[0] or {}), failed[1]
+        if existing:
+            saved = load(Turn, {"number": turn.number, **existing})
+            if (saved.request_id, saved.state) == (turn.request_id, turn.state):
+                return None  # an earlier attempt wrote it, and its response was lost
+        if head.lease_token == lease.token and head.listener:
             return _listener(head)
-        raise _LostError
+        raise _LeaseLostError
 
-    def _ending(self, lease: Lease, listener_acked: str | None = None) -> Update:
-        """The end of the lease; with `listener_acked`, only where nobody else wants to listen."""
-        values = {":token": lease.token, ":expires": self._conversations.expires_at()}
+    def _release_update(self, lease: Lease, listener_acked: str | None = None) -> Update:
+        """Returns the write that ends the lease; see `save` for `listener_acked`."""
+        values = {":token": lease.token, ":expires_at": self._conversations.expires_at()}
         condition = "lease_token = :token"
         if listener_acked is not None:
-            condition += " AND (attribute_not_exists(listener) OR listener = :heard)"
-            values[":heard"] = listener_acked
+            condition += " AND (attribute_not_exists(listener) OR listener = :listener_acked)"
+            values[":listener_acked"] = listener_acked
         return Update(
             key=session_key(lease.session_id, "head"),
-            expression="REMOVE active_request_id, lease_token, lease_expires_at SET expires_at = :expires",
+            expression=f"REMOVE {_ACTIVE} SET expires_at = :expires_at",
             condition=condition,
             values=values,
         )
 
     @staticmethod
-    def _answered(
+    def _request_end_update(
         session_id: str,
         request_id: str,
-        kept: StoredTranscript,
-        number: int = 0,
+        stored: StoredTranscript,
+        turn_number: int = 0,
         listener_acked: str = "",
     ) -> Update:
-        """What stays of a request: how it was told, and the number of its turn."""
-        names = {
-            ":number": number,
-            ":heard": listener_acked,
-            **{f":{name}": kept[name] for name in kept},
+        """Returns the write of what remains of a request: its transcript, and its turn's number."""
+        attributes = {
+            **dump(stored),
+            "turn_number": turn_number,
+            "listener_acked": listener_acked,
         }
-        set_kept = ", ".join(f"{name} = :{name}" for name in kept)
         return Update(
             key=session_key(session_id, f"request#{request_id}"),
-            expression=f"SET turn_number = :number, listener_acked = :heard, {set_kept} "
-            "REMOVE question, answer, reasoning",
+            expression=f"{_set(attributes)} REMOVE question, partial_answer, partial_reasoning",
             condition="attribute_exists(pk)",
-            values=names,
+            values=_values(attributes),
         )
-
-    @staticmethod
-    def _reconciliation(lease: Lease) -> list[Update]:
-        return [reconcile(lease.reserved, lease.used)] if lease.reserved else []
 
     # -- while an answer runs
 
     def poll(self, lease: Lease) -> LeaseStatus:
-        """What is new, in one cheap read."""
-        return _news(lease, self._table.get(session_key(lease.session_id, "head")) or {})
+        """Reads the session's head: one round trip, nothing is written."""
+        return _status(lease, self._table.get(session_key(lease.session_id, "head")))
 
     def renew(
-        self, lease: Lease, listener_acked: str, answer: str, reasoning: str, kept: StoredTranscript
+        self,
+        lease: Lease,
+        listener_acked: str,
+        answer: str,
+        reasoning: str,
+        stored: StoredTranscript,
     ) -> LeaseStatus:
-        """The same, and the lease lasts longer; `listener_acked` is the last listener that is served.
+        """Extends the lease, stores the partial answer, and returns the same as `poll`.
 
-        The answer so far is written down: it is what stays if this Lambda crashes.
+        `listener_acked` is the event id of the last listener that the answer switched to. The
+        partial answer is what remains if this Lambda crashes.
         """
         renewed = self._table.update(
             Update(
                 key=session_key(lease.session_id, "head"),
-                expression="SET lease_expires_at = :until, listener_acked = :heard",
+                expression="SET lease_expires_at = :lease_expires_at, "
+                "listener_acked = :listener_acked",
                 condition="lease_token = :token",
-                values={":until": _lease_until(), ":heard": listener_acked, ":token": lease.token},
+                values={
+                    ":lease_expires_at": _lease_expires_at(),
+                    ":listener_acked": listener_acked,
+                    ":token": lease.token,
+                },
             )
         )
-        if renewed.done and kept["cuts"]:
-            words = {"answer": answer, "reasoning": reasoning, **kept}
-            with suppress(ChatError):  # without it a crash costs more, and nothing else does
+        if renewed.applied and stored.delta_lengths:
+            attributes = {
+                "partial_answer": answer,
+                "partial_reasoning": reasoning,
+                "model": stored.model,
+                "delta_lengths": stored.delta_lengths,
+            }
+            # A failure costs only the partial answer, and only if this Lambda crashes.
+            with suppress(ChatError):
                 self._table.update(
                     Update(
                         key=session_key(lease.session_id, f"request#{lease.request_id}"),
-                        expression="SET " + ", ".join(f"{name} = :{name}" for name in words),
-                        condition="attribute_exists(question)",
-                        values={f":{name}": text for name, text in words.items()},
+                        expression=_set(attributes),
+                        condition="attribute_exists(pk) AND attribute_not_exists(terminal_event)",
+                        values=_values(attributes),
                     )
                 )
-        return _news(lease, renewed.item or {})
+        return _status(lease, renewed.item)
 
-    def recover_abandoned(self, session_id: str, head: TableItem) -> None:
-        """Makes an unfinished turn of what a crashed Lambda left, and frees the session."""
-        request_id, token = head["active_request_id"], head["lease_token"]
-        request = self._table.get(session_key(session_id, f"request#{request_id}")) or {}
-        question, answer = request.get("question", ""), request.get("answer", "")
+    def recover_abandoned(self, session_id: str, head: SessionHead) -> None:
+        """Saves an unfinished turn of a request whose Lambda crashed, and frees the session.
+
+        `head` is the session's head, with an expired lease. Does nothing if it has changed since.
+        """
+        request_id = head.active_request_id
+        request_key = session_key(session_id, f"request#{request_id}")
+        request = load(Request, self._table.get(request_key) or {})
         turn = Turn(
             number=self._conversations.recent(session_id, 1).next_number,
             request_id=request_id,
-            user=question,
-            assistant=answer,
+            user=request.question,
+            assistant=request.partial_answer,
             state="unfinished",
-            tokens=estimate_tokens(question) + estimate_tokens(answer),
-            created_at=request.get("created_at", 0),
-            reasoning=request.get("reasoning", ""),
+            tokens=estimate_tokens(request.question) + estimate_tokens(request.partial_answer),
+            created_at=request.created_at,
+            reasoning=request.partial_reasoning,
         )
-        kept = transcript.dump([Failed(answer_interrupted())])
-        kept |= {name: request[name] for name in ("model", "cuts") if name in request}
-        # What it reserved of the allowance is not given back: nobody knows what it used. A request
-        # that asked the model nothing (`clear`) leaves no turn.
-        ending = self._ending(Lease(session_id, request_id, token))
+        stored = replace(
+            transcript.dump([Failed(answer_interrupted())]),
+            model=request.model,
+            delta_lengths=request.delta_lengths,
+        )
+        release = self._release_update(Lease(session_id, request_id, head.lease_token))
+        # Its reservation is not reconciled: what it used is unknown. A request without a question
+        # (`clear`) has no turn.
+        has_turn = bool(request.question)
         self._table.transact(
-            # Not where its holder has renewed it meanwhile: it lives.
+            # The lease is left alone if its holder has renewed it since: then it still runs.
             replace(
-                ending,
-                condition=f"{ending.condition} AND lease_expires_at = :seen",
-                values={**ending.values, ":seen": head["lease_expires_at"]},
+                release,
+                condition=f"{release.condition} AND lease_expires_at = :seen",
+                values={**release.values, ":seen": head.lease_expires_at},
             ),
-            self._answered(session_id, request_id, kept, turn.number if question else 0),
-            *([Put(self._conversations.turn_item(session_id, turn))] if question else []),
+            self._request_end_update(
+                session_id, request_id, stored, turn.number if has_turn else 0
+            ),
+            *([Put(self._conversations.turn_item(session_id, turn))] if has_turn else []),
         )
 
 
-class _LostError(ChatError):
-    """The lease is another's: what was to be saved may not be."""
+class _LeaseLostError(ChatError):
+    """Another request holds the lease: the turn must not be saved."""
 
     def __init__(self) -> None:
         super().__init__("internal", "The answer could not be saved.", cause="lease lost")
 
 
-def _reserved(lease: Lease) -> Reservation:
-    assert lease.reserved is not None  # noqa: S101 - nothing else stood against the claim
-    return lease.reserved
+def not_owner() -> ChatError:
+    """Returns the refusal of another principal."""
+    return ChatError("unauthorized", "This session belongs to another user.")
 
 
-def _told(error: BaseException) -> ChatError:
+def lease_expired(head: SessionHead) -> bool:
+    """Whether the lease is over, by any Lambda's clock: its holder has crashed."""
+    return head.lease_expires_at + CLOCK_SKEW_SECONDS * 1000 < _now_ms()
+
+
+def _to_chat_error(error: BaseException) -> ChatError:
     return error if isinstance(error, ChatError) else answer_interrupted()
 
 
-def answer_interrupted() -> ChatError:
-    """What is told of a request whose Lambda crashed."""
-    return ChatError(
-        "internal", "The answer was cut off on this side; what was kept is in history."
-    )
+def _reconciliation(lease: Lease) -> list[Update]:
+    return [reconcile(lease.reserved, lease.used)] if lease.reserved else []
 
 
-def not_owner() -> ChatError:
-    """The refusal to another principal."""
-    return ChatError("unauthorized", "This session belongs to someone else.")
-
-
-def _news(lease: Lease, head: TableItem) -> LeaseStatus:
-    if head.get("lease_token") != lease.token:
+def _status(lease: Lease, item: TableItem | None) -> LeaseStatus:
+    head = load(SessionHead, item or {})
+    if head.lease_token != lease.token:
         return LeaseStatus(lost=True)
     return LeaseStatus(
-        stop=head.get("stop_requested") == lease.request_id,
-        listener=_listener(head) if "listener" in head else None,
+        stop=head.stop_requested == lease.request_id,
+        listener=_listener(head) if head.listener else None,
     )
 
 
-def _listener(head: TableItem) -> Listener:
+def _listener(head: SessionHead) -> Listener:
     return Listener(
-        head["listener"],
-        head["listener_since"],
-        head["listener_connection_id"],
-        head["listener_format"],
-        head["listener_from_seq"],
+        head.listener,
+        head.listener_requested_at,
+        head.listener_connection_id,
+        head.listener_format,
+        head.listener_from_seq,
     )
 
 
-def expired(head: TableItem) -> bool:
-    """Whether the holder of the lease must have crashed."""
-    return bool(head["lease_expires_at"] + CLOCK_SKEW_SECONDS * 1000 < _now_ms())
+def _set(attributes: TableItem) -> str:
+    return "SET " + ", ".join(f"{name} = :{name}" for name in attributes)
 
 
-def _lease_until() -> int:
+def _values(attributes: TableItem) -> TableItem:
+    return {f":{name}": value for name, value in attributes.items()}
+
+
+def _lease_expires_at() -> int:
     return _now_ms() + int(LEASE_SECONDS * 1000)
 
 

@@ -1,12 +1,13 @@
-"""DynamoDB as `memory` uses it: a handful of operations on one table, and its failures translated.
+"""DynamoDB: the operations on one table that the store needs, and the translation of failures.
 
 Rules
-- Items are plain dicts of texts and whole numbers; nothing else is stored.
-- Every read is strongly consistent: a turn saved a moment ago is part of the conversation.
-- A condition that does not hold is an answer, not an exception. Whatever else fails leaves as one
-  `ChatError`, from `_translated`.
+- An item is a plain dict of strings and integers. Attributes of other types, which a later version
+  may have written, are ignored.
+- Every read is strongly consistent: a turn that was just saved is part of the conversation.
+- A condition check failure is a result, not an exception. Every other failure is raised as a
+  `ChatError`, translated in `_translate_errors`.
 
-Knows keys `pk` and `sk` and nothing of what is kept under them.
+Knows the key attributes `pk` and `sk`, and nothing of the items.
 """
 
 import random
@@ -27,25 +28,25 @@ if TYPE_CHECKING:
 
 Item = Mapping[str, Any]
 
-# DynamoDB answers within milliseconds. botocore may send a call twice: a transaction carries an
-# idempotency token, a plain put says the same again, and whoever makes a conditional
-# update has to bear that it was done already.
+# DynamoDB responds within milliseconds. botocore may send a call twice: a transaction has an
+# idempotency token, a plain put is idempotent, and the caller of a conditional update must expect
+# its condition to fail because the update was already applied.
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 2.0
 MAX_ATTEMPTS = 3
 
-# Two transactions that meet on one item cancel with TransactionConflict; one more try tells who was
-# first. The pauses are short because the other's transaction takes milliseconds.
+# A write to an item that is part of a running transaction fails with TransactionConflict, and is
+# tried again after these pauses (s); they are short, as a transaction takes milliseconds.
 CONFLICT_PAUSES = (0.02, 0.05, 0.1, 0.2)
 
-NOT_THERE = "attribute_not_exists(pk)"
+ITEM_NOT_EXISTS = "attribute_not_exists(pk)"
 
-# How often what BatchWriteItem left undone is sent again, and how long to wait before.
+# The pauses (s) before BatchWriteItem is called again with the unprocessed items of the last call.
 UNPROCESSED_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def client_config() -> Config:
-    """How the DynamoDB client is to be made."""
+    """Returns the configuration of the DynamoDB client."""
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -55,15 +56,15 @@ def client_config() -> Config:
 
 
 class Put(Struct, frozen=True):
-    """Writes `item` where nothing stands yet."""
+    """Writes `item` if no item has its key."""
 
     item: Item
 
 
 class Update(Struct, frozen=True):
-    """Applies `expression` to the item at `key`, there or not, where `condition` holds of it.
+    """Applies `expression` to the item at `key`, which is created if missing, if `condition` holds.
 
-    `values` fill both. An empty condition always holds.
+    `values` are those of both expressions. An empty condition always holds.
     """
 
     key: Item
@@ -72,10 +73,10 @@ class Update(Struct, frozen=True):
     condition: str = ""
 
 
-class Updated(Struct, frozen=True):
-    """What became of an update: whether it was `done`, and the item as it stands now, if any."""
+class UpdateResult(Struct, frozen=True):
+    """Whether an update was applied, and the item as it is now, if there is one."""
 
-    done: bool
+    applied: bool
     item: Item | None
 
 
@@ -83,7 +84,7 @@ class Table:
     """One table.
 
     Raises, in every method:
-        ChatError: `throttled` or `internal`, DynamoDB's failure.
+        ChatError: `throttled` or `internal`, a failure of DynamoDB.
     """
 
     def __init__(self, client: "DynamoDBClient", name: str) -> None:
@@ -91,62 +92,64 @@ class Table:
         self._name = name
 
     def get(self, key: Item) -> Item | None:
-        """The item at `key`, if there is one."""
-        with _translated():
+        """Returns the item at `key`, if there is one."""
+        with _translate_errors():
             found = self._client.get_item(
-                TableName=self._name, Key=_written(key), ConsistentRead=True
+                TableName=self._name, Key=_to_attribute_values(key), ConsistentRead=True
             )
-        return _read(found["Item"]) if "Item" in found else None
+        return _from_attribute_values(found["Item"]) if "Item" in found else None
 
     def put(self, item: Item) -> None:
-        """Writes the item, whatever stood there."""
-        with _translated():
-            self._client.put_item(TableName=self._name, Item=_written(item))
+        """Writes the item, in place of any other with its key."""
+        with _translate_errors():
+            self._client.put_item(TableName=self._name, Item=_to_attribute_values(item))
 
     def put_new(self, item: Item) -> bool:
-        """Writes the item where nothing stands yet, and says whether it was so.
+        """Writes the item if no item has its key; returns whether it did.
 
-        A transaction of one: what botocore sends twice, for its answer was lost, is done once.
+        A transaction of one write: its idempotency token makes a repetition by botocore, after a
+        lost response, count once.
         """
         return self.transact(Put(item)) is None
 
-    def update(self, update: Update) -> Updated:
-        """Changes one item where its condition holds, in one round trip."""
+    def update(self, update: Update) -> UpdateResult:
+        """Updates one item if the condition holds, in one round trip."""
         for pause in (*CONFLICT_PAUSES, None):
             try:
-                with _translated():
-                    changed = self._client.update_item(
-                        **self._updating(update), ReturnValues="ALL_NEW"
+                with _translate_errors():
+                    response = self._client.update_item(
+                        **self._update_params(update), ReturnValues="ALL_NEW"
                     )
-                return Updated(done=True, item=_read(changed["Attributes"]))
-            except _RefusedError as refused:
-                return Updated(done=False, item=refused.standing)
-            except _ConflictError:
+                attributes = _from_attribute_values(response["Attributes"])
+                return UpdateResult(applied=True, item=attributes)
+            except _ConditionFailedError as failure:
+                return UpdateResult(applied=False, item=failure.item)
+            except _TransactionConflictError:
                 if pause is None:
                     raise
-                _wait(pause)
+                _sleep_with_jitter(pause)
         raise AssertionError("the last pause is None")
 
     def last(self, pk: str, sk_prefix: str, limit: int) -> list[Item]:
-        """The last `limit` items, last first, in one round trip (so at most 1 MB, a page)."""
-        with _translated():
+        """Returns the last `limit` items, last first, in one round trip, so at most 1 MB."""
+        with _translate_errors():
             page = self._client.query(
                 TableName=self._name,
                 KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-                ExpressionAttributeValues=_written({":pk": pk, ":sk": sk_prefix}),
+                ExpressionAttributeValues=_to_attribute_values({":pk": pk, ":sk": sk_prefix}),
                 ScanIndexForward=False,
                 Limit=limit,
                 ConsistentRead=True,
             )
-        return [_read(item) for item in page["Items"]]
+        return [_from_attribute_values(item) for item in page["Items"]]
 
     def delete_all(self, pk: str, sk_prefix: str) -> int:
-        """Deletes every item with that beginning, and says how many there were."""
-        with _translated():
+        """Deletes every item whose sort key has the prefix; returns their number."""
+        with _translate_errors():
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._name,
                 KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-                ExpressionAttributeValues=_written({":pk": pk, ":sk": sk_prefix}),
+                ExpressionAttributeValues=_to_attribute_values({":pk": pk, ":sk": sk_prefix}),
                 ProjectionExpression="pk, sk",
                 ConsistentRead=True,
             )
@@ -156,79 +159,80 @@ class Table:
         return len(keys)
 
     def _delete_batch(self, keys: list[Any]) -> None:
-        left: Any = {self._name: [{"DeleteRequest": {"Key": key}} for key in keys]}
+        remaining: Any = {self._name: [{"DeleteRequest": {"Key": key}} for key in keys]}
         for pause in (*UNPROCESSED_PAUSES, None):
-            left = self._client.batch_write_item(RequestItems=left).get("UnprocessedItems")
-            if not left:
+            response = self._client.batch_write_item(RequestItems=remaining)
+            remaining = response.get("UnprocessedItems")
+            if not remaining:
                 return
             if pause is not None:
                 time.sleep(pause)
-        raise ChatError("throttled", "Not everything could be forgotten yet; please ask again.")
+        raise ChatError("throttled", "Not everything could be deleted yet; try again.")
 
     def transact(self, *writes: Put | Update) -> list[Item | None] | None:
         """Does all the writes or none, in one round trip.
 
-        None: they went through. Else one entry for each write: the item that stood against its
-        condition (empty where there was no item), or None where its condition held.
+        Returns None if they were done. Otherwise, for each write, the item for which its condition
+        check failed (empty if there is no such item), or None if its condition held.
         """
-        items: Any = [self._write(write) for write in writes]
+        transact_items: Any = [self._transact_item(write) for write in writes]
         for pause in (*CONFLICT_PAUSES, None):
             try:
-                with _translated():
-                    self._client.transact_write_items(TransactItems=items)
-            except _CancelledError as cancelled:
-                if "ConditionalCheckFailed" in cancelled.codes:
-                    return cancelled.standing
-                if cancelled.codes != {"TransactionConflict"}:
-                    cause = f"dynamodb {' '.join(sorted(cancelled.codes))}"
-                    if cancelled.codes <= _THROTTLED | {"TransactionConflict"}:
+                with _translate_errors():
+                    self._client.transact_write_items(TransactItems=transact_items)
+            except _TransactionCanceledError as canceled:
+                if "ConditionalCheckFailed" in canceled.codes:
+                    return canceled.items
+                if canceled.codes != {"TransactionConflict"}:
+                    cause = f"dynamodb {' '.join(sorted(canceled.codes))}"
+                    if canceled.codes <= _THROTTLED | {"TransactionConflict"}:
                         raise ChatError("throttled", _BUSY, cause=cause) from None
                     raise ChatError("internal", _UNREACHABLE, cause=cause) from None
             else:
                 return None
             if pause is not None:
-                _wait(pause)
-        raise _ConflictError
+                _sleep_with_jitter(pause)
+        raise _TransactionConflictError
 
-    def _write(self, write: Put | Update) -> dict[str, Any]:
+    def _transact_item(self, write: Put | Update) -> dict[str, Any]:
         match write:
             case Put():
                 put = {
                     "TableName": self._name,
-                    "Item": _written(write.item),
-                    "ConditionExpression": NOT_THERE,
+                    "Item": _to_attribute_values(write.item),
+                    "ConditionExpression": ITEM_NOT_EXISTS,
                     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 }
                 return {"Put": put}
             case Update():
-                return {"Update": self._updating(write)}
+                return {"Update": self._update_params(write)}
 
-    def _updating(self, update: Update) -> dict[str, Any]:
+    def _update_params(self, update: Update) -> dict[str, Any]:
         condition = {
             "ConditionExpression": update.condition,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         return {
             "TableName": self._name,
-            "Key": _written(update.key),
+            "Key": _to_attribute_values(update.key),
             "UpdateExpression": update.expression,
-            "ExpressionAttributeValues": _written(update.values),
+            "ExpressionAttributeValues": _to_attribute_values(update.values),
             **(condition if update.condition else {}),
         }
 
 
-def _wait(pause: float) -> None:
-    """About so long: those who met once should not meet again."""
+def _sleep_with_jitter(pause: float) -> None:
+    """Sleeps for about `pause` seconds, so that two writers do not conflict again."""
     time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
 
 
 # -- failures --------------------------------------------------------------------------------------
 
-_BUSY = "The memory is busy; please try again."
-_UNREACHABLE = "The memory cannot be reached."
+_BUSY = "The conversation store is busy; try again."
+_UNREACHABLE = "The conversation store cannot be reached."
 
-# Those that ask to be called less often. DynamoDB Developer Guide, "Error messages and codes"; API
-# Reference, "TransactWriteItems".
+# The codes of throttling. DynamoDB Developer Guide, "Error messages and codes"; API Reference,
+# "TransactWriteItems".
 _THROTTLED = {
     "LimitExceededException",
     "ProvisionedThroughputExceeded",
@@ -239,47 +243,52 @@ _THROTTLED = {
 }
 
 
-class _CancelledError(Exception):
-    """A transaction was cancelled, for the reason that DynamoDB gives for each of its entries."""
+class _TransactionCanceledError(Exception):
+    """A transaction was canceled: the codes of its cancellation reasons, and their items.
+
+    For each write, the item for which its condition check failed, or None if that held.
+    """
 
     def __init__(self, reasons: list[dict[str, Any]]) -> None:
         super().__init__()
         self.codes = {reason["Code"] for reason in reasons} - {"None"}
-        self.standing: list[Item | None] = [
-            _read(reason.get("Item", {})) if reason["Code"] == "ConditionalCheckFailed" else None
+        self.items: list[Item | None] = [
+            _from_attribute_values(reason.get("Item", {}))
+            if reason["Code"] == "ConditionalCheckFailed"
+            else None
             for reason in reasons
         ]
 
 
-class _RefusedError(Exception):
-    """The condition of a single write did not hold; `standing` is the item that stood there."""
+class _ConditionFailedError(Exception):
+    """The condition check of a single write failed, for this item, if there is one."""
 
-    def __init__(self, standing: Item | None) -> None:
+    def __init__(self, item: Item | None) -> None:
         super().__init__()
-        self.standing = standing
+        self.item = item
 
 
-class _ConflictError(ChatError):
-    """A transaction holds the item for a moment."""
+class _TransactionConflictError(ChatError):
+    """The item is part of a running transaction."""
 
     def __init__(self) -> None:
         super().__init__("throttled", _BUSY, cause="dynamodb TransactionConflict")
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
         response: Any = error.response
         code = response["Error"]["Code"]
         if code == "TransactionCanceledException":
-            raise _CancelledError(response["CancellationReasons"]) from error
+            raise _TransactionCanceledError(response["CancellationReasons"]) from error
         if code == "ConditionalCheckFailedException":
-            standing = response.get("Item")
-            raise _RefusedError(None if standing is None else _read(standing)) from error
+            item = response.get("Item")
+            raise _ConditionFailedError(item and _from_attribute_values(item)) from error
         if code == "TransactionConflictException":
-            raise _ConflictError from error
+            raise _TransactionConflictError from error
         if code in _THROTTLED:
             raise ChatError("throttled", _BUSY, cause=f"dynamodb {code}") from error
         raise ChatError("internal", _UNREACHABLE, cause=f"dynamodb {code}") from error
@@ -288,15 +297,20 @@ def _translated() -> Iterator[None]:
         raise ChatError("internal", _UNREACHABLE, cause=cause) from error
 
 
-# -- items -----------------------------------------------------------------------------------------
+# -- attribute values ------------------------------------------------------------------------------
 
 
-def _written(item: Item) -> dict[str, Any]:
+def _to_attribute_values(item: Item) -> dict[str, Any]:
     return {
         name: {"S": value} if isinstance(value, str) else {"N": str(value)}
         for name, value in item.items()
     }
 
 
-def _read(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value["S"] if "S" in value else int(value["N"]) for name, value in item.items()}
+def _from_attribute_values(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the strings and integers; attributes of other types are of no version known here."""
+    return {
+        name: value["S"] if "S" in value else int(value["N"])
+        for name, value in item.items()
+        if "S" in value or value.get("N", "").removeprefix("-").isdigit()
+    }

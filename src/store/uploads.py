@@ -1,16 +1,12 @@
-"""A question that comes in several frames, put together in any order.
+"""Messages that arrive in several parts, joined whatever the order of their arrival.
 
 Rules
-- The parts of one request stand in one item, so the write that completes them is one and the same
-  for everybody: whoever makes it has the whole question.
-- A part counts once, however often it comes. Nothing is kept beyond `UPLOAD_SECONDS`.
+- The parts of one message are in one item, so exactly one write completes it, and the caller of
+  that write receives the complete message.
+- A part is stored once, however often it is sent. An upload lives for `UPLOAD_SECONDS`.
 
-Does not know what becomes of the question.
-
-The table: partition key `session#<id>`, sort key `upload#<digest of the principal>#<request id>`
-(whose session it is, the claim will find out), attributes `parts` (how many), `bytes_so_far`, and
-for each part `p<number>` (its text), `e<number>` (the event that it came by) and `w<number>` (the
-write that brought it); `refused`, by which event, once it was.
+The key has a digest of the principal, as the session's owner is not checked here but by the lease
+that the complete message acquires. Does not know what the message is used for.
 """
 
 import secrets
@@ -21,101 +17,113 @@ from msgspec import Struct
 import log
 from errors import ChatError
 from store.connections import RedeliveredError
-from store.conversations import session_key
+from store.conversations import UPLOAD_PREFIX, session_key
+from store.items import Upload, is_expired, load, load_part
 from store.table import Item, Table, Update
 from wire.requests import Part
 
-# How long the parts of one question may take, from the first on. A browser on a slow line sends
-# 128 KB in seconds; whoever comes later has lost the connection and begins again.
+# How long the parts of one message may take, from the first one. A browser on a slow line sends
+# 128 KB in seconds; a part that comes later is of a client that reconnected and starts over.
 UPLOAD_SECONDS = 300
 
 
 class Uploads(Struct, frozen=True):
-    """Questions under way. `max_bytes` is what one may have.
+    """The uploads of one table. `max_bytes` is the most that one message may have.
 
-    Raises, in every method, beside what it names:
-        ChatError: `throttled` or `internal`, DynamoDB's failure.
+    Raises, in every method, besides what it names:
+        ChatError: `throttled` or `internal`, a failure of DynamoDB.
     """
 
     table: Table
     max_bytes: int
 
     def add(self, session_id: str, principal: str, event_id: str, part: Part) -> str | None:
-        """Takes one part; gives the question where it is whole now, or was before.
+        """Stores one part; returns the message if it is complete now, or was before.
 
         Raises:
-            RedeliveredError: this very event brought its part before, or the question was refused.
-            ChatError: `too_large`, or `invalid_request` where it does not fit the others. Once: the
-                parts behind it have nothing to say.
+            RedeliveredError: this event was delivered before, or the upload was already refused.
+            ChatError: `too_large`, or `invalid_request` where the part does not match the others.
+                Raised for the first such part; later parts raise RedeliveredError.
         """
-        key = session_key(session_id, f"upload#{log.digest(principal)}#{part.request_id}")
-        n, size = part.number, len(part.body.encode())
-        now, once = int(time.time()), secrets.token_hex(8)
-        added = self.table.update(
+        key = session_key(session_id, f"{UPLOAD_PREFIX}{log.digest(principal)}#{part.request_id}")
+        prefix, size = f"part_{part.number}", len(part.body.encode())
+        now, write_id = int(time.time()), secrets.token_hex(8)
+        result = self.table.update(
             Update(
                 key=key,
-                expression=f"SET p{n} = :text, e{n} = :event, w{n} = :once, parts = :parts, "
-                "expires_at = if_not_exists(expires_at, :expires) ADD bytes_so_far :size",
-                condition="attribute_not_exists(pk) OR (parts = :parts AND expires_at > :now "
-                f"AND attribute_not_exists(p{n}) AND attribute_not_exists(refused) "
-                "AND bytes_so_far <= :room)",
+                expression=f"SET {prefix}_body = :body, {prefix}_event_id = :event_id, "
+                f"{prefix}_write_id = :write_id, part_count = :part_count, "
+                "expires_at = if_not_exists(expires_at, :expires_at) ADD received_bytes :size",
+                condition="attribute_not_exists(pk) OR (part_count = :part_count "
+                "AND (attribute_not_exists(expires_at) OR expires_at > :now) "
+                f"AND attribute_not_exists({prefix}_body) "
+                "AND attribute_not_exists(refused_event_id) "
+                "AND (attribute_not_exists(received_bytes) OR received_bytes <= :max_received))",
                 values={
-                    ":text": part.body,
-                    ":event": event_id,
-                    ":once": once,
-                    ":parts": part.count,
-                    ":expires": now + UPLOAD_SECONDS,
+                    ":body": part.body,
+                    ":event_id": event_id,
+                    ":write_id": write_id,
+                    ":part_count": part.count,
+                    ":expires_at": now + UPLOAD_SECONDS,
                     ":now": now,
                     ":size": size,
-                    ":room": self.max_bytes - size,
+                    ":max_received": self.max_bytes - size,
                 },
             )
         )
-        there = added.item or {}
-        # botocore may have sent it twice: the second time, this part is there.
-        taken = added.done or there.get(f"w{n}") == once
-        refusal = None if taken else _refusal(there, event_id, part, now)
-        if taken and size > self.max_bytes:
+        item = result.item or {}
+        # botocore may have sent the update twice; the second time, the part is there already.
+        stored = result.applied or load_part(item, part.number).write_id == write_id
+        refusal = None if stored else _refusal(item, event_id, part, now)
+        if stored and size > self.max_bytes:
             refusal = _too_large()
         if refusal is not None:
-            self._refuse(key, event_id)
+            self._record_refusal(key, event_id)
             raise refusal
-        texts = [there.get(f"p{i}") for i in range(1, part.count + 1)]
-        return None if None in texts else "".join(str(text) for text in texts)
+        bodies = [load_part(item, number).body for number in range(1, part.count + 1)]
+        return None if None in bodies else "".join(str(body) for body in bodies)
 
-    def _refuse(self, key: Item, event_id: str) -> None:
-        """Lets the first refusal pass."""
-        refused = self.table.update(
+    def _record_refusal(self, key: Item, event_id: str) -> None:
+        """Marks the upload as refused, by this event.
+
+        Raises:
+            RedeliveredError: it was refused before, by another event.
+        """
+        result = self.table.update(
             Update(
                 key=key,
-                expression="SET refused = :event",
-                # One that is there already may be this very write, which botocore sent twice.
-                condition="attribute_exists(pk) "
-                "AND (attribute_not_exists(refused) OR refused = :event)",
-                values={":event": event_id},
+                expression="SET refused_event_id = :event_id",
+                # The same event id may be of this very update, sent twice by botocore.
+                condition="attribute_exists(pk) AND (attribute_not_exists(refused_event_id) "
+                "OR refused_event_id = :event_id)",
+                values={":event_id": event_id},
             )
         )
-        if not refused.done:
+        if not result.applied:
             raise RedeliveredError
 
 
-def _refusal(there: Item, event_id: str, part: Part, now: int) -> ChatError | None:
-    """What stands against this part; None where it is there already.
+def _refusal(item: Item, event_id: str, part: Part, now: int) -> ChatError | None:
+    """Returns why the part was not stored, or None if it was stored before.
 
     Raises:
-        RedeliveredError: nothing more is to be said.
+        RedeliveredError: this event was delivered before, or the upload was already refused.
     """
-    if "refused" in there or there.get(f"e{part.number}") == event_id:
+    upload, existing = load(Upload, item), load_part(item, part.number)
+    if upload.refused_event_id or existing.event_id == event_id:
         raise RedeliveredError
-    if there["expires_at"] <= now:
+    if is_expired(item, now):
         return ChatError(
             "invalid_request",
-            f"The parts took over {UPLOAD_SECONDS} s; begin again, as a new request.",
+            f"The parts did not arrive within {UPLOAD_SECONDS} s; send them again as a new "
+            "request.",
         )
-    if there["parts"] != part.count:
-        return ChatError("invalid_request", "The parts disagree on how many they are.")
-    return None if f"p{part.number}" in there else _too_large()
+    if upload.part_count != part.count:
+        return ChatError(
+            "invalid_request", "All parts of a message must state the same number of parts."
+        )
+    return None if existing.body is not None else _too_large()
 
 
 def _too_large() -> ChatError:
-    return ChatError("too_large", "The parts together are longer than a message may be.")
+    return ChatError("too_large", "The parts together exceed the maximum size of a message.")

@@ -3,10 +3,10 @@
 Rules
 - The items of one request are `Start`, then deltas, then one terminal item: `Done` or `Failed`.
 - An item's position among its request's items is its frame's `seq`.
-- An item says what happened; a frame is one JSON object of `?format=events`, with its ids. A field
+- An item is what happened; a frame is one JSON object of `?format=events`, with its ids. A field
   that is None is left out of a frame.
-- What the types, docstrings and `EXAMPLES` of the frames say is also the published schema
-  (docs/protocol.schema.json).
+- The published schema (docs/protocol.schema.json) is generated from the types, docstrings and
+  `EXAMPLES` of the frames.
 
 Does not know how items are combined into frames (`formats`), or how a frame travels.
 """
@@ -260,7 +260,7 @@ class ErrorFrame(_Frame, frozen=True, tag="error", omit_defaults=True):
             "request_id": "question-1",
             "seq": 0,
             "code": "duplicate",
-            "message": "This request_id was taken before; resume shows what became of it.",
+            "message": "This request_id was used before; resume returns its frames.",
             "retryable": False,
         },
         {
@@ -268,8 +268,8 @@ class ErrorFrame(_Frame, frozen=True, tag="error", omit_defaults=True):
             "request_id": "question-4",
             "seq": 0,
             "code": "over_budget",
-            "message": "Today's allowance is used up, or held by answers that still run; "
-            "a new day begins at 00:00 UTC.",
+            "message": "The daily quota is used up or reserved by running requests; it resets "
+            "at 00:00 UTC.",
             "retryable": False,
             "retry_at": 1_795_392_000,
         },

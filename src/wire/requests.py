@@ -4,8 +4,8 @@ Rules
 - A frame becomes one request or one `ChatError`; nothing is guessed and nothing is corrected.
 - Text that begins with `{` must be a JSON object. A JSON array is refused. All other text is chat.
 - Fields that a request does not have are ignored: an older server accepts a newer client's frames.
-- What the types, docstrings, `EXAMPLES` and `EXCLUDES` here say is also the published schema
-  (docs/protocol.schema.json).
+- The published schema (docs/protocol.schema.json) is generated from the types, docstrings,
+  `EXAMPLES` and `EXCLUDES` here.
 
 Does not know how events are written (`formats`), who is connected, or how a frame travels.
 """
@@ -206,7 +206,7 @@ def parse(raw: str | None) -> Request:
     """Returns the request in one frame. `raw` is None if the frame is not UTF-8 text.
 
     Raises:
-        ChatError: `invalid_request`, with a message that says what is wrong.
+        ChatError: `invalid_request`, with a message that states the reason.
     """
     try:
         return _request(raw)
@@ -221,7 +221,7 @@ def request_id_in(raw: str | None) -> str | None:
     """
     try:
         fields = _json_object(raw or "") or {}
-    except ValueError:  # `parse` says what is wrong
+    except ValueError:  # `parse` reports the reason
         return None
     request_id = fields.get("request_id")
     if fields.get("action") in _ABOUT_ANOTHER_REQUEST or not valid_id(request_id):

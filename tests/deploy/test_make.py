@@ -1,7 +1,7 @@
-"""Covers the Makefile's deploying targets: what they do, in which order, and where they stop.
+"""Covers the Makefile's targets for deployments: their steps, in order, and where they stop.
 
-Terraform is a script here that notes what it is asked for, and whose outputs name the real local
-stack; AWS is moto. The real Terraform is applied in tests/terraform.
+Terraform is a script that records its arguments, and whose outputs name a real local stack; AWS is
+moto. tests/terraform applies the real Terraform.
 """
 
 import json
@@ -18,12 +18,12 @@ from support.threads import in_a_thread
 
 from local.stack import Child, Stack
 
-# What `make test` hands down to those that it starts.
+# Variables that `make test` sets for its child processes.
 OF_MAKE = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 
 TERRAFORM = """#!/bin/sh
 test "$1" = version && {{ echo '{{"terraform_version": "1.11.4"}}'; exit; }}
-echo "$@" >> {noted}
+echo "$@" >> {calls}
 test "$1" = "$FAILS" && exit 1
 test "$1" = output && echo '{outputs}'
 test "$1" = console && echo '{variables}'
@@ -33,7 +33,7 @@ true
 
 @asynccontextmanager
 async def running() -> AsyncIterator[dict[str, str]]:
-    """Moto and the local stack: where they are."""
+    """The URLs of moto and of a local stack."""
     moto = Child("moto", "local.aws", log=lambda _: None)
     async with Stack(say=lambda _: None, log=lambda _: None) as stack:
         try:
@@ -45,14 +45,14 @@ async def running() -> AsyncIterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[dict[str, str]]:
-    """Both, until the tests here are over."""
+    """Both, for all tests of this module."""
     with in_a_thread(running()) as found:
         yield found
 
 
 @pytest.fixture
-def given(account: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """An environment with that account, and with that Terraform."""
+def environment(account: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """Environment variables with that account and that Terraform."""
     outputs = {
         "websocket_url": account["chat"],
         "auth": "none",
@@ -70,12 +70,12 @@ def given(account: dict[str, str], tmp_path: Path) -> dict[str, str]:
     fake.write_text(
         TERRAFORM.format(
             outputs=json.dumps({name: {"value": value} for name, value in outputs.items()}),
-            noted=tmp_path / "noted",
+            calls=tmp_path / "calls",
             variables=json.dumps(json.dumps(variables)),
         )
     )
     fake.chmod(0o755)
-    (tmp_path / "noted").touch()
+    (tmp_path / "calls").touch()
     return {
         **{name: value for name, value in os.environ.items() if name not in OF_MAKE},
         "AWS_ENDPOINT_URL": account["aws"],
@@ -84,11 +84,11 @@ def given(account: dict[str, str], tmp_path: Path) -> dict[str, str]:
     }
 
 
-def make(*arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
+def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["make", *arguments],
         cwd=ROOT,
-        env=given,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -97,112 +97,122 @@ def make(*arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def noted(folder: Path) -> list[str]:
-    """What Terraform was asked to do, but for what its variables and outputs are."""
-    lines = (folder / "noted").read_text().splitlines()
+def terraform_calls(folder: Path) -> list[str]:
+    """Terraform's arguments, without the calls that read variables and outputs."""
+    lines = (folder / "calls").read_text().splitlines()
     return [line for line in lines if "-no-color" not in line and "-json" not in line]
 
 
-def test_deploy(given: dict[str, str], tmp_path: Path) -> None:
-    """`make deploy` looks, packs, applies what it is told, and talks to what came of it."""
-    done = make("deploy", "YES=1", "ARGS=-var name=mine", **given)
+def test_make_deploy_checks_builds_applies_and_tests(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """In this order; ARGS is passed to Terraform."""
+    done = make("deploy", "YES=1", "ARGS=-var name=mine", **environment)
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert ["init -input=false", "apply -auto-approve -input=false -var name=mine"] == (
-        noted(tmp_path)
+        terraform_calls(tmp_path)
     )
-    consoles = (tmp_path / "noted").read_text().splitlines()
-    assert 2 == consoles.count("console -no-color -var=name=mine")  # to look, and to pack
+    consoles = (tmp_path / "calls").read_text().splitlines()
+    assert 2 == consoles.count("console -no-color -var=name=mine")  # preflight, and package
     stages = ["ok       credentials: ", "lambda.zip: ", "chat: global.anthropic", "it works"]
     places = [done.stdout.index(stage) for stage in stages]
     assert sorted(places) == places
 
 
-def test_deploy_asks(given: dict[str, str], tmp_path: Path) -> None:
-    """Without YES=1 Terraform asks; where the answer is no, nothing is talked to."""
-    done = make("deploy", **given, FAILS="apply")
+def test_without_yes_terraform_asks(environment: dict[str, str], tmp_path: Path) -> None:
+    """If it is not confirmed, the smoke test does not run."""
+    done = make("deploy", **environment, FAILS="apply")
 
     assert 2 == done.returncode
-    assert ["init -input=false", "apply"] == noted(tmp_path)
+    assert ["init -input=false", "apply"] == terraform_calls(tmp_path)
     assert "connect:" not in done.stdout
 
 
-@pytest.mark.parametrize("said", ["", "0", "no"])
-def test_only_1_is_yes(said: str) -> None:
-    """Whoever says no is asked, and talks to their own machine."""
+@pytest.mark.parametrize("value", ["", "0", "no"])
+def test_only_1_confirms_and_selects_the_deployment(value: str) -> None:
+    """Otherwise Terraform asks, and clients use the local stack."""
     targets = ("deploy", "destroy", "chat", "wscat")
-    told = make("--dry-run", *targets, f"YES={said}", f"DEPLOYED={said}", PATH=os.environ["PATH"])
-    assert "destroy" in told.stdout, told.stderr
-    assert "-auto-approve" not in told.stdout
-    assert "deploy.url" not in told.stdout
+    done = make("--dry-run", *targets, f"YES={value}", f"DEPLOYED={value}", PATH=os.environ["PATH"])
+
+    assert "destroy" in done.stdout, done.stderr
+    assert "-auto-approve" not in done.stdout
+    assert "deploy.url" not in done.stdout
 
 
-def test_clean_keeps_a_lock_file() -> None:
-    """It was not made here: docs/decisions/0006-no-lock-file.md has people commit it."""
-    told = make("--dry-run", "clean", PATH=os.environ["PATH"])
-    assert "terraform/.terraform" in told.stdout.split(), told.stderr
-    assert ".terraform.lock.hcl" not in told.stdout
+def test_make_clean_keeps_a_lock_file() -> None:
+    """It may be committed: docs/decisions/0006-no-lock-file.md."""
+    done = make("--dry-run", "clean", PATH=os.environ["PATH"])
+
+    assert "terraform/.terraform" in done.stdout.split(), done.stderr
+    assert ".terraform.lock.hcl" not in done.stdout
 
 
-def test_deploy_stops_where_something_is_missing(given: dict[str, str], tmp_path: Path) -> None:
-    """Nothing is packed and nothing applied."""
-    del given["AWS_ACCESS_KEY_ID"]
-    done = make("deploy", "YES=1", **{**given, "AWS_SHARED_CREDENTIALS_FILE": os.devnull})
+def test_make_deploy_stops_if_a_requirement_is_missing(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Nothing is built and nothing applied."""
+    del environment["AWS_ACCESS_KEY_ID"]
+    done = make("deploy", "YES=1", **{**environment, "AWS_SHARED_CREDENTIALS_FILE": os.devnull})
 
     assert 2 == done.returncode
     assert "missing  credentials" in done.stdout
-    assert [] == noted(tmp_path)
+    assert [] == terraform_calls(tmp_path)
 
 
-def test_plan(given: dict[str, str], tmp_path: Path) -> None:
-    """`make plan` shows, and changes nothing."""
-    assert 0 == make("plan", "ARGS=-var-file=x", **given).returncode
-    assert ["init -input=false", "plan -input=false -var-file=x"] == noted(tmp_path)
+def test_make_plan_changes_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+    """ARGS is passed to Terraform."""
+    assert 0 == make("plan", "ARGS=-var-file=x", **environment).returncode
+    assert ["init -input=false", "plan -input=false -var-file=x"] == terraform_calls(tmp_path)
 
 
-def test_destroy(given: dict[str, str], tmp_path: Path) -> None:
-    """`make destroy` asks; the zips are there, for Terraform reads them even then."""
-    done = make("destroy", **given)
+def test_make_destroy_builds_the_package_and_asks(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Terraform reads the zips even to destroy."""
+    done = make("destroy", **environment)
 
     assert 0 == done.returncode
     assert "lambda.zip: " in done.stdout
-    assert ["init -input=false", "destroy"] == noted(tmp_path)
+    assert ["init -input=false", "destroy"] == terraform_calls(tmp_path)
 
 
-def test_smoke(given: dict[str, str]) -> None:
-    """`make smoke` ends with 0 where all works, and else with what to look at."""
-    done = make("smoke", **given)
+def test_make_smoke_reports_success_or_what_failed(environment: dict[str, str]) -> None:
+    """With exit status 0, or make's 2."""
+    done = make("smoke", **environment)
     assert (0, "it works") == (done.returncode, done.stdout.splitlines()[-1])
 
-    failed = make("smoke", **given, FAILS="output")
+    failed = make("smoke", **environment, FAILS="output")
     assert 2 == failed.returncode
-    assert "failed: Terraform cannot tell" in failed.stderr
+    assert "failed: Terraform cannot read its outputs" in failed.stderr
 
 
-def test_url(given: dict[str, str], account: dict[str, str]) -> None:
-    """`make url` prints the URL and nothing else."""
-    assert f"{account['chat']}\n" == make("-s", "url", **given).stdout
+def test_make_url_prints_the_url_alone(
+    environment: dict[str, str], account: dict[str, str]
+) -> None:
+    """So that its output can be passed to a client."""
+    assert f"{account['chat']}\n" == make("-s", "url", **environment).stdout
 
 
-def test_chat(given: dict[str, str]) -> None:
-    """`make chat DEPLOYED=1` asks what was deployed; the answer is all that it prints."""
-    done = make("-s", "chat", "DEPLOYED=1", "ARGS=-m hello", **given)
+def test_make_chat_uses_the_deployment(environment: dict[str, str]) -> None:
+    """With DEPLOYED=1; it prints the answer alone."""
+    done = make("-s", "chat", "DEPLOYED=1", "ARGS=-m hello", **environment)
     assert (0, "You said: hello\n") == (done.returncode, done.stdout)
 
 
-def test_wscat(given: dict[str, str]) -> None:
-    """`make wscat DEPLOYED=1` talks to what was deployed, in bare text."""
+def test_make_wscat_uses_the_deployment(environment: dict[str, str]) -> None:
+    """With DEPLOYED=1, in the text format."""
     with subprocess.Popen(
         ["make", "wscat", "DEPLOYED=1"],
         cwd=ROOT,
-        env=given,
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as terminal:
         assert terminal.stdin is not None
         assert terminal.stdout is not None
         seen = b""
-        while b"You said: hello\n" not in seen:  # what is typed before it is connected is lost
+        while b"You said: hello\n" not in seen:  # input before the connection is open is lost
             terminal.stdin.write(b"hello\n")
             terminal.stdin.flush()
             if select.select([terminal.stdout], [], [], 1)[0]:

@@ -20,7 +20,7 @@ from support.zips import isolated, lambda_python, unpacked
 from deploy import package, wheels
 from deploy.package import UnresolvedImportError, build, interpreter, modules, sources
 from deploy.terraform import TerraformMissingError
-from local.aws.moto_server import CREDENTIALS
+from local.aws.account import CREDENTIALS
 from local.stack import backends
 
 # Bytes; Lambda accepts 50 MB, and a smaller zip starts sooner.

@@ -1,4 +1,4 @@
-"""Covers deploy/preflight.py: against moto; Bedrock, which moto lacks, is botocore's Stubber."""
+"""Covers deploy/preflight.py, with moto; Bedrock, which moto lacks, is botocore's Stubber."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,14 +13,14 @@ from deploy import preflight, terraform
 
 PROFILE = "global.anthropic.claude-sonnet-4-6"
 MODEL = "anthropic.claude-sonnet-4-6"
-FINE = {
+GRANTED = {
     "modelId": MODEL,
     "agreementAvailability": {"status": "AVAILABLE"},
     "authorizationStatus": "AUTHORIZED",
     "entitlementAvailability": "AVAILABLE",
     "regionAvailability": "AVAILABLE",
 }
-BEHIND = {
+PROFILE_MODELS = {
     "inferenceProfileName": "p",
     "inferenceProfileArn": f"arn:aws:bedrock:eu-west-1:123456789012:inference-profile/{PROFILE}",
     "inferenceProfileId": PROFILE,
@@ -34,7 +34,7 @@ BEHIND = {
 
 
 class Account:
-    """An AWS account in moto, whose Bedrock answers as it is told, and Terraform's variables."""
+    """An AWS account in moto with prepared answers of Bedrock, and Terraform's variables."""
 
     def __init__(self) -> None:
         self.session: Any = boto3.Session()
@@ -45,7 +45,7 @@ class Account:
             "model_id": PROFILE,
             "account_logging": False,
         }
-        self.given: list[str] = []
+        self.arguments: list[str] = []
 
     def client(self, name: str, region_name: str) -> Any:
         if name == "bedrock":
@@ -57,28 +57,28 @@ class Account:
         return None
 
     def profile(self) -> None:
-        """Bedrock knows the profile."""
+        """Prepares Bedrock's answer about the profile."""
         expected = {"inferenceProfileIdentifier": PROFILE}
-        self.answers.add_response("get_inference_profile", BEHIND, expected)
+        self.answers.add_response("get_inference_profile", PROFILE_MODELS, expected)
 
-    def availability(self, **told: Any) -> None:
-        """Bedrock tells of the model."""
-        answer = {**FINE, **told}
+    def availability(self, **status: Any) -> None:
+        """Prepares Bedrock's answer about the model."""
+        answer = {**GRANTED, **status}
         self.answers.add_response("get_foundation_model_availability", answer, {"modelId": MODEL})
 
-    def look(self) -> tuple[bool, dict[str, tuple[str, str]]]:
-        """Whether all is there, and each line by its name."""
+    def check(self) -> tuple[bool, dict[str, tuple[str, str]]]:
+        """Whether no requirement is missing, and each line by its name."""
         lines: list[str] = []
         with self.answers:
-            complete = preflight.preflight(self, self.given, lines.append)  # type: ignore[arg-type]
+            complete = preflight.preflight(self, self.arguments, lines.append)  # type: ignore[arg-type]
             self.answers.assert_no_pending_responses()
-        told = {}
+        report = {}
         for line in lines:
-            finding, rest = line.split(maxsplit=1)
-            name, _, words = rest.partition(": ")
-            assert name not in told
-            told[name] = (finding, words)
-        return complete, told
+            result, rest = line.split(maxsplit=1)
+            name, _, text = rest.partition(": ")
+            assert name not in report
+            report[name] = (result, text)
+        return complete, report
 
 
 @pytest.fixture
@@ -94,23 +94,23 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         yield made
 
 
-def test_all_is_there(account: Account) -> None:
-    """A line for each thing, and nothing is missing; each model behind a profile is asked once."""
+def test_each_requirement_is_reported_as_ok(account: Account) -> None:
+    """In a line each; the status of a profile's model is read once, whatever its Region's."""
     account.profile()
-    account.availability(regionAvailability="NOT_AVAILABLE")  # the profile leads elsewhere
+    account.availability(regionAvailability="NOT_AVAILABLE")  # the profile routes to other Regions
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert complete
     assert ["Terraform", "credentials", "variables", "Region", "model", "API Gateway's logs"] == (
-        list(told)
+        list(report)
     )
-    assert {"ok"} == {finding for finding, _ in told.values()}
-    assert "123456789012" in told["credentials"][1]
+    assert {"ok"} == {result for result, _ in report.values()}
+    assert "123456789012" in report["credentials"][1]
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
+    ("state", "expected"),
     [
         ({"authorizationStatus": "NOT_AUTHORIZED"}, "not authorized"),
         ({"entitlementAvailability": "NOT_AVAILABLE"}, "Anthropic"),
@@ -118,155 +118,163 @@ def test_all_is_there(account: Account) -> None:
         ({"agreementAvailability": {"status": "PENDING"}}, "PENDING"),
     ],
 )
-def test_a_model_without_access(account: Account, state: dict[str, Any], words: str) -> None:
-    """Which part of the access is missing, and what to do about it."""
+def test_missing_access_to_a_model_is_reported_with_its_remedy(
+    account: Account, state: dict[str, Any], expected: str
+) -> None:
+    """For each part of the access."""
     account.profile()
     account.availability(**state)
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert not complete
-    assert "missing" == told["model"][0]
-    assert MODEL in told["model"][1]
-    assert words in told["model"][1]
+    assert "missing" == report["model"][0]
+    assert MODEL in report["model"][1]
+    assert expected in report["model"][1]
 
 
 @pytest.mark.parametrize(
     "model_id", [MODEL, f"arn:aws:bedrock:eu-west-1::foundation-model/{MODEL}"]
 )
-def test_a_model_of_its_own_has_to_be_in_the_region(account: Account, model_id: str) -> None:
-    """Without a profile the Region is the only one."""
+def test_a_model_has_to_be_available_in_the_region(account: Account, model_id: str) -> None:
+    """Unless it is an inference profile."""
     account.variables["model_id"] = model_id
     account.answers.add_client_error("get_inference_profile", "ValidationException")
     account.availability(regionAvailability="NOT_AVAILABLE")
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert not complete
-    assert "choose another region" in told["model"][1]
+    assert "choose another region" in report["model"][1]
 
 
-def test_a_model_that_nobody_knows(account: Account) -> None:
-    """Neither a profile nor a model of that name."""
+def test_an_unknown_model_is_reported_as_missing(account: Account) -> None:
+    """Neither a profile nor a model has that id."""
     account.answers.add_client_error("get_inference_profile", "ResourceNotFoundException")
     account.answers.add_client_error(
         "get_foundation_model_availability", "ResourceNotFoundException"
     )
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert not complete
-    assert ("missing", "It is not known") == (told["model"][0], told["model"][1][:15])
+    assert ("missing", "It does not exi") == (report["model"][0], report["model"][1][:15])
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
-def test_what_cannot_be_asked_holds_nobody_up(account: Account, code: str) -> None:
-    """Deploying needs no right to ask Bedrock for these."""
+def test_a_refused_request_to_bedrock_is_reported_as_unknown(account: Account, code: str) -> None:
+    """Deploying does not need that permission, so the check passes."""
     account.answers.add_client_error("get_inference_profile", code)
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert complete
-    assert "unknown" == told["model"][0]
+    assert "unknown" == report["model"][0]
 
 
-def test_a_model_of_ones_own(account: Account) -> None:
-    """Of imported and provisioned models Bedrock does not tell."""
+def test_a_custom_model_is_reported_as_unknown(account: Account) -> None:
+    """Bedrock reports no status of imported and provisioned models."""
     arn = "arn:aws:bedrock:eu-west-1:123456789012:imported-model/abc"
     account.variables["model_id"] = arn
     account.answers.add_client_error("get_inference_profile", "ValidationException")
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert complete
-    assert ("unknown", True) == (told["model"][0], arn in told["model"][1])
+    assert ("unknown", True) == (report["model"][0], arn in report["model"][1])
 
 
-def test_bedrock_is_not_there(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Region without an endpoint is told, and no traceback."""
+def test_a_region_without_bedrock_is_reported_as_unknown(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a line, without a traceback."""
 
-    def nowhere(**_: str) -> None:
+    def no_endpoint(**_: str) -> None:
         raise BotoCoreError
 
-    monkeypatch.setattr(account.bedrock, "get_inference_profile", nowhere)
+    monkeypatch.setattr(account.bedrock, "get_inference_profile", no_endpoint)
 
-    assert "unknown" == account.look()[1]["model"][0]
+    assert "unknown" == account.check()[1]["model"][0]
 
 
-def test_no_role_for_logs(account: Account) -> None:
-    """API Gateway would refuse the stage; the variable that helps is named."""
-    account.variables["region"] = "eu-north-1"  # where nothing was ever set
+def test_a_missing_logging_role_is_reported_with_the_variable(account: Account) -> None:
+    """Without the role API Gateway would refuse the stage."""
+    account.variables["region"] = "eu-north-1"  # where no role is set
     account.profile()
     account.availability()
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert not complete
-    assert "account_logging = true" in told["API Gateway's logs"][1]
+    assert "account_logging = true" in report["API Gateway's logs"][1]
 
 
-def test_a_role_for_logs_that_terraform_makes(account: Account) -> None:
-    """Then it need not be there."""
+def test_a_logging_role_that_terraform_creates_may_be_missing(account: Account) -> None:
+    """With account_logging."""
     account.variables |= {"region": "eu-north-1", "account_logging": True}
     account.profile()
     account.availability()
 
-    assert account.look()[0]
+    assert account.check()[0]
 
 
-def test_no_credentials(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line says how to get some; what rests on them is not looked at."""
+def test_missing_credentials_are_reported_alone(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the remedy; checks that depend on them are skipped."""
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
     account.session = boto3.Session()
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert not complete
-    assert ["Terraform", "credentials"] == list(told)
-    assert "aws sso login" in told["credentials"][1]
+    assert ["Terraform", "credentials"] == list(report)
+    assert "aws sso login" in report["credentials"][1]
 
 
-def test_no_region(account: Account) -> None:
-    """Neither Terraform's variable nor the environment names one."""
+def test_a_missing_region_is_reported(account: Account) -> None:
+    """If neither Terraform's variable nor the environment has one."""
     account.variables["region"] = None
 
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert not complete
-    assert "terraform.tfvars" in told["Region"][1]
-    assert "Region" == list(told)[-1]
+    assert "terraform.tfvars" in report["Region"][1]
+    assert "Region" == list(report)[-1]
 
 
-def test_the_region_of_the_environment(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS_REGION counts, as it does for Terraform."""
+def test_the_region_of_the_environment_is_used(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_REGION, as by Terraform."""
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     account.variables["region"] = None
     account.profile()
     account.availability()
 
-    assert "eu-west-1" == account.look()[1]["Region"][1]
+    assert "eu-west-1" == account.check()[1]["Region"][1]
 
 
 @pytest.mark.parametrize("part", ["program", "variables"])
-def test_terraform_cannot_be_used(
+def test_an_error_of_terraform_is_reported_once(
     account: Account, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    """What it lacks, or which variable it refuses, is told once."""
+    """If it cannot run, and if it refuses a variable."""
 
     def refuse(*_: Any) -> None:
         raise terraform.TerraformMissingError("No such thing.")
 
     monkeypatch.setattr(terraform, part, refuse)
-    complete, told = account.look()
+    complete, report = account.check()
 
     assert not complete
-    assert [("missing", "No such thing.")] == [row for row in told.values() if row[0] != "ok"]
+    assert [("missing", "No such thing.")] == [row for row in report.values() if row[0] != "ok"]
 
 
-def test_the_command_line(
+def test_the_exit_status_is_1_if_a_requirement_is_missing(
     account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 1 where something is missing; a profile that does not exist is one such thing."""
+    """A profile that does not exist included."""
     monkeypatch.setattr(boto3, "Session", lambda: account)
     account.variables["region"] = None
     assert 1 == preflight.main(["-var=name=x"])

@@ -1,4 +1,4 @@
-"""Covers deploy/smoke.py: against the real local stack, and against gateways that fail."""
+"""Covers deploy/smoke.py, with the real local stack, and with servers that fail."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from deploy import smoke, terraform
 from deploy.smoke import QUESTION, SmokeError, Target, deployed
 from local.stack import Stack
 
-PATIENCE = 1.0  # seconds of silence that are enough here
+PATIENCE = 1.0  # seconds without a frame, after which a step fails here
 FUNCTION = {"region": "eu-west-1", "function": "chat-fn"}
 LOGS = "the log group /aws/lambda/chat-fn in eu-west-1"
 
@@ -25,9 +25,9 @@ Frame = dict[str, Any]
 Reply = Callable[[Frame], list[Frame | None]]  # None closes the connection
 
 
-def frames_for(asked: Frame) -> list[Frame | None]:
-    """What a deployment that works would answer."""
-    if asked["action"] == "ping":
+def frames_for(request: Frame) -> list[Frame | None]:
+    """The answer of a deployment that works."""
+    if request["action"] == "ping":
         return [{"type": "pong"}]
     rows: dict[str, list[Frame]] = {
         "chat": [
@@ -43,8 +43,8 @@ def frames_for(asked: Frame) -> list[Frame | None]:
         "clear": [{"type": "done", "cleared": 1}],
     }
     return [
-        {"request_id": asked["request_id"], "seq": seq, **row}
-        for seq, row in enumerate(rows[asked["action"]])
+        {"request_id": request["request_id"], "seq": seq, **row}
+        for seq, row in enumerate(rows[request["action"]])
     ]
 
 
@@ -54,7 +54,7 @@ def gateway(
     statuses: Sequence[int] = (),
     requests: list[Request] | None = None,
 ) -> Iterator[str]:
-    """A WebSocket server that answers so; the first handshakes are refused with the statuses."""
+    """A WebSocket server with these answers; it refuses the first handshakes with `statuses`."""
     refusals = iter(statuses)
 
     def refuse(connection: ServerConnection, request: Request) -> Response | None:
@@ -87,14 +87,14 @@ def gateway(
 
 
 def changed(action: str, change: Callable[[list[Any]], list[Any]]) -> Reply:
-    """Answers as a deployment that works, but for what comes of one action."""
-    return lambda asked: (
-        change(frames_for(asked)) if action == asked["action"] else frames_for(asked)
+    """The answers of a deployment that works, changed for one action."""
+    return lambda request: (
+        change(frames_for(request)) if action == request["action"] else frames_for(request)
     )
 
 
 def failing(reply: Reply, **target: str) -> str:
-    """What is said of a deployment that answers so."""
+    """The error message for a deployment with these answers."""
     with (
         gateway(reply) as url,
         pytest.raises(SmokeError) as failed,
@@ -105,7 +105,7 @@ def failing(reply: Reply, **target: str) -> str:
 
 @pytest.fixture(scope="module")
 def printed() -> list[str]:
-    """What `make smoke` prints of the real local stack."""
+    """The output of `make smoke` for the real local stack."""
 
     async def main() -> list[str]:
         lines: list[str] = []
@@ -116,71 +116,73 @@ def printed() -> list[str]:
     return asyncio.run(main())
 
 
-def test_each_step_is_told_with_its_time(printed: list[str]) -> None:
-    """Over the real gateway, function and protocol: five steps, then that it works."""
-    told = [line.split(maxsplit=2) for line in printed[:-1]]
+def test_each_step_is_reported_with_its_duration(printed: list[str]) -> None:
+    """With the real gateway and function: five steps, then success."""
+    rows = [line.split(maxsplit=2) for line in printed[:-1]]
 
     assert ["connect:", "ping:", "chat:", "history:", "clear:"] == [
-        rest.split()[0] for _, _, rest in told
+        rest.split()[0] for _, _, rest in rows
     ]
-    assert {"s"} == {unit for _, unit, _ in told}
-    assert all(float(seconds) >= 0 for seconds, _, _ in told)
+    assert {"s"} == {unit for _, unit, _ in rows}
+    assert all(float(seconds) >= 0 for seconds, _, _ in rows)
     assert "it works" == printed[-1]
 
 
-def test_the_chat_is_described(printed: list[str]) -> None:
-    """What was said, by which model, in how many deltas and when the first came."""
+def test_the_answer_is_described(printed: list[str]) -> None:
+    """Its text, its model, the number of deltas and the time to the first one."""
     assert "claude" in printed[2]
     assert QUESTION[:20] in printed[2]
     assert "first after" in printed[2]
 
 
-def test_the_session_is_cleared(printed: list[str]) -> None:
-    """Nothing stays of it but this line."""
-    assert "1 turn forgotten" in printed[4]
+def test_the_session_is_cleared_at_the_end(printed: list[str]) -> None:
+    """A smoke test leaves no turns."""
+    assert "1 turn deleted" in printed[4]
 
 
-def test_silence_after_a_chat_names_the_way_out() -> None:
-    """A route that invokes nobody: the variable that switches to the proxy integration is named."""
-    said = failing(changed("chat", lambda _: []))
+def test_no_answer_to_a_chat_names_the_alternative() -> None:
+    """If the route does not invoke the function: the variable for proxy integrations."""
+    message = failing(changed("chat", lambda _: []))
 
-    assert 'chat_integration = "proxy"' in said
-    assert LOGS in said
+    assert 'chat_integration = "proxy"' in message
+    assert LOGS in message
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
+    ("reply", "expected"),
     [
         (changed("ping", lambda _: []), "the stage does not serve the routes"),
         (changed("ping", lambda _: [{"type": "error"}]), "the stage does not serve the routes"),
         (changed("history", lambda _: []), LOGS),
         (changed("clear", lambda _: []), LOGS),
-        (changed("chat", lambda frames: frames[:2]), "nothing came after 2 frames"),
-        (changed("chat", lambda frames: [frames[0], *frames[2:]]), "does not belong there"),
-        (changed("chat", lambda frames: [*frames, frames[-1]]), "does not belong there"),
-        (changed("chat", lambda frames: [{**frames[0], "request_id": "x"}]), "does not belong"),
-        (changed("chat", lambda frames: [{**frames[3], "seq": 0}]), "came no answer"),
+        (changed("chat", lambda frames: frames[:2]), "received nothing after 2 frames"),
+        (changed("chat", lambda frames: [frames[0], *frames[2:]]), "unexpected frame"),
+        (changed("chat", lambda frames: [*frames, frames[-1]]), "unexpected frame"),
+        (changed("chat", lambda frames: [{**frames[0], "request_id": "x"}]), "unexpected frame"),
+        (changed("chat", lambda frames: [{**frames[3], "seq": 0}]), "received no answer"),
         (
             changed("chat", lambda frames: [frames[0], {**frames[3], "seq": 1}]),
-            "came no answer, but ['start', 'done']",
+            "received no answer, but ['start', 'done']",
         ),
         (changed("chat", lambda _: [None]), "the connection was closed"),
         (changed("ping", lambda frames: [*frames, None]), "the connection was closed"),
         (
             changed("chat", lambda _: [{"message": "Internal server error", "requestId": "r"}]),
-            "API Gateway itself answered: Internal server error",
+            "received from API Gateway: Internal server error",
         ),
         (changed("history", lambda frames: [{**frames[1], "seq": 0}]), "not in the history"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_goes_wrong_is_told(reply: Reply, words: str) -> None:
-    """Each failure ends the run in one sentence that says what was seen and where to look."""
-    assert words in failing(reply)
+def test_a_failure_message_says_what_was_received_and_what_to_check(
+    reply: Reply, expected: str
+) -> None:
+    """The first failure ends the test."""
+    assert expected in failing(reply)
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "expected"),
     [
         ("model_unavailable", "make preflight"),
         ("internal", LOGS),
@@ -189,53 +191,53 @@ def test_what_goes_wrong_is_told(reply: Reply, words: str) -> None:
         ("deadline", "It is late."),
     ],
 )
-def test_an_error_frame_is_told(code: str, words: str) -> None:
-    """Its code, its message, and what it means for whoever deployed."""
+def test_an_error_frame_is_reported_with_its_remedy(code: str, expected: str) -> None:
+    """Code and message, and a remedy for the owner of the deployment."""
     error = {"type": "error", "code": code, "message": "It is late.", "retryable": False}
-    said = failing(changed("chat", lambda frames: [{**frames[0], **error}]))
+    message = failing(changed("chat", lambda frames: [{**frames[0], **error}]))
 
-    assert f"To chat came the error {code}: It is late." in said
-    assert words in said
+    assert f"chat: received {code}: It is late." in message
+    assert expected in message
 
 
 @pytest.mark.parametrize(
-    ("auth", "status", "words"),
+    ("auth", "status", "expected"),
     [
         ("iam", 403, "execute-api:Invoke"),
-        ("jwt", 401, "The authorizer did not take the token"),
+        ("jwt", 401, "The authorizer rejected the token"),
         ("none", 403, "allowed_origins"),
         ("none", 429, "throttle_rate"),
         ("none", 502, LOGS),
-        ("none", 404, "is the URL right?"),
+        ("none", 404, "check the URL"),
     ],
 )
-def test_a_refused_handshake_is_told(
-    auth: str, status: int, words: str, monkeypatch: pytest.MonkeyPatch
+def test_a_refused_handshake_is_explained(
+    auth: str, status: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its status, and by the way of authorization that was deployed."""
+    """By its status and the deployment's authentication."""
     monkeypatch.setenv("TOKEN", "t")
     with (
         gateway(statuses=[status]) as url,
-        pytest.raises(SmokeError, match=f"answered with {status}") as failed,
+        pytest.raises(SmokeError, match=f"failed with status {status}") as failed,
     ):
         smoke.smoke(Target(url=url, auth=auth, **FUNCTION), PATIENCE, lambda _: None)
 
-    assert words in str(failed.value)
+    assert expected in str(failed.value)
 
 
-def test_what_was_just_deployed_may_take_a_while() -> None:
-    """A handshake that is refused at first is tried again while it may settle."""
+def test_the_handshake_is_retried_after_a_deployment() -> None:
+    """For the given time: a new deployment takes a while to respond."""
     requests: list[Request] = []
     lines: list[str] = []
     with gateway(statuses=[503, 403], requests=requests) as url:
-        smoke.smoke(Target(url=url), 5, lines.append, settle=60)
+        smoke.smoke(Target(url=url), 5, lines.append, retry_seconds=60)
 
     assert 3 == len(requests)
     assert "it works" == lines[-1]
 
 
-def test_iam_signs_the_url() -> None:
-    """The signature is by the person's own credentials, for the deployment's Region."""
+def test_with_iam_the_url_is_signed() -> None:
+    """With the user's credentials, for the deployment's Region."""
     requests: list[Request] = []
     with gateway(requests=requests) as url:
         smoke.smoke(Target(url=url, auth="iam", **FUNCTION), 5, lambda _: None)
@@ -245,16 +247,16 @@ def test_iam_signs_the_url() -> None:
     assert ["eu-west-1", "execute-api"] == query["X-Amz-Credential"][0].split("/")[2:4]
 
 
-def test_iam_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent; what is missing is said."""
+def test_with_iam_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent."""
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
 
     with pytest.raises(SmokeError, match="no AWS credentials"):
         smoke.opened(Target(url="ws://127.0.0.1:9", auth="iam", region="us-east-1"), PATIENCE)
 
 
-def test_jwt_brings_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a subprotocol, from the environment, and not in the URL."""
+def test_with_jwt_the_token_is_sent_as_a_subprotocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the environment, and not in the URL."""
     monkeypatch.setenv("TOKEN", "a.b.c")
     requests: list[Request] = []
     with gateway(requests=requests) as url:
@@ -264,16 +266,16 @@ def test_jwt_brings_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "a.b.c" not in requests[0].path
 
 
-def test_jwt_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent; where the token is looked for is said."""
+def test_with_jwt_a_missing_token_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent; the environment variable is named."""
     monkeypatch.delenv("TOKEN", raising=False)
 
     with pytest.raises(SmokeError, match="variable TOKEN"):
         smoke.opened(Target(url="ws://127.0.0.1:9", auth="jwt"), PATIENCE)
 
 
-def test_what_is_deployed_is_read_from_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """URL, authorization, Region, function and page come from Terraform."""
+def test_the_target_is_read_from_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """URL, authentication, Region, function and page."""
     outputs = {
         "websocket_url": "wss://x/live",
         "auth": "iam",
@@ -288,43 +290,43 @@ def test_what_is_deployed_is_read_from_the_outputs(monkeypatch: pytest.MonkeyPat
     assert "https://page/" == deployed().page
 
 
-def test_nothing_deployed(
+def test_without_a_deployment_the_first_step_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Says what comes first, in one line, with status 1."""
+    """In one line, with exit status 1."""
     monkeypatch.setattr(terraform, "outputs", dict)
 
     assert 1 == smoke.main([])
-    assert "failed: Nothing is deployed: `make deploy` comes first.\n" == capsys.readouterr().err
+    assert "failed: Nothing is deployed: run `make deploy` first.\n" == capsys.readouterr().err
 
 
-def test_without_terraform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Terraform lacks is said."""
+def test_a_missing_terraform_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sentence."""
     monkeypatch.setenv("PATH", "")
 
     with pytest.raises(SmokeError, match="no terraform on PATH"):
         deployed()
 
 
-def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--url` talks to any gateway; one that is not there is told, with status 1."""
+def test_the_option_url_tests_any_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """If it is not reachable, that is reported, with exit status 1."""
     with gateway() as url:
         assert 0 == smoke.main(["--url", url])
     assert 1 == smoke.main(["--url", url, "--patience", "1"])
 
-    told = capsys.readouterr()
-    assert told.out.endswith("it works\n")
-    assert f"failed: {url} cannot be reached" in told.err
+    output = capsys.readouterr()
+    assert output.out.endswith("it works\n")
+    assert f"failed: Cannot connect to {url}" in output.err
 
 
-def test_where_the_page_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """Is the last thing that a person is told."""
+def test_the_pages_url_is_printed_last(capsys: pytest.CaptureFixture[str]) -> None:
+    """After the success message."""
     with gateway() as url:
         smoke.smoke(Target(url=url, page="https://page/"))
 
-    assert capsys.readouterr().out.endswith("new: https://page/\n")
+    assert capsys.readouterr().out.endswith("minutes): https://page/\n")
 
 
 def test_a_local_stack_logs_to_its_terminal() -> None:
-    """There is no log group to look at."""
-    assert "what `make run` printed" == Target(url="ws://127.0.0.1:3001").logs
+    """It has no log group."""
+    assert "the output of `make run`" == Target(url="ws://127.0.0.1:3001").logs

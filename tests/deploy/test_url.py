@@ -1,4 +1,4 @@
-"""Covers deploy/url.py: what it prints for each kind of deployment, and what without one."""
+"""Covers deploy/url.py: its output for each kind of deployment, and without one."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from deploy import url as module
 from deploy.terraform import TerraformMissingError
 from deploy.url import EXPIRES_SECONDS, main, presigned
-from local.auth.sigv4 import User, signer
+from local.auth.sigv4 import User, verify
 
 HOST = "abc123.execute-api.eu-west-1.amazonaws.com"
 URL = f"wss://{HOST}/live"
@@ -28,8 +28,8 @@ KEYS = {
 
 
 @pytest.fixture(autouse=True)
-def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No credentials, and no way to somebody else's."""
+def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither in the environment nor in files of this machine."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -49,43 +49,47 @@ def deployed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
 
 
 def signed_by(url: str, region: str = "eu-west-1") -> User:
-    """Whose signature the URL bears, as API Gateway would find."""
+    """The signer of the URL, as API Gateway would verify it."""
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}"
     users = {ALICE.access_key: ALICE}
-    return signer(target, [("Host", parts.netloc)], users, region, datetime.now(UTC))
+    return verify(target, [("Host", parts.netloc)], users, region, datetime.now(UTC))
 
 
-def printed(capsys: pytest.CaptureFixture[str], *asked: str, status: int = 0) -> tuple[str, str]:
-    assert status == main(list(asked))
-    said = capsys.readouterr()
-    return said.out.removesuffix("\n"), said.err
+def printed(capsys: pytest.CaptureFixture[str], *options: str, status: int = 0) -> tuple[str, str]:
+    assert status == main(list(options))
+    output = capsys.readouterr()
+    return output.out.removesuffix("\n"), output.err
 
 
 @pytest.mark.parametrize("url", [URL, "ws://127.0.0.1:3001", "wss://chat.example/"])
 @pytest.mark.parametrize("query", [{}, {"format": "text", "session_id": "a b+c=/&é"}])
-def test_presigned(url: str, query: Mapping[str, str]) -> None:
-    """The same URL, with the query, and signed by botocore as a server reads it."""
+def test_a_presigned_url_has_the_query_and_a_valid_signature(
+    url: str, query: Mapping[str, str]
+) -> None:
+    """By botocore, verified as a server verifies it; the secret key is not in it."""
     made = presigned(url, ALICE.credentials, "eu-west-1", query, 77)
-    said = {name: values[0] for name, values in parse_qs(urlsplit(made).query).items()}
+    parameters = {name: values[0] for name, values in parse_qs(urlsplit(made).query).items()}
 
     assert made.startswith(f"{url}?")
     assert ALICE == signed_by(made)
-    assert "77" == said["X-Amz-Expires"]
-    assert query == {name: value for name, value in said.items() if not name.startswith("X-Amz-")}
+    assert "77" == parameters["X-Amz-Expires"]
+    assert query == {
+        name: value for name, value in parameters.items() if not name.startswith("X-Amz-")
+    }
     assert ALICE.secret_key not in made
 
 
-def test_presigned_without_a_session_token() -> None:
-    """A user's own long-lived key names no token."""
+def test_a_url_signed_with_a_long_lived_key_has_no_session_token() -> None:
+    """Only temporary credentials have one."""
     assert "Security-Token" not in presigned(URL, Credentials("AK", "s"), "eu-west-1")
 
 
 @pytest.mark.usefixtures("alice")
-def test_what_is_deployed(
+def test_the_deployments_url_is_signed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """URL, Region and auth are what Terraform says; standard output is the URL alone."""
+    """URL, Region and auth are Terraform's outputs; standard output is the URL alone."""
     deployed(monkeypatch)
     out, err = printed(capsys, "--query", "format=text", "--session-id", "mine")
 
@@ -96,8 +100,8 @@ def test_what_is_deployed(
 
 
 @pytest.mark.usefixtures("alice")
-def test_another_api(capsys: pytest.CaptureFixture[str]) -> None:
-    """A URL on the command line tells its Region, and asks nobody what is deployed."""
+def test_the_option_url_names_another_api(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its Region is part of its host, or --region; Terraform's outputs are not read."""
     out, _ = printed(capsys, "--url", URL, "--expires", "60")
     assert ALICE == signed_by(out)
 
@@ -110,13 +114,13 @@ def test_another_api(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("auth", "hint"), [("none", False), ("jwt", True)])
-def test_where_nothing_is_signed(
+def test_without_iam_the_url_is_not_signed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     auth: str,
     hint: bool,
 ) -> None:
-    """The plain URL, with no credentials at all; and for a token, how to bring it."""
+    """No credentials are needed; with jwt a hint says how to send the token."""
     deployed(monkeypatch, auth=auth)
     out, err = printed(capsys, "--query", "format=text")
 
@@ -127,18 +131,18 @@ def test_where_nothing_is_signed(
 @pytest.mark.parametrize(
     ("auth", "more"), [("none", ""), ("jwt", ""), ("iam", " --sign --region eu-west-1")]
 )
-def test_for_chat(
+def test_the_option_for_chat_prints_the_arguments_of_bedrock_chat(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], auth: str, more: str
 ) -> None:
-    """What bedrock-chat takes, which signs for itself: no credentials are needed, and no hint."""
+    """It signs by itself: no credentials are needed, and no hint is printed."""
     deployed(monkeypatch, auth=auth)
     assert (f"{URL}{more}", "") == printed(capsys, "--for-chat")
 
 
-def test_no_credentials(
+def test_missing_credentials_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Says so, and where they could come from."""
+    """In one line."""
     deployed(monkeypatch)
     out, err = printed(capsys, status=1)
 
@@ -146,7 +150,7 @@ def test_no_credentials(
     assert "There are no AWS credentials here." in err
 
 
-ENDED = """
+EXPIRED = """
 [profile mine]
 sso_session = s
 sso_account_id = 1
@@ -158,37 +162,37 @@ sso_start_url = https://x.example
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "reason"),
     [
         ("", "could not be found"),
-        (ENDED, "sso"),
+        (EXPIRED, "sso"),
         ("[profile mine]\ncredential_process = false\n", "credential"),
         ("[profile mine]\naws_access_key_id = AK\n", "aws_secret_access_key"),
     ],
-    ids=["no such profile", "sso that ended", "a program that fails", "half a key"],
+    ids=["unknown profile", "expired sso session", "failing process", "incomplete key"],
 )
-def test_credentials_that_will_not_do(
+def test_unusable_credentials_are_reported_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     config: str,
-    said: str,
+    reason: str,
 ) -> None:
-    """One sentence with the reason: a profile that is missing, an SSO session that has ended."""
+    """In one sentence."""
     deployed(monkeypatch)
     (tmp_path / "config").write_text(config)
     out, err = printed(capsys, "--profile", "mine", status=1)
 
     assert "" == out
     assert "Your AWS credentials cannot be used" in err
-    assert said in err.lower()
+    assert reason in err.lower()
 
 
 @pytest.mark.usefixtures("alice")
-def test_a_url_that_api_gateway_would_not_take(
+def test_a_url_that_is_too_long_for_api_gateway_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A session token can be that long; better to hear of it here."""
+    """A session token can be that long."""
     deployed(monkeypatch)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "x" * 4000)
     out, err = printed(capsys, status=1)
@@ -197,10 +201,10 @@ def test_a_url_that_api_gateway_would_not_take(
     assert "API Gateway takes 4096" in err
 
 
-def test_nothing_is_deployed(
+def test_without_a_deployment_the_command_to_run_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Says what to do; and where Terraform is missing, that."""
+    """A missing Terraform is reported, too."""
     monkeypatch.setattr(module, "outputs", dict)
     assert "make deploy" in printed(capsys, status=1)[1]
 
@@ -212,7 +216,7 @@ def test_nothing_is_deployed(
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "options",
     [
         ("--expires", "0"),
         ("--expires", "604801"),
@@ -224,15 +228,15 @@ def test_nothing_is_deployed(
         ("--auth", "open"),
     ],
 )
-def test_arguments_that_make_no_sense(asked: tuple[str, str]) -> None:
-    """Are refused before anything is asked or signed."""
+def test_invalid_arguments_are_refused(options: tuple[str, str]) -> None:
+    """Before anything is read or signed."""
     with pytest.raises(SystemExit) as caught:
-        main(list(asked))
+        main(list(options))
     assert 2 == caught.value.code
 
 
-def test_as_a_command() -> None:
-    """`python -m deploy.url`, as make runs it."""
+def test_the_module_runs_as_a_command() -> None:
+    """`python -m deploy.url`, as in the Makefile."""
     done = subprocess.run(
         [sys.executable, "-m", "deploy.url", "--url", URL],
         cwd=Path(__file__).parents[2],

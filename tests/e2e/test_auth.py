@@ -16,9 +16,9 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from deploy.url import presigned, with_query
-from local.auth.entry import user
+from local.auth.modes import user
 from local.auth.sigv4 import User
-from local.aws.moto_server import REGION
+from local.aws.account import REGION
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SecuredStack:
     def hint(self) -> str:
         """The first line that explains how to connect."""
         lines = self.log.read_text().splitlines()
-        return next(line for line in lines if line.startswith("talk to it as alice: "))
+        return next(line for line in lines if line.startswith("connect as alice: "))
 
 
 def secured(auth: str, folder: Path) -> Iterator[SecuredStack]:

@@ -76,5 +76,5 @@ def test_a_file_that_is_no_event() -> None:
     status, printed, frames = invoke("missing")
 
     assert status != 0
-    assert "is no sample event" in printed
+    assert "is not a sample event" in printed
     assert not frames

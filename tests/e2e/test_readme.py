@@ -59,7 +59,7 @@ def check_wscat(command: str, tmp_path: Path) -> None:
     """The wscat command is the one that `make run` prints, and it works."""
     with running(tmp_path / "log") as (url, _):
         printed = (tmp_path / "log").read_text().replace(url, "ws://127.0.0.1:3001")
-        assert f"talk to it: {command}\n" in printed
+        assert f"connect: {command}\n" in printed
         assert "You said: hello" in "".join(wscat(f"{url}?format=text", "hello"))
 
 

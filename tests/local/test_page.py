@@ -1,4 +1,4 @@
-"""Covers local/page.py: what is served, under which headers, and what is not."""
+"""Covers local/page.py: which files are served, and with which headers."""
 
 import asyncio
 import http.client
@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from support.e2e_clients import ROOT
 
-from local.auth.entry import AUDIENCE, ENTRIES, Auth
+from local.auth.authorizers import Auth
+from local.auth.modes import AUDIENCE, AUTH_MODES
 from local.page import FOLDER, HEADERS, serving
 
 OPEN = {"websocket_url": "ws://127.0.0.1:3001", "auth": "none"}
@@ -23,26 +24,26 @@ SIGNED_IN = {
 
 
 @dataclass
-class Got:
+class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-def get(path: str, config: Mapping[str, str | None] = OPEN, method: str = "GET") -> Got:
-    """One request as it is, from a thread, as from another process."""
+def get(path: str, config: Mapping[str, str | None] = OPEN, method: str = "GET") -> Response:
+    """Sends one request with the path as it is, from a thread, as another process would."""
 
-    def ask(url: str) -> Got:
+    def request(url: str) -> Response:
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
         connection.request(method, path)
-        answer = connection.getresponse()
-        got = Got(answer.status, dict(answer.headers), answer.read())
+        received = connection.getresponse()
+        response = Response(received.status, dict(received.headers), received.read())
         connection.close()
-        return got
+        return response
 
-    async def scenario() -> Got:
+    async def scenario() -> Response:
         async with serving(config, 0) as url:
-            return await asyncio.to_thread(ask, url)
+            return await asyncio.to_thread(request, url)
 
     return asyncio.run(scenario())
 
@@ -59,12 +60,12 @@ def get(path: str, config: Mapping[str, str | None] = OPEN, method: str = "GET")
         ("/vendor/marked.LICENSE.txt", "vendor/marked.LICENSE.txt", "text/plain"),
     ],
 )
-def test_files(path: str, file: str, kind: str) -> None:
-    """Each as it is, and as what it is."""
-    got = get(path)
-    assert (200, f"{kind}; charset=utf-8") == (got.status, got.headers["Content-Type"])
-    assert (FOLDER / file).read_bytes() == got.body
-    assert "no-cache" == got.headers["Cache-Control"]
+def test_each_file_is_served_with_its_type(path: str, file: str, kind: str) -> None:
+    """Unchanged, and not cached."""
+    response = get(path)
+    assert (200, f"{kind}; charset=utf-8") == (response.status, response.headers["Content-Type"])
+    assert (FOLDER / file).read_bytes() == response.body
+    assert "no-cache" == response.headers["Cache-Control"]
 
 
 @pytest.mark.parametrize(
@@ -82,15 +83,15 @@ def test_files(path: str, file: str, kind: str) -> None:
         "/index.html%00.js",
     ],
 )
-def test_nothing_else(path: str) -> None:
-    """No listing, and no file that is not the page's; under the same headers."""
-    got = get(path)
-    assert 404 == got.status
-    assert "Content-Security-Policy" in got.headers
+def test_no_other_file_is_served(path: str) -> None:
+    """No listing, and no file outside of the page; the headers are the same."""
+    response = get(path)
+    assert 404 == response.status
+    assert "Content-Security-Policy" in response.headers
 
 
-def test_it_only_gives() -> None:
-    """Nothing can be sent to it."""
+def test_the_page_accepts_only_get() -> None:
+    """POST is refused."""
     assert 405 == get("/", method="POST").status
 
 
@@ -101,29 +102,30 @@ def test_it_only_gives() -> None:
         (SIGNED_IN, "wss://chat.example https://issuer.example"),
     ],
 )
-def test_headers(config: dict[str, str | None], connect: str) -> None:
-    """Those of web/headers.json; the page may talk to what its configuration names alone."""
-    told: dict[str, Any] = json.loads(HEADERS.read_text())
-    got = get("/", config)
-    assert told == {
-        name: got.headers[name].replace(f"'self' {connect};", "'self' ${connect};") for name in told
+def test_the_headers_are_those_of_a_deployment(config: dict[str, str | None], connect: str) -> None:
+    """Those of web/headers.json; the page may connect only to what its configuration names."""
+    templates: dict[str, Any] = json.loads(HEADERS.read_text())
+    response = get("/", config)
+    assert templates == {
+        name: response.headers[name].replace(f"'self' {connect};", "'self' ${connect};")
+        for name in templates
     }
 
 
-def test_config() -> None:
-    """What the page has to know, as JSON."""
-    got = get("/config.json", SIGNED_IN)
-    assert SIGNED_IN == json.loads(got.body)
-    assert "application/json" in got.headers["Content-Type"]
+def test_the_configuration_is_served_as_json() -> None:
+    """As `config.json`."""
+    response = get("/config.json", SIGNED_IN)
+    assert SIGNED_IN == json.loads(response.body)
+    assert "application/json" in response.headers["Content-Type"]
 
 
-@pytest.mark.parametrize("auth", ENTRIES)
-def test_what_a_page_knows_about_entering(auth: Auth) -> None:
-    """How people are let in; under JWT also by whom, and for what they ask there."""
+@pytest.mark.parametrize("auth", AUTH_MODES)
+def test_each_auth_mode_configures_the_page(auth: Auth) -> None:
+    """For JWTs also the issuer, the client id and what to request."""
 
     async def scenario() -> Mapping[str, str | None]:
-        async with ENTRIES[auth](ROOT / "src", lambda _line: None) as entry:
-            return entry.page
+        async with AUTH_MODES[auth](ROOT / "src", lambda _line: None) as mode:
+            return mode.page
 
     page = asyncio.run(scenario())
     assert auth == page["auth"]
@@ -134,8 +136,8 @@ def test_what_a_page_knows_about_entering(auth: Auth) -> None:
         assert {"auth"} == set(page)
 
 
-def test_the_policy_makes_no_exception() -> None:
-    """Nothing inline, nothing from everywhere, nothing that is not named."""
+def test_the_content_security_policy_has_no_exceptions() -> None:
+    """Nothing inline, no wildcard, and only what is named."""
     policy = json.loads(HEADERS.read_text())["Content-Security-Policy"]
     assert policy.startswith("default-src 'none';")
     assert not any(word in policy for word in ("unsafe", "*", "http:", "blob:"))

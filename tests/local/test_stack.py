@@ -5,11 +5,11 @@ import json
 import os
 import signal
 import socket
-from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support.pids import PATIENCE, runs
 from websockets.asyncio.client import connect
 
 import settings
@@ -45,14 +45,6 @@ def small_stack(folder: Path, source: str = HANDLER, **settings: str) -> Stack:
     )
 
 
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 def pids_of(running: Stack) -> list[int]:
     assert running._backends is not None
     parts = (running._backends.dynamodb, running._backends.bedrock)
@@ -60,26 +52,26 @@ def pids_of(running: Stack) -> list[int]:
 
 
 def test_a_message_reaches_the_function_and_its_answer_the_client(tmp_path: Path) -> None:
-    """Gateway, function and backends are wired; afterwards no process and no port is left."""
+    """Gateway, function and backends are connected; afterwards no process and no port is left."""
 
     async def main() -> None:
         async with small_stack(tmp_path) as running:
             pids = pids_of(running)
             async with connect(running.url) as client:
                 await client.send("hello")
-                frame = json.loads(await asyncio.wait_for(client.recv(), 20))
+                frame = json.loads(await asyncio.wait_for(client.recv(), PATIENCE))
         pids.append(frame["pid"])
         seen = frame["environment"]
 
         port = urlsplit(running.url).port
         assert seen["CALLBACK_URL"] == f"http://127.0.0.1:{port}/local"
         assert seen["TABLE_NAME"] == "chat"
-        assert seen["AUTH"] == "none"  # which the function would not assume
+        assert seen["AUTH"] == "none"  # not the function's own default
         assert seen["MODEL_ID"] == ""  # the function's own default
         assert seen["MAX_OUTPUT_TOKENS"] == "7"
         assert seen["AWS_ENDPOINT_URL_DYNAMODB"] != seen["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"]
         assert len(pids) == 3
-        assert all(gone(pid) for pid in pids)
+        assert not any(runs(pid) for pid in pids)
         for url in (running.url, seen["AWS_ENDPOINT_URL_DYNAMODB"]):
             with pytest.raises(ConnectionRefusedError), socket.socket() as probe:
                 probe.connect(("127.0.0.1", urlsplit(url).port))
@@ -87,25 +79,41 @@ def test_a_message_reaches_the_function_and_its_answer_the_client(tmp_path: Path
     asyncio.run(main())
 
 
-def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
-    """One sentence with the port, and no part was started for it."""
+def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path) -> None:
+    """One sentence with the port, and no part was started."""
     (tmp_path / "app.py").write_text(HANDLER)
-    said: list[str] = []
+    messages: list[str] = []
 
     async def main(port: int) -> None:
-        stack = Stack(port, code=tmp_path, handler="app.handler", say=said.append, log=silent)
+        stack = Stack(port, code=tmp_path, handler="app.handler", say=messages.append, log=silent)
         with pytest.raises(StackError, match=rf"^Port {port} on 127\.0\.0\.1 cannot be used: "):
             await stack.__aenter__()
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         asyncio.run(main(taken.getsockname()[1]))
-    assert said == []
+    assert messages == []
+
+
+def test_the_port_is_reserved_until_the_gateway_listens() -> None:
+    """No other process can take it while the other parts start."""
+    with (
+        stack_module._reserve(0) as reserved,
+        socket.socket() as other,
+        pytest.raises(OSError, match="Address already in use"),
+    ):
+        other.bind(reserved.getsockname())
+
+
+def test_an_invalid_port_is_reported() -> None:
+    """In one sentence, too."""
+    with pytest.raises(StackError, match=r"^99999 is not a port number\.$"):
+        stack_module._reserve(99999)
 
 
 def test_a_handler_that_cannot_be_imported_ends_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sentence has Lambda's reason, and the backends are stopped again."""
+    """The error has Lambda's reason, and the backends are stopped."""
     started: list[Child] = []
     start = Child.start
 
@@ -119,23 +127,24 @@ def test_a_handler_that_cannot_be_imported_ends_the_start(
         with pytest.raises(StackError, match=r"does not start: .*ImportModuleError"):
             await small_stack(tmp_path, "import nothing_of_that_name").__aenter__()
 
-        assert len(started) == 2
-        assert all(each._process is not None and gone(each._process.pid) for each in started)
+        pids = [each._process.pid for each in started if each._process is not None]
+        assert len(pids) == 2
+        assert not any(runs(pid) for pid in pids)
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
-        ("import sys; sys.exit('no such thing')", r"^Part ended. It said:\nno such thing$"),
+        ("import sys; sys.exit('no such thing')", r"^Part ended. Its last output:\nno such thing$"),
         ("import time; time.sleep(60)", r"^Part did not listen within 0 s\.$"),
     ],
 )
-def test_a_part_that_does_not_start_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+def test_a_part_that_does_not_start_is_reported_with_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
 ) -> None:
-    """Its last words are shown; a silent one is given up."""
+    """One without output is stopped after a limit."""
     (tmp_path / "part.py").write_text(source)
     monkeypatch.setattr(stack_module, "ROOT", tmp_path)
     if "sleep" in source:
@@ -143,59 +152,57 @@ def test_a_part_that_does_not_start_says_why(
 
     async def main() -> None:
         part = Child("Part", "part", log=silent)
-        with pytest.raises(StackError, match=said):
+        with pytest.raises(StackError, match=message):
             await part.start()
         await part.close()
 
         assert part._process is not None
-        assert gone(part._process.pid)
+        assert not runs(part._process.pid)
 
     asyncio.run(main())
 
 
-def test_a_part_that_dies_later_is_named(tmp_path: Path) -> None:
-    """`died` waits, and then says which part it was and how it ended."""
+def test_a_part_that_ends_later_is_named(tmp_path: Path) -> None:
+    """`wait_for_exit` returns which part it was, and its exit status."""
 
     async def main() -> None:
         async with small_stack(tmp_path) as running:
-            death = asyncio.ensure_future(running.died())
-            await asyncio.sleep(0.1)
-            assert not death.done()
+            exit_ = asyncio.ensure_future(running.wait_for_exit())
             os.kill(pids_of(running)[0], signal.SIGKILL)
 
-            said = await asyncio.wait_for(death, 10)
-            assert said.startswith("DynamoDB (moto) ended with status -9.")
+            message = await asyncio.wait_for(exit_, PATIENCE)
+            assert message.startswith("DynamoDB (moto) ended with status -9.")
 
     asyncio.run(main())
 
 
-def test_parts_do_not_see_the_developers_aws_settings(
+def test_the_developers_aws_settings_are_not_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A profile that exists nowhere would stop boto3 in every part: it is not passed on."""
+    """A profile that does not exist would stop boto3 in every part."""
     monkeypatch.setenv("AWS_PROFILE", "of-no-such-name")
 
     async def main() -> None:
         async with small_stack(tmp_path) as running, connect(running.url) as client:
             await client.send('{"action":"ping"}')
-            assert "pong" in str(await asyncio.wait_for(client.recv(), 10))
+            assert "pong" in str(await asyncio.wait_for(client.recv(), PATIENCE))
 
     asyncio.run(main())
 
 
-def test_the_settings_that_are_passed_on_are_the_functions() -> None:
-    """Every setting can be tried locally, but for those that the stack itself decides."""
-    environment = {f.metadata["env"] for f in fields(settings.Settings)}
-    decided = {"AUTH", "TABLE_NAME", "MODEL_ID", "CALLBACK_URL"}
+def test_every_setting_of_the_function_is_passed_on() -> None:
+    """Except for those that the stack itself decides."""
+    environment = set(settings.Settings.__struct_encode_fields__)
+    excepted = {"AUTH", "TABLE_NAME", "MODEL_ID", "CALLBACK_URL"}
 
-    assert set(stack_module.SETTINGS) == environment - decided
+    assert set(stack_module.SETTINGS) == environment - excepted
 
 
-def test_settings_come_from_the_person_and_suit_the_model() -> None:
-    """What the person says goes before what suits the model; all else of theirs stays out."""
-    asked = {"HISTORY_TOKENS": "9", "PATH": "/bin", "TABLE_NAME": "mine"}
+def test_the_environment_overrides_the_defaults_for_a_model() -> None:
+    """Variables that are not settings of the function are not passed on."""
+    environment = {"HISTORY_TOKENS": "9", "PATH": "/bin", "TABLE_NAME": "mine"}
 
-    assert {"HISTORY_TOKENS": "9"} == stack_module.settings_for("scripted", asked)
-    suitable = stack_module.settings_for("smollm2", {"TOP_P": "0.5"})
-    assert int(suitable["HISTORY_TOKENS"]) + int(suitable["MAX_OUTPUT_TOKENS"]) < 8192
-    assert "0.5" == suitable["TOP_P"]
+    assert {"HISTORY_TOKENS": "9"} == stack_module.settings_for("scripted", environment)
+    defaults = stack_module.settings_for("smollm2", {"TOP_P": "0.5"})
+    assert int(defaults["HISTORY_TOKENS"]) + int(defaults["MAX_OUTPUT_TOKENS"]) < 8192
+    assert "0.5" == defaults["TOP_P"]

@@ -1,3 +1,4 @@
+import random
 import time
 from typing import Any
 
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 
 from errors import ChatError
 from store import table as table_module
-from store.table import Put, Table, Update, Updated
+from store.table import Put, Table, Update, UpdateResult
 
 KEY = {"pk": "a", "sk": "b"}
 
@@ -43,8 +44,8 @@ def client_error(code: str, *reasons: str) -> ClientError:
     return ClientError(response, "TransactWriteItems")
 
 
-def test_put_get(table: Table) -> None:
-    """Texts and whole numbers come back as they went in."""
+def test_strings_and_integers_are_returned_as_they_were_stored(table: Table) -> None:
+    """Whatever the characters and the sign."""
     item = {**KEY, "text": 'é 🙂 "\x00', "number": -5, "empty": ""}
 
     assert table.get(KEY) is None
@@ -52,8 +53,8 @@ def test_put_get(table: Table) -> None:
     assert item == table.get(KEY)
 
 
-def test_last(table: Table) -> None:
-    """The last items of that beginning, last first."""
+def test_last_returns_the_last_items_with_the_prefix(table: Table) -> None:
+    """Last first, of that partition only."""
     for sk in ("turn#1", "turn#2", "turn#3", "head", "zzz"):
         table.put({"pk": "a", "sk": sk})
     table.put({"pk": "b", "sk": "turn#9"})
@@ -62,8 +63,8 @@ def test_last(table: Table) -> None:
     assert [] == table.last("c", "turn#", 2)
 
 
-def test_delete_all(table: Table) -> None:
-    """More than one batch and one beginning only; the count is what was there."""
+def test_delete_all_deletes_every_item_with_the_prefix(table: Table) -> None:
+    """More than a batch takes, and nothing else; the count is what there was."""
     for n in range(57):
         table.put({"pk": "a", "sk": f"turn#{n:03d}"})
     table.put({"pk": "a", "sk": "head"})
@@ -74,8 +75,10 @@ def test_delete_all(table: Table) -> None:
     assert 0 == table.delete_all("a", "turn#")
 
 
-def test_delete_all_again_what_was_left(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What DynamoDB leaves undone is sent again, and in the end refused in words."""
+def test_unprocessed_deletes_are_sent_again_a_few_times(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last pause the call fails as throttled."""
     table.put({"pk": "a", "sk": "turn#1"})
     batches: list[Any] = []
 
@@ -86,14 +89,14 @@ def test_delete_all_again_what_was_left(table: Table, monkeypatch: pytest.Monkey
     monkeypatch.setattr(table._client, "batch_write_item", unprocessed)
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
-    with pytest.raises(ChatError, match="ask again") as refused:
+    with pytest.raises(ChatError, match="try again") as refused:
         table.delete_all("a", "turn#")
     assert "throttled" == refused.value.code
     assert 1 + len(table_module.UNPROCESSED_PAUSES) == len(batches)
 
 
-def test_transact(table: Table) -> None:
-    """Both writes or neither; a refusal shows what stood against each."""
+def test_transact_does_all_writes_or_none(table: Table) -> None:
+    """If a condition check fails, its item is returned: empty if there is none."""
     table.put({**KEY, "count": 1})
     update = Update(KEY, "SET live = :c", {":c": 2}, "attribute_exists(pk)")
 
@@ -108,42 +111,47 @@ def test_transact(table: Table) -> None:
     )
 
 
-def test_put_new(table: Table) -> None:
-    """Written once; what stands is left alone."""
+def test_put_new_does_not_replace_an_item(table: Table) -> None:
+    """It is written once."""
     assert table.put_new({**KEY, "n": 1})
     assert not table.put_new({**KEY, "n": 2})
     assert {**KEY, "n": 1} == table.get(KEY)
 
 
-def test_update(table: Table) -> None:
-    """One item, changed or not: either way it is told how it stands."""
+def test_update_returns_the_item_whether_it_was_applied_or_not(table: Table) -> None:
+    """As it is after the update; None if there is no such item."""
     change = Update(KEY, "SET live = :c ADD n :one", {":c": "x", ":one": 1})
     only_new = replace(change, condition="attribute_not_exists(pk)")
 
-    assert Updated(done=True, item={**KEY, "live": "x", "n": 1}) == table.update(only_new)
-    assert Updated(done=False, item={**KEY, "live": "x", "n": 1}) == table.update(only_new)
-    assert Updated(done=True, item={**KEY, "live": "x", "n": 2}) == table.update(change)
+    assert UpdateResult(applied=True, item={**KEY, "live": "x", "n": 1}) == table.update(only_new)
+    assert UpdateResult(applied=False, item={**KEY, "live": "x", "n": 1}) == table.update(only_new)
+    assert UpdateResult(applied=True, item={**KEY, "live": "x", "n": 2}) == table.update(change)
     missing = replace(change, key={"pk": "x", "sk": "x"}, condition="attribute_exists(pk)")
-    assert Updated(done=False, item=None) == table.update(missing)
+    assert UpdateResult(applied=False, item=None) == table.update(missing)
 
 
-def test_update_again_after_a_conflict(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transaction that holds the item is waited for; one without end is throttling."""
+def test_an_update_that_conflicts_with_a_transaction_is_tried_again(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few times, then it is throttled."""
     conflict = client_error("TransactionConflictException")
     change = Update(KEY, "SET live = :c", {":c": "x"})
 
     with monkeypatch.context() as patch:
         calls = failing(table, patch, conflict, conflict)
-        assert table.update(change).done
+        assert table.update(change).applied
     assert 3 == len(calls)
-    failing(table, monkeypatch, *[conflict] * 20)
+    calls = failing(table, monkeypatch, *[conflict] * 20)
     with pytest.raises(ChatError) as failed:
         table.update(change)
     assert "throttled" == failed.value.code
+    assert 1 + len(table_module.CONFLICT_PAUSES) == len(calls)
 
 
-def test_transact_again_after_a_conflict(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two transactions that met are no refusal: the next try tells."""
+def test_a_transaction_that_conflicts_with_another_is_tried_again(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conflict does not mean that a condition has failed."""
     conflict = client_error("TransactionCanceledException", "TransactionConflict", "None")
     calls = failing(table, monkeypatch, conflict, conflict)
 
@@ -163,10 +171,10 @@ def test_transact_again_after_a_conflict(table: Table, monkeypatch: pytest.Monke
         (client_error("TransactionCanceledException", "ValidationError", "None"), "internal"),
     ],
 )
-def test_failures(
+def test_a_failure_is_translated_into_one_error(
     table: Table, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
 ) -> None:
-    """Every failure is one error of ours, which names no ARN."""
+    """Its message and its cause name no ARN; it can be tried again."""
     failing(table, monkeypatch, error)
 
     with pytest.raises(ChatError) as failed:
@@ -176,19 +184,108 @@ def test_failures(
     assert "arn:" not in f"{failed.value.message} {failed.value.cause}"
 
 
-def test_conflict_without_end(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A conflict that never ends is told as throttling, after a bounded number of tries."""
+def test_a_conflict_that_does_not_end_is_throttling(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a bounded number of attempts, with a pause before each but the first."""
     conflict = client_error("TransactionCanceledException", "TransactionConflict")
     calls = failing(table, monkeypatch, *[conflict] * 20)
+    pauses: list[float] = []
+    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr(time, "sleep", pauses.append)
 
     with pytest.raises(ChatError) as failed:
         table.transact(put("new"))
     assert "throttled" == failed.value.code
     assert 1 + len(table_module.CONFLICT_PAUSES) == len(calls)
+    assert table_module.CONFLICT_PAUSES == tuple(pauses)
+
+
+def test_a_pause_after_a_conflict_varies_by_half(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writers that conflicted do not meet again."""
+    conflict = client_error("TransactionConflictException")
+    pauses: list[float] = []
+    for _ in range(20):
+        with monkeypatch.context() as patch:
+            failing(table, patch, conflict)
+            patch.setattr(time, "sleep", pauses.append)
+            table.update(Update(KEY, "SET live = :c", {":c": "x"}))
+
+    first = table_module.CONFLICT_PAUSES[0]
+    assert all(first / 2 <= pause <= first * 1.5 for pause in pauses)
+    assert 20 == len(set(pauses))
+
+
+@pytest.mark.parametrize("code", sorted(table_module._THROTTLED))
+def test_every_code_of_throttling_is_throttled(
+    table: Table, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """As the error of a call, and as a cancellation reason, with a conflict beside it or not."""
+    for error in (
+        client_error(code),
+        client_error("TransactionCanceledException", code, "None"),
+        client_error("TransactionCanceledException", code, "TransactionConflict"),
+    ):
+        with monkeypatch.context() as patch:
+            calls = failing(table, patch, error)
+            with pytest.raises(ChatError) as failed:
+                table.transact(put("new"))
+        assert "throttled" == failed.value.code
+        assert "The conversation store is busy; try again." == failed.value.message
+        assert code in failed.value.cause
+        assert 1 == len(calls)
+
+
+def test_the_codes_of_throttling_are_those_of_dynamodb() -> None:
+    """The Developer Guide's retryable ones, and those of a transaction's reasons."""
+    expected = {
+        "LimitExceededException",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingError",
+        "ThrottlingException",
+    }
+
+    assert expected == table_module._THROTTLED
+
+
+def test_a_failed_condition_outweighs_a_conflict(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction would fail when tried again, so it is not."""
+    error = client_error(
+        "TransactionCanceledException", "TransactionConflict", "ConditionalCheckFailed"
+    )
+    calls = failing(table, monkeypatch, error)
+
+    assert [None, {}] == table.transact(put("one"), put("two"))
+    assert 1 == len(calls)
+
+
+def test_attributes_of_other_types_are_ignored(table: Table) -> None:
+    """A later version may store them; this one reads the rest of the item."""
+    key = {name: {"S": value} for name, value in KEY.items()}
+    later: Any = {
+        "flag": {"BOOL": True},
+        "nothing": {"NULL": True},
+        "list": {"L": [{"S": "x"}]},
+        "map": {"M": {"a": {"N": "1"}}},
+        "bytes": {"B": b"x"},
+        "fraction": {"N": "1.5"},
+        "set": {"SS": ["x"]},
+    }
+    table._client.put_item(TableName="chat", Item={**key, **later, "n": {"N": "-7"}})
+
+    assert {**KEY, "n": -7} == table.get(KEY)
+    assert [{**KEY, "n": -7}] == table.last("a", "b", 1)
+    assert [{**KEY, "n": -7}] == table.transact(put("b"))
 
 
 def test_client_config_bounds_every_call() -> None:
-    """No call to DynamoDB waits for long or is tried without end."""
+    """Connecting, reading and repeating all have a limit."""
     config: Any = boto3.client("dynamodb", config=table_module.client_config()).meta.config
 
     assert (1.0, 2.0) == (config.connect_timeout, config.read_timeout)

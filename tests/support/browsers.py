@@ -16,7 +16,7 @@ from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
 from support.e2e_clients import PATIENCE, script, skip_or_fail
 from support.threads import in_a_thread
 
-from local.auth.authorizers import RefusedError
+from local.gateway.authorization import RefusedError
 from local.page import serving
 from local.stack import Stack
 
@@ -75,7 +75,7 @@ async def _refuse(*_: Any) -> Any:
 
 def refusing(site: Served) -> AbstractContextManager[None]:
     """Refuse every handshake within a `with` block."""
-    return replaced(site.stack.gateway, "_guard", _refuse)
+    return replaced(site.stack.gateway, "_authorizer", _refuse)
 
 
 def served(**options: Any) -> AbstractContextManager[Served]:

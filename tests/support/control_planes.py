@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.aws.moto_server import REGION
+from local.aws.account import REGION
 
 ROOT = Path(__file__).resolve().parents[2]
 SESSION = boto3.Session("x", "y", region_name=REGION)

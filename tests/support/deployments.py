@@ -18,11 +18,10 @@ from websockets.sync.client import connect
 from deploy import package
 from deploy.url import presigned
 from deploy.wheels import this_architecture
-from local.auth.authorizers import ACCOUNT
-from local.auth.issuer import issuing
+from local.auth.issuer import run_issuer
 from local.auth.sigv4 import User
-from local.aws.moto_server import REGION
-from local.aws.permissions import Permission, Place, Request, needed
+from local.aws.account import ACCOUNT, REGION
+from local.aws.permissions import AccountContext, Permission, Request, required_permissions
 from local.deployment.deployed import Deployed, client, read
 from local.deployment.stack import DeployedStack
 from local.deployment.terraform import Deployment
@@ -104,7 +103,7 @@ class Site:
         self._version: Version | None = None
         self._stack: DeployedStack | None = None
         self._loop = Loop()
-        self._issuing = issuing("chat")
+        self._issuing = run_issuer("chat")
         self.zip, _ = package.build("lambda", self.folder, ARCHITECTURE)
         self._control_plane = Child("AWS", "local.aws.control_plane", log=self.log.append)
         try:
@@ -121,13 +120,17 @@ class Site:
         return self._control_plane.url
 
     @property
-    def place(self) -> Place:
-        return Place(account=ACCOUNT, api_id=self.outputs["api_id"], regions_of=REGIONS_OF)
+    def place(self) -> AccountContext:
+        return AccountContext(
+            account_id=ACCOUNT, api_id=self.outputs["api_id"], profile_regions=REGIONS_OF
+        )
 
     @property
     def permissions(self) -> list[Permission]:
         """What the function needed for the requests that were seen so far."""
-        return [each for request in self.requests for each in needed(request, self.place)]
+        return [
+            each for request in self.requests for each in required_permissions(request, self.place)
+        ]
 
     def wait(self) -> None:
         """Until everybody has left, and all is done that came of what they did."""

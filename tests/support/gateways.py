@@ -12,9 +12,10 @@ from botocore.config import Config
 from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
 from websockets.asyncio.client import ClientConnection, connect
 
-from local.auth.authorizers import Guard, anybody
 from local.gateway.api import Api
-from local.gateway.server import Gateway, Limits
+from local.gateway.authorization import Authorizer, allow_all
+from local.gateway.limits import Limits
+from local.gateway.server import Gateway
 from local.invocation import Result
 
 OK = Result(b'{"statusCode": 200}')
@@ -45,11 +46,11 @@ class Rig:
     events: list[Event] = field(default_factory=list)  # waited for
     queued: list[Event] = field(default_factory=list)  # handed over
     port: int = 0
-    guard: Guard = anybody
+    authorizer: Authorizer = allow_all
 
     def __post_init__(self) -> None:
         self.gateway = Gateway(
-            self.api, self._invoke, self._invoke_async, self.limits, guard=self.guard
+            self.api, self._invoke, self._invoke_async, self.limits, authorizer=self.authorizer
         )
 
     async def _invoke(self, event: bytes) -> Result:
@@ -95,11 +96,16 @@ class Rig:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler = accept, api: Api | None = None, guard: Guard = anybody, **limits: Any
+    handler: Handler = accept,
+    api: Api | None = None,
+    authorizer: Authorizer = allow_all,
+    **limits: Any,
 ) -> AsyncIterator[Rig]:
     """Serve the API of this repository (or another), with some limits changed."""
     quick = {"sweep": 0.02, "closing": 0.5} | limits
-    rig = Rig(handler, api or Api.load(chat_integration="proxy"), Limits(**quick), guard=guard)
+    rig = Rig(
+        handler, api or Api.load(chat_integration="proxy"), Limits(**quick), authorizer=authorizer
+    )
     rig.port = await rig.gateway.start()
     try:
         yield rig

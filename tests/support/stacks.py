@@ -11,7 +11,7 @@ from urllib.parse import quote
 from support.e2e_clients import PATIENCE
 from support.threads import in_a_thread
 
-from local.auth.entry import Auth
+from local.auth.authorizers import Auth
 from local.stack import Stack
 
 

@@ -1,4 +1,4 @@
-"""Covers bedrock_chat/connection.py, against real servers on loopback that behave as told."""
+"""Covers bedrock_chat/connection.py, against real servers on loopback with scripted behaviour."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ async def closes(socket: ServerConnection, _server: Server) -> None:
 
 @asynccontextmanager
 async def site(*behaviours: Behaviour, words: int = 9) -> AsyncIterator[Site]:
-    """A server that treats each connection as the next of these says, the others as the last."""
+    """A server that gives each connection the next behaviour, and all further ones the last."""
     found = Site("", Server([f"{n} " for n in range(words)], DONE))
     next_behaviour: Iterator[Behaviour] = chain(behaviours, repeat(behaviours[-1]))
 

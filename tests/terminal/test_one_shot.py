@@ -17,8 +17,8 @@ from support.e2e_clients import PATIENCE, ROOT, SERVER, script, text
 from support.stacks import Stacks
 
 from bedrock_chat.exit_codes import MEANINGS, ExitCode
-from local.auth.entry import user
-from local.aws.moto_server import REGION
+from local.auth.modes import user
+from local.aws.account import REGION
 
 COMMAND = (sys.executable, "-m", "bedrock_chat")
 ALICE = {

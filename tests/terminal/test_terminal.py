@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.e2e_clients import PATIENCE, person, script, skip_or_fail
+from support.e2e_clients import PATIENCE, client, script, skip_or_fail
 from support.stacks import Stacks
 from support.terminals import ENTER, LEAVE, STOP, Terminal
 
@@ -209,7 +209,7 @@ def test_a_line_typed_during_an_answer(stacks: Stacks, start_client: StartClient
     before = words(chat.all())
     chat.until(lambda screen: words(screen) > before)
     # By another client: at Ctrl-C, a terminal discards the characters that it holds.
-    with person(stacks.url(), session_id="typed-early") as other:
+    with client(stacks.url(), session_id="typed-early") as other:
         other.send({"action": "stop"})
         chat.until("stopped;")
     chat.until("You said: typed early")

@@ -233,7 +233,7 @@ def test_the_documented_number_of_billed_metrics_is_the_maximum() -> None:
 
 
 def test_every_alarm_is_documented() -> None:
-    """In a section that starts with its description, in the order of monitoring.tf; and no others."""
+    """In a section that starts with its description, in the order of monitoring.tf."""
     alarms = re.findall(
         r'^      ([a-z-]+) = \{\n        description += "(.+)"$', MONITORING, re.MULTILINE
     )

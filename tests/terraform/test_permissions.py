@@ -15,8 +15,7 @@ from support.deployments import FIRST, Site, ann
 from support.e2e_clients import Client, Frame, script
 from support.iam_policies import Case, Decision, Policy, Question, decide, less
 
-from local.auth.authorizers import ACCOUNT
-from local.aws.moto_server import REGION
+from local.aws.account import ACCOUNT, REGION
 from local.aws.permissions import Permission
 from local.deployment.deployed import Deployed, client
 

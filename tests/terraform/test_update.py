@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from deploy import package
-from local.auth.authorizers import ACCOUNT
+from local.aws.account import ACCOUNT
 from local.deployment.deployed import client
 from local.gateway.api import TERRAFORM, Integration
 from local.page import FOLDER

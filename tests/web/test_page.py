@@ -14,10 +14,10 @@ from support.e2e_clients import PATIENCE, SCHEMA, client, script
 
 from deploy.url import presigned
 from errors import CODES
-from local.auth.authorizers import Guard, iam
-from local.auth.entry import PEOPLE, user
-from local.aws.moto_server import REGION
-from local.gateway.http_front import HttpResponse
+from local.auth.authorizers import iam_authorizer
+from local.auth.modes import USER_NAMES, user
+from local.aws.account import REGION
+from local.gateway.http_connection import HttpResponse
 from local.gateway.websocket import Socket
 from turn import CONTINUE
 
@@ -640,14 +640,14 @@ def test_an_unsent_question_can_be_withdrawn(
 def test_iam_needs_a_signed_url(site: Served, page: Page, browser_log: BrowserLog) -> None:
     """The page prompts for it, again if it is refused, and never stores it."""
     browser_log.expected.append(REFUSED)
-    alice = user(PEOPLE[0])
-    guard: Guard = iam({alice.access_key: alice})
+    alice = user(USER_NAMES[0])
+    authorizer = iam_authorizer({alice.access_key: alice})
     signed = presigned(site.stack.url, alice.credentials, REGION)
     config = {"websocket_url": site.stack.url, "auth": "iam"}
     page.route("**/config.json", lambda route: route.fulfill(json=config))
     chat = Chat(page, site.page)
     field = page.get_by_role("textbox", name="Signed URL")
-    with replaced(site.stack.gateway, "_guard", guard):
+    with replaced(site.stack.gateway, "_authorizer", authorizer):
         page.goto(site.page)
         for wrong, words in {
             "nonsense": "The URL must begin with ws://",
@@ -703,11 +703,11 @@ def test_a_silent_connection_is_replaced(site: Served, page: Page, browser_log: 
         return
 
     with replaced(site.stack.gateway, "received", ignore):
-        chat.ask("is anybody there")
+        chat.ask("hello")
         page.clock.run_for(20_000)
         page.clock.run_for(10_000)
     page.clock.resume()
-    expect(chat.answers).to_have_text("You said: is anybody there")
+    expect(chat.answers).to_have_text("You said: hello")
 
 
 def test_an_answer_is_announced_once(chat: Chat) -> None:

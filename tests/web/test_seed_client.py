@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, WebSocket, expect
 from support.browsers import Served
-from support.e2e_clients import person, script
+from support.e2e_clients import client, script
 
 CLIENT = Path(__file__).parent / "seed" / "index.html"
 PING_MS, PATIENCE_MS = 40_000, 5_000  # the client's own timers
@@ -56,7 +56,7 @@ def test_the_text_grows_until_it_is_complete(sample: Sample, site: Served) -> No
     sample.page.evaluate(WATCH)
     sample.ask(script(chunks=3000, rate=40, text="line\n"))
     sample.page.wait_for_function("() => new Set(window.shown).size >= 5")
-    with person(site.stack.url, session_id=sample.session_id) as other:
+    with client(site.stack.url, session_id=sample.session_id) as other:
         other.send({"action": "stop"})
         expect(sample.completed).to_have_text(re.compile("^(line)+$"))
 

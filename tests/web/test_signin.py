@@ -49,7 +49,7 @@ class Visit:
 
     def is_at_issuer(self) -> None:
         """Wait until the issuer shows its sign-in page."""
-        expect(self.page.get_by_role("heading", name="Who are you?")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Sign in")).to_be_visible()
 
     def choose(self, name: str = "alice") -> None:
         """Sign in at the issuer, which redirects to the page."""
@@ -224,7 +224,7 @@ def test_another_deployments_token_is_not_used(visit: Visit, chat: Chat) -> None
 def test_a_refused_sign_in_can_be_repeated(visit: Visit) -> None:
     """The page shows the issuer's reason, and a button."""
     visit.open()
-    visit.choose("Nobody")
+    visit.choose("Cancel")
     visit.shows_error("the issuer refused the sign-in: ")
     visit.page.get_by_role("button", name="Connect").click()
 

@@ -143,7 +143,7 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
     ],
 )
 def test_an_invalid_frame_is_refused_with_the_reason(raw: str | None, reason: str) -> None:
-    """The code is `invalid_request`, and the message says what is wrong."""
+    """The code is `invalid_request`, and the message states the reason."""
     with pytest.raises(ChatError, match=reason) as refused:
         parse(raw)
 
@@ -257,7 +257,7 @@ def test_an_invalid_frame_has_a_request_id(raw: str | None, request_id: str | No
 def test_each_fuzzed_frame_is_a_request_or_refused() -> None:
     """Each of thousands is a valid request or `invalid_request`.
 
-    500 more go through the whole stack (tests/e2e/test_bad_input.py).
+    500 more go through the complete stack (tests/e2e/test_bad_input.py).
     """
     rng, codes = random.Random(FUZZ), set()
     for _ in range(FUZZ):
@@ -276,7 +276,7 @@ def test_each_fuzzed_frame_is_a_request_or_refused() -> None:
 
 
 def test_an_error_is_retryable_as_its_code_is() -> None:
-    """Unless the error itself says otherwise."""
+    """Unless the error itself states otherwise."""
     for code, each in CODES.items():
         assert each.retryable is ChatError(code, "No.").retryable
         assert (not each.retryable) is ChatError(

@@ -10,7 +10,7 @@ from msgspec._core import *  # type: ignore[import-not-found]  # noqa: F403
 def field(
     *, default: Any = _core.NODEFAULT, default_factory: Any = _core.NODEFAULT, name: Any = None
 ) -> Any:
-    """As msgspec's own."""
+    """As msgspec's."""
     return _core.Field(default=default, default_factory=default_factory, name=name)
 
 

@@ -1,1 +1,1 @@
-"""Instead of s3transfer, which copies files from and to S3; nothing here does."""
+"""Replaces s3transfer, which transfers files from and to S3: the function does not."""

@@ -1,7 +1,7 @@
-"""What boto3.compat imports, whoever uses S3 or not."""
+"""The part of s3transfer that boto3.compat imports."""
 
 
 class TransferConfig:
-    """Settings of copies that are not made."""
+    """Settings of S3 transfers, which are not used."""
 
-    UNSET_DEFAULT = object()  # by this boto3.compat tells the version
+    UNSET_DEFAULT = object()  # boto3.compat derives the version from it

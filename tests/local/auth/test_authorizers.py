@@ -1,4 +1,4 @@
-"""Covers local/auth/authorizers.py: what API Gateway makes of signatures, policies and failures."""
+"""Covers local/auth/authorizers.py: signatures, policies and failures of authorizers."""
 
 import asyncio
 import json
@@ -7,35 +7,36 @@ from typing import Any
 import pytest
 
 from deploy.url import presigned
-from local.auth.authorizers import Guard, RefusedError, allows, anybody, custom, iam
+from local.auth.authorizers import allows, iam_authorizer, lambda_authorizer
 from local.auth.sigv4 import User
-from local.gateway.api import CONNECT, Caller, Event, Principal, Stage, connect_event
-from local.gateway.http_front import HttpRequest
+from local.gateway.api import CONNECT, ConnectionInfo, Event, Principal, Stage, connect_event
+from local.gateway.authorization import Authorizer, RefusedError, allow_all
+from local.gateway.http_connection import HttpRequest
 from local.gateway.limits import Limits
 from local.invocation import Result
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:local/local/$connect"
 ALICE = User("arn:aws:iam::123456789012:user/alice", "AKALICE", "secret")
 STAGE = Stage("127.0.0.1:3001")
-CALLER = Caller("c=", 1, "127.0.0.1", "tests")
+INFO = ConnectionInfo("c=", 1, "127.0.0.1", "tests")
 
 
 def handshake(target: str = "/?token=t&a=1&a=2") -> tuple[HttpRequest, Event]:
     headers = (("Host", "127.0.0.1:3001"), ("Sec-WebSocket-Protocol", "chat.v1"))
     request = HttpRequest("GET", target, "1.1", headers, b"", "127.0.0.1")
-    return request, connect_event(STAGE, CALLER, target, headers, 2)
+    return request, connect_event(STAGE, INFO, target, headers, 2)
 
 
 def policy(effect: Any = "Allow", resource: Any = ARN, action: Any = "execute-api:Invoke") -> Any:
     return {"Statement": [{"Effect": effect, "Action": action, "Resource": resource}]}
 
 
-def says(**answer: Any) -> Result:
-    return Result(json.dumps({"principalId": "p", "policyDocument": policy(), **answer}).encode())
+def response(**fields: Any) -> Result:
+    return Result(json.dumps({"principalId": "p", "policyDocument": policy(), **fields}).encode())
 
 
-def asked(result: Result | Exception, timeout: float = 5) -> tuple[Principal | int, list[Any]]:
-    """What comes of an authorizer that answers so, and what it was asked."""
+def authorized(result: Result | Exception, timeout: float = 5) -> tuple[Principal | int, list[Any]]:
+    """The principal or status for an authorizer's result, and the events that it received."""
     events: list[Any] = []
 
     async def invoke(event: bytes) -> Result:
@@ -48,25 +49,25 @@ def asked(result: Result | Exception, timeout: float = 5) -> tuple[Principal | i
 
     async def scenario() -> Principal | int:
         try:
-            return await custom(invoke, limits=Limits(integration=timeout))(*handshake())
+            return await lambda_authorizer(invoke, limits=Limits(integration=timeout))(*handshake())
         except RefusedError as error:
             return error.status
 
     return asyncio.run(scenario()), events
 
 
-async def known(guard: Guard, target: str = "/") -> Principal:
-    return await guard(*handshake(target))
+async def principal_of(authorizer: Authorizer, target: str = "/") -> Principal:
+    return await authorizer(*handshake(target))
 
 
-def test_nobody_is_asked() -> None:
-    """`NONE` names nobody."""
-    assert Principal() == asyncio.run(known(anybody))
+def test_without_authentication_there_is_no_principal() -> None:
+    """Authorization type `NONE` accepts every client, as no principal."""
+    assert Principal() == asyncio.run(principal_of(allow_all))
 
 
-def test_the_event_of_an_authorizer() -> None:
-    """Has the shape that AWS documents for WebSocket APIs: the handshake, and what is asked for."""
-    _, [event] = asked(says())
+def test_a_lambda_authorizer_receives_the_handshake_as_aws_documents_it() -> None:
+    """The event has the documented shape for WebSocket APIs: the handshake, and the method ARN."""
+    _, [event] = authorized(response())
 
     assert {
         "type",
@@ -87,9 +88,11 @@ def test_the_event_of_an_authorizer() -> None:
     )
 
 
-def test_whom_an_authorizer_names() -> None:
-    """The principal, and what else it says, are what later events get."""
-    principal, _ = asked(says(principalId="issuer#alice", context={"tier": "gold", "n": 1}))
+def test_a_lambda_authorizer_sets_the_principal_and_its_context() -> None:
+    """The principal id and the context are added to the connection's events."""
+    principal, _ = authorized(
+        response(principalId="issuer#alice", context={"tier": "gold", "n": 1})
+    )
 
     expected = {"principalId": "issuer#alice", "tier": "gold", "n": 1}
     assert Principal(authorizer=expected) == principal
@@ -108,29 +111,31 @@ def test_whom_an_authorizer_names() -> None:
         (Result(b"[]"), 500),
         (Result(b"{"), 500),
         (Result(b"{}"), 500),
-        (says(policyDocument=policy("Deny")), 403),
-        (says(policyDocument={"Statement": []}), 403),
-        (says(policyDocument=policy(resource=f"{ARN}x")), 403),
-        (says(policyDocument=None), 500),
-        (says(policyDocument="allow"), 500),
-        (says(policyDocument={}), 500),
-        (says(principalId=None), 500),
-        (says(principalId=""), 500),
-        (says(principalId=7), 500),
-        (says(context={"nested": {}}), 500),
-        (says(context={"long": "x" * 8000}), 500),
-        (says(context=["list"]), 500),
-        (RuntimeError("no room"), 500),
+        (response(policyDocument=policy("Deny")), 403),
+        (response(policyDocument={"Statement": []}), 403),
+        (response(policyDocument=policy(resource=f"{ARN}x")), 403),
+        (response(policyDocument=None), 500),
+        (response(policyDocument="allow"), 500),
+        (response(policyDocument={}), 500),
+        (response(principalId=None), 500),
+        (response(principalId=""), 500),
+        (response(principalId=7), 500),
+        (response(context={"nested": {}}), 500),
+        (response(context={"long": "x" * 8000}), 500),
+        (response(context=["list"]), 500),
+        (RuntimeError("no environment"), 500),
     ],
 )
-def test_who_is_refused(result: Result | Exception, status: int) -> None:
-    """401 by its word, 403 by its policy, and 500 where it is broken: never let in by mistake."""
-    assert status == asked(result)[0]
+def test_a_lambda_authorizer_that_fails_or_denies_refuses_the_client(
+    result: Result | Exception, status: int
+) -> None:
+    """401 for the error `Unauthorized`, 403 by its policy, 500 for a failure."""
+    assert status == authorized(result)[0]
 
 
-def test_an_authorizer_that_does_not_answer() -> None:
-    """Is waited for as long as an integration, and then it is 500."""
-    assert 500 == asked(TimeoutError(), timeout=0.01)[0]
+def test_a_lambda_authorizer_that_does_not_respond_gives_500() -> None:
+    """The integration timeout applies to an authorizer, too."""
+    assert 500 == authorized(TimeoutError(), timeout=0.01)[0]
 
 
 @pytest.mark.parametrize(
@@ -155,8 +160,8 @@ def test_an_authorizer_that_does_not_answer() -> None:
         ({"Statement": [*policy("Deny", "x")["Statement"], *policy()["Statement"]]}, True),
     ],
 )
-def test_policies(document: Any, expected: bool) -> None:
-    """Wildcards, lists, and a denial that outweighs all else."""
+def test_a_policy_allows_what_it_names_unless_it_denies_it(document: Any, expected: bool) -> None:
+    """Wildcards, lists, and an explicit denial that prevails."""
     assert expected == allows(document, ARN)
 
 
@@ -170,18 +175,18 @@ def test_policies(document: Any, expected: bool) -> None:
         {"Effect": ["Allow"]},
     ],
 )
-def test_policies_that_are_not_understood(row: dict[str, Any]) -> None:
-    """A condition is not passed over: it is 500."""
+def test_a_policy_with_an_unsupported_element_gives_500(row: dict[str, Any]) -> None:
+    """A condition is never ignored, since it could deny the request."""
     with pytest.raises(RefusedError) as caught:
         allows({"Statement": policy()["Statement"][0] | row}, ARN)
     assert 500 == caught.value.status
 
 
-def test_whom_iam_names() -> None:
-    """The user's ARN, account and key."""
+def test_iam_sets_the_users_arn_account_and_access_key() -> None:
+    """They are identity fields of the event; the secret key is in none of them."""
     url = presigned("ws://127.0.0.1:3001", ALICE.credentials, "us-east-1")
     target = "/" + url.partition("3001")[2].removeprefix("/")
-    principal = asyncio.run(known(iam({"AKALICE": ALICE}), target))
+    principal = asyncio.run(principal_of(iam_authorizer({"AKALICE": ALICE}), target))
 
     assert {} == principal.authorizer
     assert ALICE.arn == principal.identity["userArn"]
@@ -191,9 +196,9 @@ def test_whom_iam_names() -> None:
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
-def test_whom_iam_refuses(region: str) -> None:
-    """Each reason is 403 to the client."""
-    guard = iam({"AKALICE": ALICE}, region)
+def test_iam_refuses_an_unsigned_request_with_403(region: str) -> None:
+    """The same status for every reason."""
+    authorizer = iam_authorizer({"AKALICE": ALICE}, region)
     with pytest.raises(RefusedError) as caught:
-        asyncio.run(known(guard))
+        asyncio.run(principal_of(authorizer))
     assert 403 == caught.value.status

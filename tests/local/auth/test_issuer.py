@@ -1,4 +1,4 @@
-"""Covers local/auth/issuer.py and local/auth/entry.py: what they publish, and that it opens the door."""
+"""Covers local/auth/issuer.py: what it publishes, its tokens, and signing in."""
 
 import asyncio
 import html
@@ -6,8 +6,7 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -15,12 +14,7 @@ import jwt
 import pytest
 
 from authorizer import Authorizer, Keys, RefusedError
-from local.auth.entry import AUDIENCE, ENTRIES, PEOPLE, Auth, Entry
-from local.auth.issuer import Issuer, issuing
-from local.lambda_runtime.function import InitFailedError
-
-SRC = Path(__file__).parents[3] / "src"
-URL = "ws://127.0.0.1:3001"
+from local.auth.issuer import Issuer, run_issuer
 
 
 def get(url: str) -> str:
@@ -28,18 +22,18 @@ def get(url: str) -> str:
         return str(response.read().decode())
 
 
-def with_issuer(look: Callable[[Issuer], Any], people: Sequence[str] = ()) -> Any:
-    """What comes of looking at an issuer, from a thread, as from another process."""
+def with_issuer(use: Callable[[Issuer], Any], users: Sequence[str] = ()) -> Any:
+    """Returns what `use` returns for an issuer, in a thread, as from another process."""
 
     async def scenario() -> Any:
-        async with issuing("chat", people) as issuer:
-            return await asyncio.to_thread(look, issuer)
+        async with run_issuer("chat", users) as issuer:
+            return await asyncio.to_thread(use, issuer)
 
     return asyncio.run(scenario())
 
 
 def subject(issuer: Issuer, token: str) -> str:
-    """Whom the authorizer takes the token's bearer for."""
+    """The subject for which the authorizer accepts the token."""
     return Authorizer(issuer.url, ["chat"], Keys(issuer.url)).subject(token)
 
 
@@ -49,57 +43,57 @@ def refused(issuer: Issuer, token: str) -> str:
     return caught.value.code
 
 
-def test_its_tokens_are_taken() -> None:
-    """Those that it makes here, and those that it hands out to anybody who asks."""
+def test_the_authorizer_accepts_the_issuers_tokens() -> None:
+    """Both those made in the process and those of the token endpoint."""
 
-    def look(issuer: Issuer) -> list[str]:
+    def use(issuer: Issuer) -> list[str]:
         tokens = [issuer.token("alice"), get(f"{issuer.url}/token/bob%20%231").strip()]
         return [subject(issuer, token) for token in tokens]
 
-    assert ["alice", "bob #1"] == with_issuer(look)
+    assert ["alice", "bob #1"] == with_issuer(use)
 
 
 @pytest.mark.parametrize(
     ("claims", "code"),
     [({"seconds": -60}, "expired"), ({"aud": "x"}, "audience"), ({"iss": "x"}, "issuer")],
 )
-def test_bad_tokens_on_demand(claims: dict[str, Any], code: str) -> None:
-    """It makes those that must be refused, for tests."""
+def test_query_parameters_make_invalid_tokens(claims: dict[str, Any], code: str) -> None:
+    """An expired token, or another audience or issuer, for tests of refusals."""
 
-    def look(issuer: Issuer) -> list[str]:
-        asked = get(f"{issuer.url}/token/alice?{urlencode(claims)}").strip()
-        return [refused(issuer, token) for token in (issuer.token("alice", **claims), asked)]
+    def use(issuer: Issuer) -> list[str]:
+        issued = get(f"{issuer.url}/token/alice?{urlencode(claims)}").strip()
+        return [refused(issuer, token) for token in (issuer.token("alice", **claims), issued)]
 
-    assert [code, code] == with_issuer(look)
+    assert [code, code] == with_issuer(use)
 
 
-def test_any_claim() -> None:
-    """Whatever it is called; a lifetime that is no number makes no token."""
+def test_a_query_parameter_becomes_a_claim() -> None:
+    """Whatever its name is; a lifetime that is not a number gives 400 and no token."""
 
-    def look(issuer: Issuer) -> tuple[str, int]:
+    def use(issuer: Issuer) -> tuple[str, int]:
         token = get(f"{issuer.url}/token/alice?name=Alice&self=x").strip()
         claims = jwt.decode(token, options={"verify_signature": False})
-        return claims["name"], asks(f"{issuer.url}/token/alice?seconds=x")[0]
+        return claims["name"], request(f"{issuer.url}/token/alice?seconds=x")[0]
 
-    assert ("Alice", 400) == with_issuer(look)
+    assert ("Alice", 400) == with_issuer(use)
 
 
-def test_what_it_publishes() -> None:
-    """Its name, the place of its keys, and of the key the public half alone."""
+def test_discovery_names_the_issuer_and_its_public_key() -> None:
+    """The private half of the key is not published."""
 
-    def look(issuer: Issuer) -> tuple[str, Any, Any]:
+    def use(issuer: Issuer) -> tuple[str, Any, Any]:
         discovery = json.loads(get(f"{issuer.url}/.well-known/openid-configuration"))
         return issuer.url, discovery, json.loads(get(discovery["jwks_uri"]))
 
-    url, discovery, keys = with_issuer(look)
+    url, discovery, keys = with_issuer(use)
     [key] = keys["keys"]
 
     assert url == discovery["issuer"]
     assert {"kty", "crv", "x", "y", "kid", "alg", "use"} == set(key)
 
 
-def test_two_issuers_share_nothing() -> None:
-    """Each start makes a key of its own."""
+def test_each_issuer_has_its_own_key() -> None:
+    """The key is generated at each start, and is not in the issuer's representation."""
     first, second = Issuer("chat"), Issuer("chat")
 
     assert first._private.private_numbers() != second._private.private_numbers()
@@ -112,7 +106,7 @@ def test_two_issuers_share_nothing() -> None:
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 PAGE = "http://127.0.0.1:3002/"
-ASKED = {
+AUTHORIZATION = {
     "response_type": "code",
     "client_id": "chat",
     "redirect_uri": PAGE,
@@ -122,7 +116,7 @@ ASKED = {
     "code_challenge": CHALLENGE,
     "code_challenge_method": "S256",
 }
-REDEEMED = {
+TOKEN_REQUEST = {
     "grant_type": "authorization_code",
     "client_id": "chat",
     "redirect_uri": PAGE,
@@ -130,20 +124,20 @@ REDEEMED = {
 }
 
 
-class Stays(urllib.request.HTTPRedirectHandler):
-    """Does not go where it is sent."""
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Does not follow redirects."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
-def asks(place: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, str, Any]:
-    """The status, the body, and the headers of the answer, whatever it is."""
+def request(url: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, str, Any]:
+    """Returns the status, the body and the headers of the response, whatever the status."""
     data = urlencode(form).encode() if form is not None else None
-    request = urllib.request.Request(place, data, headers)
-    opener = urllib.request.build_opener(Stays)
+    sent = urllib.request.Request(url, data, headers)
+    opener = urllib.request.build_opener(NoRedirect)
     try:
-        response = opener.open(request, timeout=10)
+        response = opener.open(sent, timeout=10)
     except urllib.error.HTTPError as error:
         response = error
     with response:
@@ -151,50 +145,50 @@ def asks(place: str, form: dict[str, str] | None = None, **headers: str) -> tupl
 
 
 def authorized(issuer: Issuer, **other: str | None) -> tuple[int, str, Any]:
-    asked = {**ASKED, "person": "alice", **other}
-    given = {name: value for name, value in asked.items() if value is not None}
-    return asks(f"{issuer.url}/authorize?{urlencode(given)}")
+    parameters = {**AUTHORIZATION, "user": "alice", **other}
+    query = {name: value for name, value in parameters.items() if value is not None}
+    return request(f"{issuer.url}/authorize?{urlencode(query)}")
 
 
-def sent_back(answer: tuple[int, str, Any]) -> dict[str, str]:
-    """What a person is sent back to the page with."""
-    status, _, headers = answer
-    place, _, query = headers["Location"].partition("?")
-    assert (302, PAGE) == (status, place)
+def redirected(response: tuple[int, str, Any]) -> dict[str, str]:
+    """The parameters of the redirect to the page."""
+    status, _, headers = response
+    location, _, query = headers["Location"].partition("?")
+    assert (302, PAGE) == (status, location)
     return dict(parse_qsl(query))
 
 
 def redeemed(issuer: Issuer, code: str, **other: str) -> tuple[int, Any]:
-    status, body, _ = asks(f"{issuer.url}/token", {**REDEEMED, "code": code, **other})
+    status, body, _ = request(f"{issuer.url}/token", {**TOKEN_REQUEST, "code": code, **other})
     return status, json.loads(body)
 
 
-def test_a_person_signs_in() -> None:
-    """By a code, for a token that the authorizer takes, and that has the page's nonce."""
+def test_signing_in_gives_tokens_that_the_authorizer_accepts() -> None:
+    """By the authorization code flow; the id token has the page's nonce."""
 
-    def look(issuer: Issuer) -> tuple[dict[str, str], str, Any]:
-        back = sent_back(authorized(issuer))
-        status, tokens = redeemed(issuer, back.pop("code"))
+    def use(issuer: Issuer) -> tuple[dict[str, str], str, Any]:
+        parameters = redirected(authorized(issuer))
+        status, tokens = redeemed(issuer, parameters.pop("code"))
         assert 200 == status
         claims = jwt.decode(tokens["id_token"], options={"verify_signature": False})
         assert "alice" == subject(issuer, tokens["access_token"])
-        return back, subject(issuer, tokens["id_token"]), claims["nonce"]
+        return parameters, subject(issuer, tokens["id_token"]), claims["nonce"]
 
-    assert ({"state": "s&1"}, "alice", "n1") == with_issuer(look)
+    assert ({"state": "s&1"}, "alice", "n1") == with_issuer(use)
 
 
-def test_who_are_you() -> None:
-    """Whoever comes is asked, as a list of people, and nobody; each link is the request again."""
+def test_the_sign_in_page_offers_each_user_and_to_cancel() -> None:
+    """Each link repeats the request with a user's name; names are escaped."""
 
-    def look(issuer: Issuer) -> list[str]:
-        _, page, _ = asks(f"{issuer.url}/authorize?{urlencode(ASKED)}")
+    def use(issuer: Issuer) -> list[str]:
+        _, page, _ = request(f"{issuer.url}/authorize?{urlencode(AUTHORIZATION)}")
         assert ">&lt;bob&gt;</a>" in page
         links = [html.unescape(link) for link in re.findall(r'<a href="([^"]*)"', page)]
-        answers = [sent_back(asks(f"{issuer.url}/authorize{link}")) for link in links]
-        return [",".join(sorted(each)) for each in answers]
+        redirects = [redirected(request(f"{issuer.url}/authorize{link}")) for link in links]
+        return [",".join(sorted(each)) for each in redirects]
 
-    both, nobody = "code,state", "error,error_description,state"
-    assert [both, both, nobody] == with_issuer(look, ["alice", "<bob>"])
+    user, cancel = "code,state", "error,error_description,state"
+    assert [user, user, cancel] == with_issuer(use, ["alice", "<bob>"])
 
 
 @pytest.mark.parametrize(
@@ -207,36 +201,38 @@ def test_who_are_you() -> None:
     ],
     ids=lambda wrong: str(*wrong),
 )
-def test_a_code_is_its_pages(wrong: dict[str, str]) -> None:
-    """Without the verifier, from another page or client, it is worth nothing; and is used up."""
+def test_a_code_is_useless_without_its_verifier_client_and_redirect_uri(
+    wrong: dict[str, str],
+) -> None:
+    """A failed attempt uses the code up; a guessed code does not use up another."""
 
-    def look(issuer: Issuer) -> list[Any]:
-        code = sent_back(authorized(issuer))["code"]
+    def use(issuer: Issuer) -> list[Any]:
+        code = redirected(authorized(issuer))["code"]
         return [redeemed(issuer, **{"code": code, **wrong}), redeemed(issuer, code)[0]]
 
-    refused, again = with_issuer(look)
+    refused, again = with_issuer(use)
     assert (400, {"error": "invalid_grant"}) == refused
     assert (200 if "code" in wrong else 400) == again
 
 
-def test_a_code_is_good_once() -> None:
-    """Whoever has seen it comes too late."""
+def test_a_code_is_valid_once() -> None:
+    """The second request with the same code is refused."""
 
-    def look(issuer: Issuer) -> list[int]:
-        code = sent_back(authorized(issuer))["code"]
+    def use(issuer: Issuer) -> list[int]:
+        code = redirected(authorized(issuer))["code"]
         return [redeemed(issuer, code)[0] for _ in range(2)]
 
-    assert [200, 400] == with_issuer(look)
+    assert [200, 400] == with_issuer(use)
 
 
-def test_a_code_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once its time is over it is refused."""
+def test_a_code_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its lifetime it is refused."""
     monkeypatch.setattr("local.auth.issuer.CODE_SECONDS", -1)
 
-    def look(issuer: Issuer) -> int:
-        return redeemed(issuer, sent_back(authorized(issuer))["code"])[0]
+    def use(issuer: Issuer) -> int:
+        return redeemed(issuer, redirected(authorized(issuer))["code"])[0]
 
-    assert 400 == with_issuer(look)
+    assert 400 == with_issuer(use)
 
 
 @pytest.mark.parametrize(
@@ -246,18 +242,20 @@ def test_a_code_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"scope": "email"}, "invalid_request"),
         ({"code_challenge": None}, "invalid_request"),
         ({"code_challenge_method": "plain"}, "invalid_request"),
-        ({"person": ""}, "access_denied"),
+        ({"user": ""}, "access_denied"),
     ],
 )
-def test_a_request_that_gets_no_code(other: dict[str, str | None], error: str) -> None:
-    """The page hears why."""
+def test_an_invalid_request_to_sign_in_is_redirected_with_the_error(
+    other: dict[str, str | None], error: str
+) -> None:
+    """The page receives the error code and its state, but no code."""
 
-    def look(issuer: Issuer) -> dict[str, str]:
-        return sent_back(authorized(issuer, **other))
+    def use(issuer: Issuer) -> dict[str, str]:
+        return redirected(authorized(issuer, **other))
 
-    back = with_issuer(look)
-    assert (error, "s&1") == (back["error"], back["state"])
-    assert "code" not in back
+    parameters = with_issuer(use)
+    assert (error, "s&1") == (parameters["error"], parameters["state"])
+    assert "code" not in parameters
 
 
 @pytest.mark.parametrize(
@@ -269,100 +267,38 @@ def test_a_request_that_gets_no_code(other: dict[str, str | None], error: str) -
         {"client_id": "another"},
     ],
 )
-def test_nobody_is_sent_elsewhere(other: dict[str, str | None]) -> None:
-    """Not with a code, not with an error: neither to another machine, nor for another client."""
+def test_only_the_client_and_this_machine_are_redirected_to(other: dict[str, str | None]) -> None:
+    """Not with a code and not with an error, for another host or an unknown client."""
 
-    def look(issuer: Issuer) -> tuple[int, str | None]:
+    def use(issuer: Issuer) -> tuple[int, str | None]:
         status, _, headers = authorized(issuer, **other)
         return status, headers["Location"]
 
-    assert (400, None) == with_issuer(look)
+    assert (400, None) == with_issuer(use)
 
 
-def test_only_codes_are_redeemed() -> None:
-    """It knows no passwords, and no refresh tokens."""
+def test_other_grant_types_are_refused() -> None:
+    """There are no passwords and no refresh tokens."""
 
-    def look(issuer: Issuer) -> Any:
+    def use(issuer: Issuer) -> Any:
         return redeemed(issuer, "", grant_type="refresh_token")
 
-    assert (400, {"error": "unsupported_grant_type"}) == with_issuer(look)
+    assert (400, {"error": "unsupported_grant_type"}) == with_issuer(use)
 
 
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [("http://127.0.0.1:3002", "http://127.0.0.1:3002"), ("http://127.0.0.1.example", None)],
 )
-def test_which_pages_may_read(origin: str, allowed: str | None) -> None:
-    """Those of this machine: where it is, its keys, and what it says of a code."""
+def test_only_pages_of_this_machine_may_read_responses(origin: str, allowed: str | None) -> None:
+    """CORS covers discovery, the keys and the token endpoint."""
 
-    def look(issuer: Issuer) -> set[str | None]:
-        places = [f"{issuer.url}/.well-known/openid-configuration", f"{issuer.url}/keys"]
-        answers = [
-            *(asks(place, Origin=origin) for place in places),
-            asks(f"{issuer.url}/token", {}, Origin=origin),
+    def use(issuer: Issuer) -> set[str | None]:
+        urls = [f"{issuer.url}/.well-known/openid-configuration", f"{issuer.url}/keys"]
+        responses = [
+            *(request(url, Origin=origin) for url in urls),
+            request(f"{issuer.url}/token", {}, Origin=origin),
         ]
-        return {headers["Access-Control-Allow-Origin"] for _, _, headers in answers}
+        return {headers["Access-Control-Allow-Origin"] for _, _, headers in responses}
 
-    assert {allowed} == with_issuer(look)
-
-
-def entered(auth: Auth, look: Callable[[Entry], Awaitable[Any]], code: Path = SRC) -> Any:
-    async def scenario() -> Any:
-        async with ENTRIES[auth](code, lambda _: None) as entry:
-            return await look(entry)
-
-    return asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("auth", "starts"),
-    [
-        ("none", [f"talk to it: npx wscat -c '{URL}?format=text'"]),
-        (
-            "iam",
-            [
-                *(
-                    f"talk to it as {name}: npx wscat -c '{URL}?format=text&X-Amz-"
-                    for name in PEOPLE
-                ),
-                f"for the page, as alice: {URL}?X-Amz-",
-            ],
-        ),
-        (
-            "jwt",
-            [
-                f"talk to it as alice: npx wscat -c '{URL}?format=text' -s chat.v1 -s 'bearer.ey",
-                "tokens for anybody: curl http://127.0.0.1:",
-            ],
-        ),
-    ],
-)
-def test_how_a_person_comes_in(auth: Auth, starts: list[str]) -> None:
-    """Each way says so, in lines to paste."""
-
-    async def look(entry: Entry) -> list[str]:
-        return entry.hints(URL)
-
-    hints = entered(auth, look)
-    assert starts == [hint[: len(start)] for hint, start in zip(hints, starts, strict=True)]
-
-
-def test_an_authorizer_that_does_not_start(tmp_path: Path) -> None:
-    """Is known before anybody connects, and nothing is left running."""
-    (tmp_path / "authorizer.py").write_text("import nothing_of_that_name")
-
-    async def look(_: Entry) -> None:
-        raise AssertionError
-
-    with pytest.raises(InitFailedError, match="nothing_of_that_name"):
-        entered("jwt", look, tmp_path)
-
-
-def test_the_audience_is_the_authorizers() -> None:
-    """The issuer of the local stack names the audience that its authorizer asks for."""
-
-    async def look(entry: Entry) -> str:
-        return str(entry.hints(URL)[0].partition("bearer.")[2].removesuffix("'"))
-
-    claims = jwt.decode(entered("jwt", look), options={"verify_signature": False})
-    assert AUDIENCE == claims["aud"]
+    assert {allowed} == with_issuer(use)

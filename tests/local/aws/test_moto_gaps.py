@@ -1,4 +1,4 @@
-"""Covers local/aws/moto_gaps.py and local/aws/control_plane.py: each gap, and that moto still has it."""
+"""Covers local/aws/moto_gaps.py and control_plane.py: each correction, and that moto needs it."""
 
 import contextlib
 import json
@@ -22,27 +22,27 @@ BUDGET = {
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[str]:
-    """The URL of moto as it is."""
+    """The URL of stock moto."""
     with serving("local.aws") as url:
         yield url
 
 
 def settings_of_a_function(url: str) -> bool:
-    """Kept when it is made, changed when it is updated; a version keeps what it had."""
+    """Returned after creation and after an update; a published version does not change."""
     json_logs, text_logs = {"LogFormat": "JSON"}, {"LogFormat": "Text"}
     snap = {"ApplyOn": "PublishedVersions"}
     functions = function(
-        url, "kept", LoggingConfig=json_logs, SnapStart=snap, TracingConfig={"Mode": "Active"}
+        url, "settings", LoggingConfig=json_logs, SnapStart=snap, TracingConfig={"Mode": "Active"}
     )
-    version = functions.publish_version(FunctionName="kept")["Version"]
+    version = functions.publish_version(FunctionName="settings")["Version"]
     functions.update_function_configuration(
-        FunctionName="kept",
+        FunctionName="settings",
         LoggingConfig=text_logs,
         TracingConfig={"Mode": "PassThrough"},
         EphemeralStorage={"Size": 1024},
     )
-    new = functions.get_function_configuration(FunctionName="kept")
-    old = functions.get_function_configuration(FunctionName="kept", Qualifier=version)
+    new = functions.get_function_configuration(FunctionName="settings")
+    old = functions.get_function_configuration(FunctionName="settings", Qualifier=version)
     return bool(
         (new["LoggingConfig"], new["TracingConfig"]) == (text_logs, {"Mode": "PassThrough"})
         and new["EphemeralStorage"] == {"Size": 1024}
@@ -64,10 +64,10 @@ def second_event_invoke_config(url: str) -> bool:
 
 def api(url: str) -> tuple[Any, str]:
     gateway = client(url, "apigatewayv2")
-    made = gateway.create_api(
+    created = gateway.create_api(
         Name="a", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action"
     )
-    return gateway, made["ApiId"]
+    return gateway, created["ApiId"]
 
 
 def updated_stage(url: str) -> bool:
@@ -109,8 +109,8 @@ def budget(url: str, name: str) -> Any:
         "ComparisonOperator": "GREATER_THAN",
         "Threshold": 80.0,
     }
-    somebody = [{"SubscriptionType": "EMAIL", "Address": "a@example.com"}]
-    another = {
+    subscribers = [{"SubscriptionType": "EMAIL", "Address": "a@example.com"}]
+    other = {
         "Notification": {**notification, "Threshold": 50.0},
         "Subscribers": [{"SubscriptionType": "EMAIL", "Address": "b@example.com"}],
     }
@@ -118,20 +118,20 @@ def budget(url: str, name: str) -> Any:
         AccountId=ACCOUNT,
         Budget={**BUDGET, "BudgetName": name},
         NotificationsWithSubscribers=[
-            another,
-            {"Notification": notification, "Subscribers": somebody},
+            other,
+            {"Notification": notification, "Subscribers": subscribers},
         ],
         ResourceTags=[{"Key": "project", "Value": "chat"}],
     )
-    return budgets, notification, somebody
+    return budgets, notification, subscribers
 
 
 def subscribers_of_a_budget(url: str) -> bool:
-    budgets, notification, somebody = budget(url, "told")
+    budgets, notification, subscribers = budget(url, "subscribed")
     found = budgets.describe_subscribers_for_notification(
-        AccountId=ACCOUNT, BudgetName="told", Notification=notification
+        AccountId=ACCOUNT, BudgetName="subscribed", Notification=notification
     )
-    return bool(somebody == found["Subscribers"])
+    return bool(subscribers == found["Subscribers"])
 
 
 def tags_of_a_budget(url: str) -> bool:
@@ -144,45 +144,46 @@ def tags_of_a_budget(url: str) -> bool:
 def query_definitions(url: str) -> bool:
     logs = client(url, "logs")
     first = {"name": "chat/one", "queryString": "limit 1", "logGroupNames": ["g"]}
-    made = logs.put_query_definition(**first)["queryDefinitionId"]
-    other = logs.put_query_definition(name="b", queryString="limit 2")["queryDefinitionId"]
-    changed = {**first, "queryString": "limit 3", "queryDefinitionId": made}
+    first_id = logs.put_query_definition(**first)["queryDefinitionId"]
+    other_id = logs.put_query_definition(name="b", queryString="limit 2")["queryDefinitionId"]
+    changed = {**first, "queryString": "limit 3", "queryDefinitionId": first_id}
     logs.put_query_definition(**changed)
     found = logs.describe_query_definitions(queryDefinitionNamePrefix="chat/")["queryDefinitions"]
-    gone = [logs.delete_query_definition(queryDefinitionId=each) for each in (made, other, made)]
+    ids = (first_id, other_id, first_id)
+    deleted = [logs.delete_query_definition(queryDefinitionId=each) for each in ids]
     left = logs.describe_query_definitions()["queryDefinitions"]
     return bool(
         [changed] == found
-        and [True, True, False] == [each["success"] for each in gone]
+        and [True, True, False] == [each["success"] for each in deleted]
         and not left
     )
 
 
 def headers_policy(url: str) -> bool:
-    """Made, changed, and gone."""
+    """Created, updated and deleted."""
     cloudfront = client(url, "cloudfront")
     config = {
-        "Name": "made",
+        "Name": "created",
         "CustomHeadersConfig": {
             "Quantity": 1,
             "Items": [{"Header": "X-A", "Value": "b", "Override": True}],
         },
     }
     changed = {**config, "Comment": "changed"}
-    made = cloudfront.create_response_headers_policy(ResponseHeadersPolicyConfig=config)
-    which = {"Id": made["ResponseHeadersPolicy"]["Id"]}
+    created = cloudfront.create_response_headers_policy(ResponseHeadersPolicyConfig=config)
+    policy = {"Id": created["ResponseHeadersPolicy"]["Id"]}
     cloudfront.update_response_headers_policy(
-        **which, IfMatch=made["ETag"], ResponseHeadersPolicyConfig=changed
+        **policy, IfMatch=created["ETag"], ResponseHeadersPolicyConfig=changed
     )
-    found = cloudfront.get_response_headers_policy(**which)
-    cloudfront.delete_response_headers_policy(**which, IfMatch=found["ETag"])
+    found = cloudfront.get_response_headers_policy(**policy)
+    cloudfront.delete_response_headers_policy(**policy, IfMatch=found["ETag"])
     with pytest.raises(ClientError, match="NoSuchResponseHeadersPolicy"):
-        cloudfront.get_response_headers_policy(**which)
+        cloudfront.get_response_headers_policy(**policy)
     return bool(changed == found["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"])
 
 
 def distribution(url: str) -> bool:
-    """With an access control, a cache policy and CloudFront's own certificate, and only these."""
+    """With an access control, a cache policy and CloudFront's certificate, and nothing else."""
     cloudfront = client(url, "cloudfront")
     origin = {
         "Id": "bucket",
@@ -190,7 +191,7 @@ def distribution(url: str) -> bool:
         "S3OriginConfig": {"OriginAccessIdentity": ""},
         "OriginAccessControlId": "E1",
     }
-    made = cloudfront.create_distribution(
+    created = cloudfront.create_distribution(
         DistributionConfig={
             "CallerReference": "once",
             "Comment": "",
@@ -204,7 +205,7 @@ def distribution(url: str) -> bool:
             "ViewerCertificate": {"CloudFrontDefaultCertificate": True},
         }
     )
-    config = made["Distribution"]["DistributionConfig"]
+    config = created["Distribution"]["DistributionConfig"]
     return bool(
         "E1" == config["Origins"]["Items"][0].get("OriginAccessControlId")
         and "ForwardedValues" not in config["DefaultCacheBehavior"]
@@ -214,52 +215,52 @@ def distribution(url: str) -> bool:
 
 
 def bucket_policy(url: str) -> bool:
-    """What it denies to some it denies to nobody else."""
+    """A denial under a condition does not apply to other requests."""
     s3 = client(url, "s3")
-    s3.create_bucket(Bucket="guarded")
+    s3.create_bucket(Bucket="conditions")
     statement = {
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": "arn:aws:s3:::guarded/*",
+        "Resource": "arn:aws:s3:::conditions/*",
         "Condition": {"IpAddress": {"aws:SourceIp": "192.0.2.1"}},
     }
     policy = {"Version": "2012-10-17", "Statement": [statement]}
-    s3.put_bucket_policy(Bucket="guarded", Policy=json.dumps(policy))
-    s3.put_object(Bucket="guarded", Key="k", Body=b"")
+    s3.put_bucket_policy(Bucket="conditions", Policy=json.dumps(policy))
+    s3.put_object(Bucket="conditions", Key="k", Body=b"")
     return True
 
 
 PROBES: Mapping[Callable[[], None], Callable[[str], bool]] = {
-    moto_gaps.lambda_forgets_settings: settings_of_a_function,
-    moto_gaps.lambda_keeps_the_first_event_invoke_config: second_event_invoke_config,
-    moto_gaps.api_gateway_has_no_update_stage: updated_stage,
-    moto_gaps.api_gateway_does_not_list: listed_authorizers_and_route_responses,
-    moto_gaps.api_gateway_calls_every_endpoint_https: endpoint_of_an_api,
-    moto_gaps.budgets_do_not_tell_subscribers: subscribers_of_a_budget,
-    moto_gaps.budgets_have_no_tags: tags_of_a_budget,
-    moto_gaps.logs_have_no_query_definitions: query_definitions,
-    moto_gaps.cloudfront_knows_no_headers_policies: headers_policy,
-    moto_gaps.cloudfront_reads_back_another_distribution: distribution,
-    moto_gaps.s3_denies_by_conditions: bucket_policy,
+    moto_gaps.lambda_drops_settings: settings_of_a_function,
+    moto_gaps.lambda_ignores_later_event_invoke_configs: second_event_invoke_config,
+    moto_gaps.api_gateway_lacks_update_stage: updated_stage,
+    moto_gaps.api_gateway_cannot_list: listed_authorizers_and_route_responses,
+    moto_gaps.api_gateway_returns_https_endpoints: endpoint_of_an_api,
+    moto_gaps.budgets_cannot_describe_subscribers: subscribers_of_a_budget,
+    moto_gaps.budgets_drop_tags: tags_of_a_budget,
+    moto_gaps.logs_lack_query_definitions: query_definitions,
+    moto_gaps.cloudfront_lacks_response_headers_policies: headers_policy,
+    moto_gaps.cloudfront_returns_wrong_distribution_settings: distribution,
+    moto_gaps.s3_ignores_policy_conditions: bucket_policy,
 }
 
 
 @pytest.mark.parametrize("gap", moto_gaps.GAPS, ids=lambda gap: str(gap.__name__))
-def test_a_gap_is_closed_and_still_there(
+def test_a_correction_works_and_is_still_needed(
     gap: Callable[[], None], control_plane: str, stock: str
 ) -> None:
-    """Right with it closed; wrong in moto as it is, or the gap is to be taken out of the table."""
-    right_anyway = False
+    """Correct with it, wrong in stock moto; otherwise it must be removed from the table."""
+    correct_in_stock_moto = False
     with contextlib.suppress(ClientError, BotoCoreError, KeyError):
-        right_anyway = PROBES[gap](stock)
+        correct_in_stock_moto = PROBES[gap](stock)
 
     assert PROBES[gap](control_plane)
-    assert not right_anyway
+    assert not correct_in_stock_moto
 
 
-def test_managed_policies_are_there(control_plane: str) -> None:
-    """AWS's own policies can be attached, as in an account."""
+def test_managed_policies_can_be_attached(control_plane: str) -> None:
+    """AWS's own policies exist, as in an account."""
     name = "AmazonAPIGatewayPushToCloudWatchLogs"
     found = client(control_plane, "iam").get_policy(
         PolicyArn=f"arn:aws:iam::aws:policy/service-role/{name}"

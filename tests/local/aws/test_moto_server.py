@@ -12,9 +12,11 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from support.pids import PATIENCE
 from types_boto3_dynamodb import DynamoDBClient
 
-from local.aws.moto_server import CREDENTIALS, REGION, create_table
+from local.aws.account import CREDENTIALS, REGION
+from local.aws.moto_server import create_table
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -59,7 +61,7 @@ def test_the_table_is_what_the_handler_expects() -> None:
         with pytest.raises(ClientError, match="ResourceInUse"):
             create_table(url, "chat")
         child.terminate()
-        rest, errors = child.communicate(timeout=10)
+        rest, errors = child.communicate(timeout=PATIENCE)
 
     assert table["KeySchema"] == [
         {"AttributeName": "pk", "KeyType": "HASH"},
@@ -72,29 +74,31 @@ def test_the_table_is_what_the_handler_expects() -> None:
     assert (rest, errors) == ("", "")
 
 
-@pytest.mark.parametrize("way", ["SIGTERM", "end of input"])
-def test_it_ends_without_fuss(way: str) -> None:
-    """On SIGTERM, or when whoever started it is gone: at once, and with nothing to say."""
+@pytest.mark.parametrize("cause", ["SIGTERM", "end of input"])
+def test_it_ends_on_sigterm_and_at_the_end_of_input(cause: str) -> None:
+    """At once and without output, also when its parent process is gone."""
     with server() as (child, _):
-        if way == "SIGTERM":
+        if cause == "SIGTERM":
             child.send_signal(signal.SIGTERM)
         else:
             assert child.stdin is not None
             child.stdin.close()
             child.stdin = None
-        _, errors = child.communicate(timeout=10)
+        _, errors = child.communicate(timeout=PATIENCE)
 
-        # coverage's own SIGTERM handler, when tests are measured, ends the process by the signal
+        # under coverage, its own SIGTERM handler ends the process by the signal
         assert (
-            child.returncode in {0, -signal.SIGTERM} if way == "SIGTERM" else child.returncode == 0
+            child.returncode in {0, -signal.SIGTERM}
+            if cause == "SIGTERM"
+            else child.returncode == 0
         )
         assert errors == ""
 
 
-def test_a_transaction_that_is_sent_again_is_done_once() -> None:
-    """The second of the same token says that it went through, though its condition holds no more.
+def test_a_repeated_transaction_succeeds_without_writing_again() -> None:
+    """A second request with the same token succeeds, though its condition no longer holds.
 
-    One that failed may be tried again.
+    A failed transaction may be retried.
     """
     item = {"pk": {"S": "a"}, "sk": {"S": "b"}}
     new = {"TableName": "chat", "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
@@ -109,27 +113,27 @@ def test_a_transaction_that_is_sent_again_is_done_once() -> None:
         assert item == client.get_item(TableName="chat", Key=item)["Item"]
 
 
-def test_a_transaction_that_fails_leaves_no_trace() -> None:
-    """What it had written before the condition that does not hold is as it was, item by item."""
-    there, free, other = ({"pk": {"S": name}, "sk": {"S": "b"}} for name in ("a", "c", "d"))
+def test_a_failed_transaction_changes_nothing() -> None:
+    """What it wrote before the failing condition is restored, item by item."""
+    existing, absent, other = ({"pk": {"S": name}, "sk": {"S": "b"}} for name in ("a", "c", "d"))
     new = {"TableName": "chat", "ConditionExpression": "attribute_not_exists(pk)"}
     change = {
         "TableName": "chat",
-        "Key": there,
+        "Key": existing,
         "UpdateExpression": "SET x = :x",
         "ExpressionAttributeValues": {":x": {"S": "changed"}},
     }
     with server("--table", "chat") as (_, url), dynamodb(url) as client:
-        for item in (there, other):
+        for item in (existing, other):
             client.put_item(TableName="chat", Item=item)
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             client.transact_write_items(
                 TransactItems=[
                     {"Update": change},  # type: ignore[typeddict-item]
-                    {"Put": {**new, "Item": free}},  # type: ignore[typeddict-item]
+                    {"Put": {**new, "Item": absent}},  # type: ignore[typeddict-item]
                     {"Put": {**new, "Item": other}},  # type: ignore[typeddict-item]
                 ]
             )
         found = client.scan(TableName="chat")["Items"]
 
-    assert [there, other] == sorted(found, key=lambda item: item["pk"]["S"])
+    assert [existing, other] == sorted(found, key=lambda item: item["pk"]["S"])

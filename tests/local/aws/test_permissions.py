@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
-from local.aws.permissions import Permission, Place, Request, needed
+from local.aws.permissions import AccountContext, Permission, Request, required_permissions
 
-PLACE = Place(account="123456789012", api_id="abc", regions_of={"us": ("us-east-1", "us-west-2")})
+ACCOUNT = AccountContext(
+    account_id="123456789012",
+    api_id="abc",
+    profile_regions={"us": ("us-east-1", "us-west-2")},
+)
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table"
 MODELS = "arn:aws:bedrock:us-east-1::foundation-model"
 PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.meta.llama3-3-70b-v1:0"
@@ -18,9 +22,9 @@ def signed_for(service: str, **headers: str) -> dict[str, str]:
     return {"authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host", **headers}
 
 
-def dynamodb(operation: str, **asked: Any) -> Request:
+def dynamodb(operation: str, **parameters: Any) -> Request:
     headers = signed_for("dynamodb", **{"x-amz-target": f"DynamoDB_20120810.{operation}"})
-    return Request(method="POST", path="/", headers=headers, body=json.dumps(asked).encode())
+    return Request(method="POST", path="/", headers=headers, body=json.dumps(parameters).encode())
 
 
 def bedrock(model: str, **headers: str) -> Request:
@@ -32,20 +36,20 @@ def connection(method: str, path: str = "/live/%40connections/abc%3D") -> Reques
     return Request(method=method, path=path, headers=signed_for("execute-api"), body=b"")
 
 
-def asked(request: Request) -> list[tuple[str, str]]:
-    return [(each.action, each.resource) for each in needed(request, PLACE)]
+def required(request: Request) -> list[tuple[str, str]]:
+    return [(each.action, each.resource) for each in required_permissions(request, ACCOUNT)]
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"])
-def test_an_operation_on_one_table(operation: str) -> None:
-    """Needs the action of its name, on the table."""
+def test_an_operation_needs_the_action_of_its_name_on_its_table(operation: str) -> None:
+    """For the operations that name one table."""
     expected = [(f"dynamodb:{operation}", f"{TABLE}/chat")]
 
-    assert expected == asked(dynamodb(operation, TableName="chat"))
+    assert expected == required(dynamodb(operation, TableName="chat"))
 
 
-def test_a_transaction_needs_what_its_parts_need() -> None:
-    """Never an action of its own; each part knows what it is part of."""
+def test_a_transaction_needs_the_actions_of_its_parts() -> None:
+    """There is no action for the transaction itself; it is the context of each part."""
     parts = ("ConditionCheck", "Put", "Update", "Delete")
     request = dynamodb("TransactWriteItems", TransactItems=[{p: {"TableName": p}} for p in parts])
 
@@ -54,24 +58,24 @@ def test_a_transaction_needs_what_its_parts_need() -> None:
         ("dynamodb:PutItem", f"{TABLE}/Put"),
         ("dynamodb:UpdateItem", f"{TABLE}/Update"),
         ("dynamodb:DeleteItem", f"{TABLE}/Delete"),
-    ] == asked(request)
-    assert {"dynamodb:EnclosingOperation": "TransactWriteItems"} == needed(request, PLACE)[
-        0
-    ].context
+    ] == required(request)
+    assert {"dynamodb:EnclosingOperation": "TransactWriteItems"} == required_permissions(
+        request, ACCOUNT
+    )[0].context
 
 
 def test_a_batch_needs_its_action_on_each_table() -> None:
-    """However many requests there are for one."""
+    """Once per table, for any number of requests."""
     request = dynamodb("BatchWriteItem", RequestItems={"one": [{}, {}], "two": [{}]})
 
-    assert [("dynamodb:BatchWriteItem", f"{TABLE}/{name}") for name in ("one", "two")] == asked(
+    assert [("dynamodb:BatchWriteItem", f"{TABLE}/{name}") for name in ("one", "two")] == required(
         request
     )
 
 
-def test_a_profile_needs_the_models_behind_it() -> None:
-    """The profile itself, and through it alone the model in each Region that it may choose."""
-    permissions = needed(bedrock("us.meta.llama3-3-70b-v1%3A0"), PLACE)
+def test_an_inference_profile_needs_itself_and_its_models() -> None:
+    """The model in each Region to which the profile may route, and only through the profile."""
+    permissions = required_permissions(bedrock("us.meta.llama3-3-70b-v1%3A0"), ACCOUNT)
     action = "bedrock:InvokeModelWithResponseStream"
 
     assert [
@@ -95,31 +99,33 @@ def test_a_profile_needs_the_models_behind_it() -> None:
         ("arn%3Aaws%3Abedrock%3A%3A%3Aimported%2Fx", "arn:aws:bedrock:::imported/x"),
     ],
 )
-def test_a_model_needs_itself(model: str, arn: str) -> None:
-    """By its id in the Region of the call, or by its ARN."""
-    assert [("bedrock:InvokeModelWithResponseStream", arn)] == asked(bedrock(model))
+def test_a_model_needs_the_arn_of_the_model(model: str, arn: str) -> None:
+    """An id in the Region of the call, or the ARN that was given."""
+    assert [("bedrock:InvokeModelWithResponseStream", arn)] == required(bedrock(model))
 
 
-@pytest.mark.parametrize("given", ["gr1", "arn:aws:bedrock:us-east-1:123456789012:guardrail/gr1"])
-def test_a_guardrail_needs_to_be_applied(given: str) -> None:
-    """By its id or its ARN."""
-    headers = {"x-amzn-bedrock-guardrailidentifier": given}
+@pytest.mark.parametrize(
+    "guardrail", ["gr1", "arn:aws:bedrock:us-east-1:123456789012:guardrail/gr1"]
+)
+def test_a_guardrail_needs_apply_guardrail(guardrail: str) -> None:
+    """For its id or its ARN."""
+    headers = {"x-amzn-bedrock-guardrailidentifier": guardrail}
     arn = "arn:aws:bedrock:us-east-1:123456789012:guardrail/gr1"
 
-    assert ("bedrock:ApplyGuardrail", arn) == asked(bedrock("amazon.titan", **headers))[-1]
+    assert ("bedrock:ApplyGuardrail", arn) == required(bedrock("amazon.titan", **headers))[-1]
 
 
 @pytest.mark.parametrize(
     ("method", "operation"),
     [("POST", "PostToConnection"), ("GET", "GetConnection"), ("DELETE", "DeleteConnection")],
 )
-def test_a_connection_is_managed_by_verb(method: str, operation: str) -> None:
-    """The verb is in the ARN, so that one may be granted without the others."""
+def test_a_connection_needs_manage_connections_for_the_method(method: str, operation: str) -> None:
+    """The HTTP method is in the ARN, so that each can be granted by itself."""
     arn = f"arn:aws:execute-api:us-east-1:123456789012:abc/live/{method}/@connections/abc="
 
     assert (
         Permission(operation=operation, action="execute-api:ManageConnections", resource=arn),
-    ) == needed(connection(method), PLACE)
+    ) == required_permissions(connection(method), ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +145,10 @@ def test_a_connection_is_managed_by_verb(method: str, operation: str) -> None:
         (Request(method="GET", path="/", headers={}, body=b""), "unsigned GET /"),
     ],
 )
-def test_what_is_not_known_is_granted_to_nobody(request_: Request, operation: str) -> None:
-    """A new call is not passed over: it asks for an action that AWS does not have."""
+def test_an_unknown_call_needs_an_action_that_does_not_exist(
+    request_: Request, operation: str
+) -> None:
+    """A new call is never ignored: no policy can allow it."""
     unknown = Permission(operation=operation, action="unknown:Action", resource="*")
 
-    assert (unknown,) == needed(request_, PLACE)
+    assert (unknown,) == required_permissions(request_, ACCOUNT)

@@ -1,4 +1,4 @@
-"""Covers local/aws/recorder.py: what passes through it, and that nothing is changed on the way."""
+"""Covers local/aws/recorder.py: what it records, and that it forwards everything unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from local.aws.permissions import Request
-from local.aws.recorder import Recorder
+from local.aws.recorder import recording
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=K/20260131/us-east-1/bedrock/aws4_request"}
 PATIENCE = 10.0
@@ -19,15 +19,15 @@ PATIENCE = 10.0
 
 @dataclass
 class Rig:
-    """A service behind a recorder, and a client in front of it."""
+    """A recorder in front of a service, and a client of the recorder."""
 
     url: str
-    noted: list[Request]
+    recorded: list[Request]
     client: aiohttp.ClientSession
 
 
 @asynccontextmanager
-async def passing(
+async def recorder(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> AsyncIterator[Rig]:
     app = web.Application()
@@ -35,45 +35,47 @@ async def passing(
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    noted: list[Request] = []
+    recorded: list[Request] = []
     base = f"http://127.0.0.1:{runner.addresses[0][1]}/base"
-    recorder = Recorder({"bedrock": base}, noted.append)
     try:
-        async with aiohttp.ClientSession() as client, asyncio.timeout(PATIENCE):
-            yield Rig(await recorder.start(), noted, client)
+        async with (
+            recording({"bedrock": base}, recorded.append) as url,
+            aiohttp.ClientSession() as client,
+            asyncio.timeout(PATIENCE),
+        ):
+            yield Rig(url, recorded, client)
     finally:
-        await recorder.close()
         await runner.cleanup()
 
 
-def test_nothing_is_changed_on_the_way() -> None:
-    """Path and query as they were escaped, headers, body; and what is answered to them."""
-    seen: list[tuple[str, str, str, bytes]] = []
+def test_requests_and_responses_are_forwarded_unchanged() -> None:
+    """Path and query as they were escaped, headers and bodies, in both directions."""
+    received: list[tuple[str, str, str, bytes]] = []
 
     async def service(request: web.Request) -> web.Response:
         body = await request.read()
-        seen.append((request.raw_path, request.headers["Host"], request.headers["X-One"], body))
+        received.append((request.raw_path, request.headers["Host"], request.headers["X-One"], body))
         return web.Response(status=418, body=b"tea", headers={"X-Two": "2", "ETag": "x"})
 
-    async def passed() -> tuple[int, bytes, str, list[Request]]:
-        async with passing(service) as rig:
+    async def scenario() -> tuple[int, bytes, str, list[Request]]:
+        async with recorder(service) as rig:
             url = URL(f"{rig.url}/a%3Ab/c%2Fd?e=%2F", encoded=True)
             headers = {**SIGNED, "Host": "bedrock.example", "X-One": "1"}
             async with rig.client.put(url, data=b"\x00body", headers=headers) as answer:
-                return answer.status, await answer.read(), answer.headers["X-Two"], rig.noted
+                return answer.status, await answer.read(), answer.headers["X-Two"], rig.recorded
 
-    status, body, header, [noted] = asyncio.run(passed())
+    status, body, header, [request] = asyncio.run(scenario())
 
-    assert [("/base/a%3Ab/c%2Fd?e=%2F", "bedrock.example", "1", b"\x00body")] == seen
+    assert [("/base/a%3Ab/c%2Fd?e=%2F", "bedrock.example", "1", b"\x00body")] == received
     assert (418, b"tea", "2") == (status, body, header)
-    assert ("PUT", "/a%3Ab/c%2Fd", b"\x00body") == (noted.method, noted.path, noted.body)
-    assert ("us-east-1", "bedrock") == noted.scope
+    assert ("PUT", "/a%3Ab/c%2Fd", b"\x00body") == (request.method, request.path, request.body)
+    assert ("us-east-1", "bedrock") == request.scope
 
 
-def test_a_stream_arrives_as_it_is_made() -> None:
-    """The second half is made only once the first has arrived."""
+def test_a_stream_is_forwarded_as_it_arrives() -> None:
+    """The service sends the second half only after the client has received the first."""
 
-    async def passed() -> tuple[bytes, bytes]:
+    async def scenario() -> tuple[bytes, bytes]:
         arrived = asyncio.Event()
 
         async def service(request: web.Request) -> web.StreamResponse:
@@ -84,18 +86,18 @@ def test_a_stream_arrives_as_it_is_made() -> None:
             await response.write(b"second")
             return response
 
-        async with passing(service) as rig, rig.client.get(rig.url, headers=SIGNED) as answer:
+        async with recorder(service) as rig, rig.client.get(rig.url, headers=SIGNED) as answer:
             first = await answer.content.readany()
             arrived.set()
             return first, await answer.content.read()
 
-    assert (b"first", b"second") == asyncio.run(passed())
+    assert (b"first", b"second") == asyncio.run(scenario())
 
 
-def test_who_hangs_up_is_hung_up_on() -> None:
-    """The service learns that the client has gone."""
+def test_a_client_that_disconnects_ends_the_request_to_the_service() -> None:
+    """The service notices that the client has disconnected."""
 
-    async def passed() -> None:
+    async def scenario() -> None:
         gone = asyncio.Event()
 
         async def service(request: web.Request) -> web.StreamResponse:
@@ -103,22 +105,22 @@ def test_who_hangs_up_is_hung_up_on() -> None:
             await response.prepare(request)
             await response.write(b"first")
             try:
-                await asyncio.sleep(PATIENCE)
+                await asyncio.Event().wait()
             finally:
                 gone.set()
             return response
 
-        async with passing(service) as rig:
+        async with recorder(service) as rig:
             answer = await rig.client.get(rig.url, headers=SIGNED)
             await answer.content.readany()
             answer.close()
             await gone.wait()
 
-    asyncio.run(passed())
+    asyncio.run(scenario())
 
 
-def test_an_answer_that_breaks_off_breaks_off() -> None:
-    """A connection that is cut is never an answer that has ended."""
+def test_a_response_that_is_cut_off_is_cut_off_for_the_client() -> None:
+    """An aborted response never looks like a complete one."""
 
     async def service(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -128,32 +130,27 @@ def test_an_answer_that_breaks_off_breaks_off() -> None:
         request.transport.abort()
         return response
 
-    async def passed() -> None:
-        async with passing(service) as rig, rig.client.get(rig.url, headers=SIGNED) as answer:
+    async def scenario() -> None:
+        async with recorder(service) as rig, rig.client.get(rig.url, headers=SIGNED) as answer:
             await answer.read()
 
     with pytest.raises(aiohttp.ClientPayloadError):
-        asyncio.run(passed())
+        asyncio.run(scenario())
 
 
-def test_what_has_no_endpoint_is_noted_and_refused() -> None:
-    """No call gets away unseen, for whatever service it is."""
+def test_a_request_without_an_endpoint_is_recorded_and_refused() -> None:
+    """No call goes unrecorded, whatever service it is for."""
 
     async def service(_request: web.Request) -> web.Response:
         raise AssertionError
 
-    async def passed() -> tuple[int, list[Request]]:
-        async with passing(service) as rig:
+    async def scenario() -> tuple[int, list[Request]]:
+        async with recorder(service) as rig:
             headers = {"Authorization": SIGNED["Authorization"].replace("bedrock", "s3")}
             async with rig.client.get(f"{rig.url}/bucket", headers=headers) as answer:
-                return answer.status, rig.noted
+                return answer.status, rig.recorded
 
-    status, [noted] = asyncio.run(passed())
+    status, [request] = asyncio.run(scenario())
 
     assert 501 == status
-    assert ("us-east-1", "s3") == noted.scope
-
-
-def test_closing_what_never_started() -> None:
-    """Does nothing."""
-    asyncio.run(Recorder({}, lambda _: None).close())
+    assert ("us-east-1", "s3") == request.scope

@@ -1,4 +1,4 @@
-"""Covers local/deployment/deployed.py: what is read back, and what is not served."""
+"""Covers local/deployment/deployed.py: what is read back, and which deployments are refused."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -17,8 +17,8 @@ DEFAULT = r"\$default"
 
 
 @dataclass
-class Made:
-    """An API like ours, made by hand: `$connect`, an asynchronous `chat`, and `ping`."""
+class Deployment:
+    """An API like ours, created by API calls: `$connect`, an asynchronous `chat`, and `ping`."""
 
     url: str
     gateway: Any = None
@@ -72,7 +72,7 @@ class Made:
         return f"arn:aws:lambda:us-east-1:123456789012:function:{self.name}:{qualifier}"
 
     def add(self, key: str, **integration: Any) -> None:
-        made = self.gateway.create_integration(
+        integration_id = self.gateway.create_integration(
             ApiId=self.api,
             IntegrationMethod="POST",
             IntegrationUri=self.invokes,
@@ -80,9 +80,9 @@ class Made:
             **integration,
         )["IntegrationId"]
         route = self.gateway.create_route(
-            ApiId=self.api, RouteKey=key, Target=f"integrations/{made}"
+            ApiId=self.api, RouteKey=key, Target=f"integrations/{integration_id}"
         )
-        self.integrations[key], self.routes[key] = made, route["RouteId"]
+        self.integrations[key], self.routes[key] = integration_id, route["RouteId"]
 
     def route(self, key: str, **changed: Any) -> None:
         self.gateway.update_route(ApiId=self.api, RouteId=self.routes[key], **changed)
@@ -92,7 +92,7 @@ class Made:
             ApiId=self.api, IntegrationId=self.integrations[key], **changed
         )
 
-    def answer(self, **changed: Any) -> None:
+    def integration_response(self, **changed: Any) -> None:
         self.gateway.update_integration_response(
             ApiId=self.api,
             IntegrationId=self.integrations["ping"],
@@ -109,7 +109,7 @@ class Made:
         )
 
     def authorize(self, **authorizer: Any) -> None:
-        made = self.gateway.create_authorizer(
+        created = self.gateway.create_authorizer(
             ApiId=self.api,
             Name="jwt",
             **{
@@ -119,17 +119,17 @@ class Made:
                 **authorizer,
             },
         )
-        self.route("$connect", AuthorizationType="CUSTOM", AuthorizerId=made["AuthorizerId"])
+        self.route("$connect", AuthorizationType="CUSTOM", AuthorizerId=created["AuthorizerId"])
 
 
 @pytest.fixture
-def made(control_plane: str) -> Made:
-    return Made(control_plane)
+def deployment(control_plane: str) -> Deployment:
+    return Deployment(control_plane)
 
 
-def test_what_is_read_back(made: Made) -> None:
-    """Routes with their integrations and templates, and the version that the alias names."""
-    deployed = read(made.url, made.api, "live")
+def test_a_deployment_is_read_back(deployment: Deployment) -> None:
+    """Routes with their integrations and templates, and the version behind the alias."""
+    deployed = read(deployment.url, deployment.api, "live")
     chat, ping = deployed.api.routes["chat"], deployed.api.routes["ping"]
 
     assert Integration.PROXY is deployed.api.routes["$connect"].integration
@@ -144,7 +144,7 @@ def test_what_is_read_back(made: Made) -> None:
         deployed.authorizer,
         deployed.api.selection,
     )
-    assert (made.arn("live"), ROLE, 30, 90.0) == (
+    assert (deployment.arn("live"), ROLE, 30, 90.0) == (
         deployed.function.arn,
         deployed.function.role,
         deployed.function.timeout,
@@ -153,91 +153,97 @@ def test_what_is_read_back(made: Made) -> None:
     assert {"A": "1"} == deployed.function.environment
 
 
-def test_a_version_stays_what_it_was(made: Made) -> None:
-    """The alias, and not the latest code or settings, says what runs."""
-    made.functions.update_function_configuration(FunctionName=made.name, Timeout=60)
+def test_the_aliass_version_is_read_and_not_the_latest(deployment: Deployment) -> None:
+    """A later change to the function's settings has no effect."""
+    deployment.functions.update_function_configuration(FunctionName=deployment.name, Timeout=60)
 
-    assert 30 == read(made.url, made.api, "live").function.timeout
+    assert 30 == read(deployment.url, deployment.api, "live").function.timeout
 
 
-def test_an_authorizer(made: Made) -> None:
-    """Is a function as well; without a qualifier it is the latest, and no event config is none."""
-    plain = Made(made.url)
+def test_an_authorizer_is_read_with_its_function(deployment: Deployment) -> None:
+    """Without a qualifier it is the latest version; the event invoke configuration is optional."""
+    plain = Deployment(deployment.url)
     plain.functions.delete_function_event_invoke_config(FunctionName=plain.name)
-    made.authorize(AuthorizerUri=INVOKE.format(plain.arn("live").removesuffix(":live")))
-    deployed = read(made.url, made.api, "live")
+    deployment.authorize(AuthorizerUri=INVOKE.format(plain.arn("live").removesuffix(":live")))
+    deployed = read(deployment.url, deployment.api, "live")
 
     assert "jwt" == deployed.auth
     assert deployed.authorizer is not None
     assert (plain.name, None) == (deployed.authorizer.name, deployed.authorizer.max_event_age)
 
 
-def test_iam(made: Made) -> None:
-    """AWS_IAM on `$connect` is what we call iam."""
-    made.route("$connect", AuthorizationType="AWS_IAM")
+def test_iam_authorization_is_read_as_iam(deployment: Deployment) -> None:
+    """AWS_IAM on `$connect` is the value `iam` of our setting."""
+    deployment.route("$connect", AuthorizationType="AWS_IAM")
 
-    assert "iam" == read(made.url, made.api, "live").auth
-
-
-def _another_function(made: Made) -> None:
-    made.integration("chat", IntegrationUri=INVOKE.format(made.arn("other")))
+    assert "iam" == read(deployment.url, deployment.api, "live").auth
 
 
-def _http(made: Made) -> None:
-    made.api = made.gateway.create_api(Name="h", ProtocolType="HTTP")["ApiId"]
+def _another_function(deployment: Deployment) -> None:
+    deployment.integration("chat", IntegrationUri=INVOKE.format(deployment.arn("other")))
 
 
-def _no_route_response(made: Made) -> None:
-    made.gateway.delete_route_response(
-        ApiId=made.api, RouteId=made.routes["ping"], RouteResponseId=made.route_response
+def _http(deployment: Deployment) -> None:
+    deployment.api = deployment.gateway.create_api(Name="h", ProtocolType="HTTP")["ApiId"]
+
+
+def _no_route_response(deployment: Deployment) -> None:
+    deployment.gateway.delete_route_response(
+        ApiId=deployment.api,
+        RouteId=deployment.routes["ping"],
+        RouteResponseId=deployment.route_response,
     )
 
 
-def _response_unselected(made: Made) -> None:
-    made.route("ping", RouteResponseSelectionExpression="")
+def _response_unselected(deployment: Deployment) -> None:
+    deployment.route("ping", RouteResponseSelectionExpression="")
 
 
-def _unselected_mock(made: Made) -> None:
-    _no_route_response(made)
-    _response_unselected(made)
+def _unselected_mock(deployment: Deployment) -> None:
+    _no_route_response(deployment)
+    _response_unselected(deployment)
 
 
 SELECT_NOTHING = {"TemplateSelectionExpression": "$default"}
-REFUSED: Mapping[str, Callable[[Made], Any]] = {
+REFUSED: Mapping[str, Callable[[Deployment], Any]] = {
     "not a WebSocket API": _http,
-    "does not deploy by itself": lambda m: m.gateway.update_stage(
+    "has no automatic deployment": lambda m: m.gateway.update_stage(
         ApiId=m.api, StageName="live", AutoDeploy=False
     ),
-    "Route chat is authorized": lambda m: m.route("chat", AuthorizationType="AWS_IAM"),
-    "Not one function": _another_function,
+    "Route chat has an authorizer": lambda m: m.route("chat", AuthorizationType="AWS_IAM"),
+    "must invoke one function, not 2": _another_function,
     "Route chat has no integration": lambda m: m.route("chat", Target="functions/x"),
-    "Route chat waits for longer": lambda m: m.integration("chat", TimeoutInMillis=30000),
-    "waits for what its template": lambda m: m.integration(
+    "Route chat has a timeout longer": lambda m: m.integration("chat", TimeoutInMillis=30000),
+    "Route chat invokes synchronously with a template": lambda m: m.integration(
         "chat", RequestParameters={"integration.request.header.X-Amz-Invocation-Type": "'x'"}
     ),
     "an integration HTTP_PROXY": lambda m: m.integration("chat", IntegrationType="HTTP_PROXY"),
-    "Route ping drops its answer": _unselected_mock,
+    "Route ping drops its response": _unselected_mock,
     r"Route ping selects \$default among the route responses \[\]": _no_route_response,
     r"Route ping selects  among the route responses": _response_unselected,
-    "Route ping mocks": lambda m: m.integration(
+    "Route ping has a mock that does not select status 200": lambda m: m.integration(
         "ping", RequestTemplates={"$default": '{"statusCode": 500}'}
     ),
-    "Route ping has no answer for 200": lambda m: m.answer(IntegrationResponseKey="/500/"),
-    "Route ping selects .* ResponseTemplates": lambda m: m.answer(**SELECT_NOTHING),
+    "Route ping has no integration response for 200": lambda m: m.integration_response(
+        IntegrationResponseKey="/500/"
+    ),
+    "Route ping selects .* ResponseTemplates": lambda m: m.integration_response(**SELECT_NOTHING),
     "Route chat selects .* RequestTemplates": lambda m: m.integration("chat", **SELECT_NOTHING),
     "Route chat invokes no function": lambda m: m.integration("chat", IntegrationUri="x"),
-    "Route chat does not POST": lambda m: m.integration("chat", IntegrationMethod="GET"),
-    "REQUEST authorizers": lambda m: m.authorize(AuthorizerType="JWT"),
-    "identity sources": lambda m: m.authorize(IdentitySource=["route.request.querystring.t"]),
+    "Route chat does not invoke by POST": lambda m: m.integration("chat", IntegrationMethod="GET"),
+    "must be of type REQUEST": lambda m: m.authorize(AuthorizerType="JWT"),
+    "has identity sources": lambda m: m.authorize(IdentitySource=["route.request.querystring.t"]),
     "The authorizer invokes no function": lambda m: m.authorize(AuthorizerUri="x"),
-    "would be tried again": lambda m: m.event_config(2),
+    "would be retried": lambda m: m.event_config(2),
 }
 
 
-@pytest.mark.parametrize("words", REFUSED)
-def test_what_is_not_served(made: Made, words: str) -> None:
-    """What AWS would refuse or lose, and what is not imitated here, is named."""
-    REFUSED[words](made)
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_deployment_that_aws_would_not_serve_is_refused(
+    deployment: Deployment, message: str
+) -> None:
+    """The error names configuration that is invalid, without effect, or not imitated."""
+    REFUSED[message](deployment)
 
-    with pytest.raises(NotServableError, match=words):
-        read(made.url, made.api, "live")
+    with pytest.raises(NotServableError, match=message):
+        read(deployment.url, deployment.api, "live")

@@ -1,4 +1,4 @@
-"""Covers local/deployment/stack.py where it refuses; tests/terraform has it serve."""
+"""Covers how local/deployment/stack.py unpacks zips; tests/terraform covers the rest of it."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from support.control_planes import code
 
 from deploy.wheels import this_architecture
 from local.deployment.deployed import DeployedFunction, NotServableError
-from local.deployment.stack import unpacked
+from local.deployment.stack import unpack
 
 
 def function(sha256: str) -> DeployedFunction:
@@ -42,22 +42,22 @@ def digest(path: Path) -> str:
 
 
 def test_the_deployed_code_is_unpacked(tmp_path: Path, packed: Path) -> None:
-    """All of it, but for compiled code of another Python or architecture."""
+    """Completely, except for code compiled for another Python or architecture."""
     with zipfile.ZipFile(packed, "a") as content:
         content.writestr("msgspec/_core.so", b"")
     other = function(digest(packed))
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     same = replace(other, runtime=python, architecture=this_architecture())
 
-    assert {"handler.py"} == {p.name for p in unpacked(packed, other, tmp_path / "a").iterdir()}
+    assert {"handler.py"} == {p.name for p in unpack(packed, other, tmp_path / "a").iterdir()}
     assert {"handler.py", "msgspec"} == {
-        path.name for path in unpacked(packed, same, tmp_path / "b").iterdir()
+        path.name for path in unpack(packed, same, tmp_path / "b").iterdir()
     }
 
 
-def test_other_code_is_not_run(tmp_path: Path, packed: Path) -> None:
-    """A zip that was built anew, or was never deployed, is refused before it is unpacked."""
+def test_code_that_was_not_deployed_is_refused(tmp_path: Path, packed: Path) -> None:
+    """A zip with another hash is refused before it is unpacked."""
     with pytest.raises(NotServableError, match=r"lambda\.zip is not the code .* f was deployed"):
-        unpacked(packed, function("another"), tmp_path / "code")
+        unpack(packed, function("another"), tmp_path / "code")
 
     assert not (tmp_path / "code").exists()

@@ -1,3 +1,5 @@
+"""Covers local/gateway/api.py."""
+
 import base64
 import json
 from dataclasses import replace
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from local.gateway.api import (
     TERRAFORM,
     Api,
-    Caller,
+    ConnectionInfo,
     Integration,
     Route,
     Stage,
@@ -26,24 +28,24 @@ from local.gateway.vtl import Template
 
 API = Api.load()
 STAGE = Stage("127.0.0.1:3001")
-CALLER = Caller("L0SM9cOFvHcCIhw=", 1769860700000, "127.0.0.1", "wscat")
+INFO = ConnectionInfo("L0SM9cOFvHcCIhw=", 1769860700000, "127.0.0.1", "wscat")
 NOW = 1769860800123
 
 COMMON = {
     "requestTime": "31/Jan/2026:12:00:00 +0000",
     "requestTimeEpoch": NOW,
-    "connectedAt": CALLER.connected_at,
+    "connectedAt": INFO.connected_at,
     "messageDirection": "IN",
     "stage": "local",
     "domainName": "127.0.0.1:3001",
-    "connectionId": CALLER.connection_id,
+    "connectionId": INFO.connection_id,
     "apiId": "local",
     "identity": {"sourceIp": "127.0.0.1", "userAgent": "wscat"},
 }
 
 
 def own(context: dict[str, Any]) -> dict[str, Any]:
-    """Return what differs from one event to the next."""
+    """Return the fields that differ between events."""
     assert context["requestId"] == context["extendedRequestId"]
     return {k: v for k, v in context.items() if k not in COMMON and not k.endswith("equestId")}
 
@@ -72,8 +74,8 @@ def own(context: dict[str, Any]) -> dict[str, Any]:
         ('{"action": "$disconnect"}', "$default"),
     ],
 )
-def test_a_frame_finds_its_route(body: str, key: str) -> None:
-    """JSON with a known action takes its route; all else takes `$default`."""
+def test_a_known_action_selects_its_route(body: str, key: str) -> None:
+    """JSON with a known action selects its route; everything else selects `$default`."""
     route = API.select(body)
 
     assert route is not None
@@ -81,16 +83,16 @@ def test_a_frame_finds_its_route(body: str, key: str) -> None:
 
 
 @given(st.text() | st.builds(json.dumps, st.dictionaries(st.just("action"), st.text())))
-def test_every_frame_finds_a_route(body: str) -> None:
-    """No frame is too strange to be routed, and none reaches a lifecycle route."""
+def test_every_frame_selects_a_message_route(body: str) -> None:
+    """Any text selects a route, and never `$connect` or `$disconnect`."""
     route = API.select(body)
 
     assert route is not None
     assert route.key not in {"$connect", "$disconnect"}
 
 
-def test_without_a_default_nothing_matches() -> None:
-    """An API without `$default` has no route for what it does not know."""
+def test_without_a_default_an_unknown_action_matches_nothing() -> None:
+    """An API without `$default` has no route for other frames."""
     api = Api({"chat": Route("chat", Integration.PROXY)})
 
     assert api.select("hello") is None
@@ -98,7 +100,7 @@ def test_without_a_default_nothing_matches() -> None:
 
 
 def test_a_selection_expression_may_be_a_path() -> None:
-    """The selected key may lie deeper in the body, and braces are allowed."""
+    """The selected key may be nested in the body, and braces are allowed."""
     api = Api({"x": Route("x", Integration.PROXY)}, selection_path("${request.body.meta.kind}"))
 
     assert api.select('{"meta": {"kind": "x"}}') == api.routes["x"]
@@ -106,14 +108,14 @@ def test_a_selection_expression_may_be_a_path() -> None:
 
 
 @pytest.mark.parametrize("expression", ["action", "$request.header.x", "${request.body.a", "$x"])
-def test_other_selection_expressions_are_refused(expression: str) -> None:
-    """What this gateway cannot select by, it refuses at the start."""
+def test_unsupported_selection_expressions_are_refused(expression: str) -> None:
+    """When the API is loaded, not at the first message."""
     with pytest.raises(ValueError, match="route selection expression"):
         selection_path(expression)
 
 
 def test_chat_is_asynchronous_and_ping_needs_no_function() -> None:
-    """The table in `terraform/`: long answers asynchronously, lifecycle waited for, ping a mock."""
+    """The table in `terraform/`: chat is asynchronous, `$connect` is a proxy, ping is a mock."""
     kinds = {key: route.integration for key, route in API.routes.items()}
 
     assert kinds["$connect"] is kinds["$disconnect"] is Integration.PROXY
@@ -134,10 +136,10 @@ def test_chat_can_be_served_synchronously() -> None:
 @pytest.mark.parametrize(
     ("row", "error"), [({"integration": "http"}, ValueError), ({"integration": "mock"}, KeyError)]
 )
-def test_a_wrong_table_is_refused(
+def test_an_invalid_route_table_is_refused(
     row: dict[str, str], error: type[Exception], tmp_path: Path
 ) -> None:
-    """An unknown integration, or a mock without an answer, fails when the table is read."""
+    """An unknown integration, or a mock without a response, fails when the table is loaded."""
     table = {"routeSelectionExpression": "$request.body.action", "routes": {"x": row}}
     (tmp_path / "routes.json").write_text(json.dumps(table))
     (tmp_path / "event.json.vtl").write_text("{}")
@@ -146,8 +148,8 @@ def test_a_wrong_table_is_refused(
         Api.load(tmp_path)
 
 
-def test_a_connect_event() -> None:
-    """CONNECT has the handshake's headers and query, single and multiple, and no body."""
+def test_a_connect_event_has_headers_and_query_and_no_body() -> None:
+    """Headers and query parameters have both single and multiple values."""
     headers = [
         ("Host", "evil.example"),
         ("Connection", "Upgrade"),
@@ -156,7 +158,7 @@ def test_a_connect_event() -> None:
         ("Cookie", "a=1"),
         ("Cookie", "b=2"),
     ]
-    content = connect_event(STAGE, CALLER, "/?s=1&s=2&e=&u=%C3%A9+x", headers, NOW).content
+    content = connect_event(STAGE, INFO, "/?s=1&s=2&e=&u=%C3%A9+x", headers, NOW).content
 
     assert own(content["requestContext"]) == {"routeKey": "$connect", "eventType": "CONNECT"}
     assert COMMON.items() <= content["requestContext"].items()
@@ -174,21 +176,21 @@ def test_a_connect_event() -> None:
     assert "body" not in content
 
 
-def test_a_connect_event_without_a_query() -> None:
-    """Without a query string the two fields are missing, not empty."""
-    content = connect_event(STAGE, CALLER, "/", [], NOW).content
+def test_a_connect_event_without_a_query_has_no_query_fields() -> None:
+    """They are missing, not empty."""
+    content = connect_event(STAGE, INFO, "/", [], NOW).content
 
     assert "queryStringParameters" not in content
     assert "multiValueQueryStringParameters" not in content
 
 
-def test_a_message_event_of_a_proxy_route() -> None:
-    """MESSAGE has the body as text, an id of its own, and no headers."""
+def test_a_message_event_has_the_body_and_no_headers() -> None:
+    """The body is text, and the message has an id of its own."""
     route = Route("chat", Integration.PROXY)
-    content = message_event(STAGE, CALLER, route, "héllo", NOW).content
+    content = message_event(STAGE, INFO, route, "héllo", NOW).content
 
     context = own(content["requestContext"])
-    assert context.pop("messageId") not in {"", CALLER.connection_id}
+    assert context.pop("messageId") not in {"", INFO.connection_id}
     assert context == {"routeKey": "chat", "eventType": "MESSAGE"}
     assert COMMON.items() <= content["requestContext"].items()
     assert content.keys() == {"requestContext", "body", "isBase64Encoded"}
@@ -197,9 +199,9 @@ def test_a_message_event_of_a_proxy_route() -> None:
 
 
 def test_a_message_event_of_an_asynchronous_route_has_the_same_shape() -> None:
-    """The template makes what a proxy route would get, but for base64 and the user agent."""
-    asynchronous = message_event(STAGE, CALLER, API.routes["chat"], "héllo", NOW)
-    proxy = message_event(STAGE, CALLER, Route("chat", Integration.PROXY), "héllo", NOW)
+    """The template produces the event of a proxy route, except for base64 and the user agent."""
+    asynchronous = message_event(STAGE, INFO, API.routes["chat"], "héllo", NOW)
+    proxy = message_event(STAGE, INFO, Route("chat", Integration.PROXY), "héllo", NOW)
 
     content = dict(asynchronous.content)
     context = dict(content["requestContext"])
@@ -213,17 +215,17 @@ def test_a_message_event_of_an_asynchronous_route_has_the_same_shape() -> None:
     assert context == expected
 
 
-def test_a_template_that_gives_no_json_is_an_error() -> None:
-    """An event that Lambda would refuse never reaches it."""
+def test_a_template_that_produces_no_json_is_an_error() -> None:
+    """An event that Lambda would refuse is never sent to it."""
     route = Route("chat", Integration.ASYNC, Template("{"))
 
     with pytest.raises(ValueError, match="Expecting"):
-        message_event(STAGE, CALLER, route, "", NOW)
+        message_event(STAGE, INFO, route, "", NOW)
 
 
-def test_a_disconnect_event() -> None:
-    """DISCONNECT tells the code and the reason, with the headers that API Gateway makes up."""
-    content = disconnect_event(STAGE, CALLER, 1001, "Going away", NOW).content
+def test_a_disconnect_event_has_the_close_code_and_reason() -> None:
+    """And the headers that API Gateway generates."""
+    content = disconnect_event(STAGE, INFO, 1001, "Going away", NOW).content
 
     assert own(content["requestContext"]) == {
         "routeKey": "$disconnect",
@@ -236,16 +238,16 @@ def test_a_disconnect_event() -> None:
     assert "body" not in content
 
 
-def test_a_client_without_a_user_agent() -> None:
-    """Without a user agent the field is missing."""
-    caller = replace(CALLER, user_agent=None)
+def test_without_a_user_agent_the_field_is_missing() -> None:
+    """It is not an empty string."""
+    info = replace(INFO, user_agent=None)
 
-    context = connect_event(STAGE, caller, "/", [], NOW).content["requestContext"]
+    context = connect_event(STAGE, info, "/", [], NOW).content["requestContext"]
     assert context["identity"] == {"sourceIp": "127.0.0.1"}
 
 
-def test_ids_and_times() -> None:
-    """Ids look like API Gateway's, `=` included, and do not repeat; times have milliseconds."""
+def test_ids_and_times_have_api_gateways_format() -> None:
+    """Ids end in `=` and are unique; times have milliseconds."""
     ids = {new_id() for _ in range(1000)}
 
     assert len(ids) == 1000
@@ -254,14 +256,14 @@ def test_ids_and_times() -> None:
     assert iso_time(1769860800000) == "2026-01-31T12:00:00.000Z"
 
 
-def test_an_event_is_sent_as_json() -> None:
-    """What is encoded is what was built."""
-    event = message_event(STAGE, CALLER, Route("x", Integration.PROXY), "\u2028 é", NOW)
+def test_an_event_is_encoded_as_json() -> None:
+    """The encoded event decodes to its content."""
+    event = message_event(STAGE, INFO, Route("x", Integration.PROXY), "\u2028 é", NOW)
 
     assert json.loads(event.encode()) == event.content
 
 
-def test_the_route_table_is_the_one_of_terraform() -> None:
-    """The files lie where Terraform reads them."""
+def test_the_route_table_is_terraforms() -> None:
+    """The files are where Terraform reads them."""
     assert TERRAFORM.name == "terraform"
     assert (TERRAFORM / "routes.json").is_file()

@@ -1,6 +1,9 @@
+"""Covers local/gateway/connections.py, with unmodified boto3 clients."""
+
 import asyncio
 import urllib.parse
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from botocore.exceptions import ClientError
 from support.gateways import OK, PATIENCE, Event, Rig, closing, eventually, serving
 from types_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
 
+from local.gateway import connections
 from local.gateway.connections import (
     FORBIDDEN,
     GONE,
@@ -17,7 +21,7 @@ from local.gateway.connections import (
     PAYLOAD_TOO_LARGE,
     ApiError,
 )
-from local.gateway.http_front import HttpRequest
+from local.gateway.http_connection import HttpRequest
 from local.invocation import Result
 
 ONCE = Config(retries={"total_max_attempts": 1})
@@ -49,8 +53,8 @@ def test_boto3_posts_to_a_connection() -> None:
 
 
 @pytest.mark.parametrize("stage", ["", "/local", "/prod", "/prod/"])
-def test_the_stage_may_lead_the_path(stage: str) -> None:
-    """With a stage in the endpoint's address, whichever, or without one."""
+def test_the_path_may_start_with_any_stage_or_none(stage: str) -> None:
+    """The stage is a part of the endpoint URL of the client."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect() as ws:
@@ -63,15 +67,15 @@ def test_the_stage_may_lead_the_path(stage: str) -> None:
 
 
 def test_boto3_describes_a_connection() -> None:
-    """GetConnection tells when it began, when it was last active, and whose it is."""
+    """GetConnection returns when it was opened, when it was last active, and its identity."""
 
     async def scenario() -> None:
-        async with serving() as rig, rig.connect(user_agent_header="a person") as ws:
+        async with serving() as rig, rig.connect(user_agent_header="a user agent") as ws:
             client = rig.boto3()
+            rig.gateway._sockets[rig.connection_id()].active -= 1  # a second ago
             before = await asyncio.to_thread(
                 client.get_connection, ConnectionId=rig.connection_id()
             )
-            await asyncio.sleep(0.05)
             await ws.send("hi")
             await eventually(lambda: len(rig.of("MESSAGE")) == 1)
             after = await asyncio.to_thread(client.get_connection, ConnectionId=rig.connection_id())
@@ -79,7 +83,7 @@ def test_boto3_describes_a_connection() -> None:
 
             connected = rig.of("CONNECT")[0]["requestContext"]["connectedAt"]
             assert int(after["ConnectedAt"].timestamp() * 1000) == connected
-            assert after["Identity"] == {"SourceIp": "127.0.0.1", "UserAgent": "a person"}
+            assert after["Identity"] == {"SourceIp": "127.0.0.1", "UserAgent": "a user agent"}
             assert after["LastActiveAt"] > before["LastActiveAt"]
             assert datetime.now(UTC) - after["LastActiveAt"] < timedelta(seconds=PATIENCE)
 
@@ -87,7 +91,7 @@ def test_boto3_describes_a_connection() -> None:
 
 
 def test_boto3_deletes_a_connection() -> None:
-    """DeleteConnection closes the WebSocket; it is gone from then on."""
+    """DeleteConnection closes the WebSocket; from then on it is gone."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect() as ws:
@@ -126,12 +130,12 @@ def test_a_gone_connection_is_gone() -> None:
 
 
 def test_a_closing_connection_is_gone() -> None:
-    """From the first close frame on, posting fails, although TCP is still there."""
+    """Posting fails from the first close frame on, although TCP is still open."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect():
             connection = rig.gateway._sockets[rig.connection_id()]
-            connection._ws.send_close(1000)  # said, but not yet on its way
+            connection._ws.send_close(1000)  # queued, but not sent yet
             client = rig.boto3()
             assert await refusal(client, rig) == "GoneException"
             client.close()
@@ -167,7 +171,7 @@ def test_posting_inside_connect_is_gone() -> None:
 
 @pytest.mark.parametrize("size", [32 * 1024 + 1, 128 * 1024, 128 * 1024 + 1, 2 * 1024 * 1024])
 def test_a_post_over_32_kb_is_too_large(size: int) -> None:
-    """More than a frame can hold is refused, told as boto3's own class, and nothing is sent."""
+    """More than one frame can hold raises boto3's own class, and nothing is sent."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect() as ws:
@@ -181,8 +185,8 @@ def test_a_post_over_32_kb_is_too_large(size: int) -> None:
     asyncio.run(scenario())
 
 
-def test_what_is_not_text_is_refused() -> None:
-    """Bytes that no client could read as a text frame are told, not sent."""
+def test_invalid_utf8_is_refused() -> None:
+    """Bytes that cannot be a text frame are reported, not sent."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect():
@@ -193,8 +197,8 @@ def test_what_is_not_text_is_refused() -> None:
     asyncio.run(scenario())
 
 
-def test_a_client_that_does_not_read_limits_the_posts() -> None:
-    """Once the client's buffer is full a post is refused with 429, and goes again later."""
+def test_a_post_to_a_client_that_does_not_read_is_limited() -> None:
+    """With a full buffer a post gets 429, and succeeds again after the client has read."""
 
     async def scenario() -> None:
         async with serving(client_buffer=64 * 1024, kernel_buffer=4096) as rig:
@@ -225,21 +229,21 @@ def test_faults_can_be_injected(fault: ApiError) -> None:
     async def scenario() -> None:
         async with serving() as rig, rig.connect() as ws:
             client = rig.boto3(config=ONCE)
-            asked: list[str] = []
+            calls: list[str] = []
 
             def faults(connection_id: str) -> ApiError | None:
-                asked.append(connection_id)
-                return fault if len(asked) == 1 else None
+                calls.append(connection_id)
+                return fault if len(calls) == 1 else None
 
             rig.gateway.connections.post_faults = faults
             with pytest.raises(getattr(client.exceptions, fault.type)) as caught:
                 await post(client, rig.connection_id(), b"lost")
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == fault.status
-            await post(client, rig.connection_id(), b"kept")
+            await post(client, rig.connection_id(), b"delivered")
             client.close()
 
-            assert asked == [rig.connection_id()] * 2
-            assert await ws.recv() == "kept"
+            assert calls == [rig.connection_id()] * 2
+            assert await ws.recv() == "delivered"
 
     asyncio.run(scenario())
 
@@ -252,31 +256,37 @@ def test_a_server_error_is_retried_by_boto3() -> None:
             faults: list[ApiError | None] = [INTERNAL]
             rig.gateway.connections.post_faults = lambda _id: faults.pop() if faults else None
             client = rig.boto3()
-            await post(client, rig.connection_id(), b"kept")
+            await post(client, rig.connection_id(), b"delivered")
             client.close()
-            assert await ws.recv() == "kept"
+            assert await ws.recv() == "delivered"
             assert faults == []
 
     asyncio.run(scenario())
 
 
-def test_posts_can_be_slowed_down() -> None:
-    """`post_delay` holds a post back; what has gone meanwhile is gone."""
+def test_a_delayed_post_finds_a_connection_that_closed_meanwhile_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`post_delay` delays a post; the connection is looked up after it."""
 
     async def scenario() -> None:
         async with serving() as rig:
             ws = await rig.connect()
+            delays: list[float] = []
+            delay_is_over = asyncio.Event()
+
+            async def sleep(seconds: float) -> None:
+                delays.append(seconds)
+                await delay_is_over.wait()
+
+            monkeypatch.setattr(connections, "asyncio", SimpleNamespace(sleep=sleep))
             rig.gateway.connections.post_delay = 0.1
             client = rig.boto3()
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            await post(client, rig.connection_id(), b"slow")
-            assert loop.time() - began >= 0.1
-            assert await ws.recv() == "slow"
-
             posting = asyncio.ensure_future(refusal(client, rig))
-            await asyncio.sleep(0.02)
+            await eventually(lambda: delays == [0.1])
             await ws.close()
+            await rig.disconnected()
+            delay_is_over.set()
             assert await posting == "GoneException"
             client.close()
 
@@ -285,13 +295,13 @@ def test_posts_can_be_slowed_down() -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "HEAD", "OPTIONS"])
 def test_other_methods_are_forbidden(method: str) -> None:
-    """The API has three methods."""
+    """The API has POST, GET and DELETE only."""
 
     async def scenario() -> Any:
         async with serving() as rig, rig.connect():
             target = "/@connections/" + urllib.parse.quote(rig.connection_id())
             request = HttpRequest(method, target, "1.1", (), b"", "127.0.0.1")
-            return await rig.gateway.connections.answer(request)
+            return await rig.gateway.connections.handle(request)
 
     answer = asyncio.run(scenario())
     assert answer.status == 403

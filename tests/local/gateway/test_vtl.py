@@ -1,3 +1,5 @@
+"""Covers local/gateway/vtl.py, and the template `terraform/event.json.vtl`."""
+
 import base64
 import json
 import string
@@ -36,8 +38,8 @@ CONTEXT = {
 @example("__FORMAL_REFERENCE__REPLACE_TEXT__")
 @example("\u2028\u2029 é 漢字 \U0001f600")
 @example("é'" * 10_000)
-def test_the_event_is_json_and_keeps_any_body(body: str) -> None:
-    """Whatever a client types, the event is JSON, and its body decodes to exactly that."""
+def test_the_event_is_json_and_preserves_any_body(body: str) -> None:
+    """For any text the event is JSON, and its body decodes to that text."""
     event = json.loads(EVENT.render(CONTEXT, body))
 
     assert event["isBase64Encoded"] is True
@@ -45,8 +47,8 @@ def test_the_event_is_json_and_keeps_any_body(body: str) -> None:
 
 
 @given(st.text())
-def test_the_body_changes_nothing_but_the_body(body: str) -> None:
-    """Nothing that a client types shows up anywhere else in the event."""
+def test_the_body_affects_only_the_body(body: str) -> None:
+    """Nothing of a message appears anywhere else in the event."""
     event = json.loads(EVENT.render(CONTEXT, body))
     plain = json.loads(EVENT.render(CONTEXT, ""))
 
@@ -54,12 +56,12 @@ def test_the_body_changes_nothing_but_the_body(body: str) -> None:
 
 
 def test_the_clients_user_agent_is_not_in_the_event() -> None:
-    """The user agent could hold a quote that ends a JSON string: the template leaves it out."""
+    """A quote in it could end a JSON string, so the template omits it."""
     assert "quoted" not in EVENT.render(CONTEXT, "")
 
 
-def test_the_event_keeps_numbers_as_numbers() -> None:
-    """Times are numbers, as a proxy integration has them, and `$default` stays a word."""
+def test_the_event_has_times_as_numbers() -> None:
+    """As a proxy integration has them; `$default` stays text."""
     context = json.loads(EVENT.render(CONTEXT, ""))["requestContext"]
 
     assert context["requestTimeEpoch"] == 1769860800000
@@ -80,13 +82,13 @@ def test_the_event_keeps_numbers_as_numbers() -> None:
         ("\U0001f600", r"\uD83D\uDE00"),
     ],
 )
-def test_escape_javascript(text: str, escaped: str | None) -> None:
-    """It escapes as Java does, the single quote included."""
+def test_escape_javascript_escapes_as_java_does(text: str, escaped: str | None) -> None:
+    """The single quote included."""
     assert escape_javascript(text) == (text if escaped is None else escaped)
 
 
-def test_escape_javascript_is_no_way_to_write_json() -> None:
-    """The pitfall that AWS documents exists here too: a single quote gives invalid JSON."""
+def test_escape_javascript_does_not_produce_json() -> None:
+    """As AWS documents, an escaped single quote is invalid JSON."""
     text = Template('"$util.escapeJavaScript($input.body)"').render({}, "it's")
 
     with pytest.raises(json.JSONDecodeError):
@@ -94,8 +96,8 @@ def test_escape_javascript_is_no_way_to_write_json() -> None:
 
 
 @given(st.text())
-def test_base64_goes_there_and_back(text: str) -> None:
-    """What `base64Encode` writes is ASCII, and `base64Decode` undoes it."""
+def test_base64_decode_reverses_base64_encode(text: str) -> None:
+    """The encoded text is ASCII."""
     encoded = base64_encode(text)
 
     assert encoded.isascii()
@@ -105,27 +107,29 @@ def test_base64_goes_there_and_back(text: str) -> None:
 @pytest.mark.parametrize(
     ("source", "context", "expected"),
     [
-        ("a $context.nobody b", {}, "a  b"),
+        ("a $context.undefined b", {}, "a  b"),
         ("$context.n", {"n": 7}, "7"),
         ("$context.a.b", {"a": {"b": "x"}}, "x"),
         ("#if($context.n == 1)yes#{else}no#end", {"n": 1}, "yes"),
         ("$util.base64Decode('aGk=')", {}, "hi"),
     ],
 )
-def test_velocity(source: str, context: dict[str, Any], expected: str) -> None:
-    """The library reads Velocity as API Gateway does: unknown names are empty, for one."""
+def test_templates_are_evaluated_as_api_gateway_does(
+    source: str, context: dict[str, Any], expected: str
+) -> None:
+    """For one, an undefined reference is empty."""
     assert Template(source).render(context, "") == expected
 
 
 @pytest.mark.parametrize("source", ["#if($x)", "#foreach($a in $b)", "#set($a"])
-def test_a_broken_template_is_refused_when_it_is_read(source: str) -> None:
-    """A template that is not Velocity fails at the start, not at the first message."""
+def test_an_invalid_template_is_refused_when_it_is_loaded(source: str) -> None:
+    """It fails at the start, not at the first message."""
     with pytest.raises(ValueError, match="mapping template"):
         Template(source)
 
 
 def test_a_template_that_fails_raises_value_error() -> None:
-    """What goes wrong inside the library comes out as one kind of error."""
+    """All errors of the library become one kind of error."""
     template = Template("$util.base64Decode($input.body)")
 
     with pytest.raises(ValueError, match="mapping template"):

@@ -1,15 +1,16 @@
-"""Covers local/lambda_runtime/environment.py and local/lambda_runtime/function.py with real awslambdaric workers."""
+"""Covers environment.py and function.py of local/lambda_runtime, with awslambdaric processes."""
 
 import asyncio
 import json
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.gateways import eventually
+from support.pids import runs
 
 from local.invocation import Result
 from local.lambda_runtime.function import (
@@ -26,8 +27,12 @@ seen = []
 
 def handler(event, context):
     do, value = event.get("do"), event.get("value")
-    if do == "sleep":
-        time.sleep(value)
+    if do == "wait":
+        open(value + ".started", "a").close()
+        while not os.path.exists(value):
+            time.sleep(0.005)
+    if do == "hang":
+        time.sleep(60)
     if do == "print":
         print(value, flush=True)
     if do == "raise":
@@ -40,7 +45,7 @@ def handler(event, context):
         return len(value)
     if do == "environment":
         return dict(os.environ)
-    if do == "world":
+    if do == "process":
         return {"path": sys.path, "cwd": os.getcwd(), "argv": sys.argv[1:], "in": sys.stdin.read()}
     if do == "touch":
         open(value, "a").write("x")
@@ -49,7 +54,7 @@ def handler(event, context):
     if do == "context":
         return {"id": context.aws_request_id, "left": context.get_remaining_time_in_millis(),
                 "arn": context.invoked_function_arn, "trace": os.environ["_X_AMZN_TRACE_ID"]}
-    seen.append(event.get("say"))
+    seen.append(event.get("item"))
     return {"pid": os.getpid(), "seen": seen}
 """
 
@@ -82,21 +87,24 @@ def run(code: Path, body: Body, *, source: str = HANDLER, warm: int = 0, **setti
     asyncio.run(main())
 
 
-async def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
-    limit = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < limit, "did not come about"
-        await asyncio.sleep(0.01)
+class Gate:
+    """A file for which the handler waits: its event is in progress until the gate is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "gate"
+        self.event = event(do="wait", value=str(self._file))
+
+    def waiting(self) -> bool:
+        """Whether the handler has started to wait."""
+        return self._file.with_name("gate.started").exists()
+
+    def open(self) -> None:
+        self._file.touch()
 
 
-def exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie whose parent (init) has not looked yet is gone for our purposes.
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+def limit(function: Function, seconds: float) -> None:
+    """Changes the timeout of the function for the events that follow."""
+    object.__setattr__(function._settings, "timeout", seconds)
 
 
 def platform(log: list[str], name: str) -> list[dict[str, Any]]:
@@ -104,12 +112,12 @@ def platform(log: list[str], name: str) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["event"] == f"platform.{name}"]
 
 
-def test_state_of_a_warm_worker_meets_the_next_event(tmp_path: Path) -> None:
-    """One environment is reused, and what a handler keeps in its module stays, as in Lambda."""
+def test_module_state_persists_in_a_warm_environment(tmp_path: Path) -> None:
+    """One environment is reused, and its handler's module state remains, as in Lambda."""
 
     async def body(function: Function, log: list[str]) -> None:
-        first = value(await function.invoke(event(say="a")))
-        second = value(await function.invoke(event(say="b")))
+        first = value(await function.invoke(event(item="a")))
+        second = value(await function.invoke(event(item="b")))
 
         assert first["seen"] == ["a"]
         assert second == {"pid": first["pid"], "seen": ["a", "b"]}
@@ -119,46 +127,49 @@ def test_state_of_a_warm_worker_meets_the_next_event(tmp_path: Path) -> None:
 
 
 def test_concurrent_events_get_environments_of_their_own(tmp_path: Path) -> None:
-    """Two events at once never share a process, and never share state."""
+    """Two events at once never share a process or its state."""
 
     async def body(function: Function, log: list[str]) -> None:
-        slow, other = await asyncio.gather(
-            function.invoke(event(do="sleep", value=0.5, say="slow")),
-            function.invoke(event(do="sleep", value=0.5, say="other")),
+        one, other = await asyncio.gather(
+            function.invoke(event(item="one")), function.invoke(event(item="other"))
         )
 
-        assert value(slow)["pid"] != value(other)["pid"]
-        assert [value(slow)["seen"], value(other)["seen"]] == [["slow"], ["other"]]
+        assert value(one)["pid"] != value(other)["pid"]
+        assert [value(one)["seen"], value(other)["seen"]] == [["one"], ["other"]]
         assert len(platform(log, "initReport")) == 2
 
     run(tmp_path, body)
 
 
 def test_the_environment_used_last_is_used_next(tmp_path: Path) -> None:
-    """Most recently used first: with little traffic one environment serves it all."""
+    """With little traffic, one environment handles all events."""
 
     async def body(function: Function, _: list[str]) -> None:
-        quick, slow = await asyncio.gather(
-            function.invoke(event()), function.invoke(event(do="sleep", value=0.4))
-        )
+        gate = Gate(tmp_path)
+        slow = asyncio.ensure_future(function.invoke(gate.event))
+        await eventually(gate.waiting)
+        quick = await function.invoke(event())
+        gate.open()
+        last = value(await slow)["pid"]
         again = [value(await function.invoke(event()))["pid"] for _ in range(3)]
 
-        assert value(quick)["pid"] != value(slow)["pid"]
-        assert again == [value(slow)["pid"]] * 3
+        assert value(quick)["pid"] != last
+        assert again == [last] * 3
 
     run(tmp_path, body, warm=2)
 
 
-def test_a_synchronous_event_is_refused_when_all_are_busy(tmp_path: Path) -> None:
-    """Lambda does not queue synchronous events: TooManyRequests at once, and room again later."""
+def test_a_synchronous_event_is_refused_when_all_environments_are_busy(tmp_path: Path) -> None:
+    """Lambda does not queue synchronous events: TooManyRequests, until one is free."""
 
     async def body(function: Function, _: list[str]) -> None:
-        busy = asyncio.ensure_future(function.invoke(event(do="sleep", value=0.5)))
-        await asyncio.sleep(0)
+        gate = Gate(tmp_path)
+        busy = asyncio.ensure_future(function.invoke(gate.event))
+        await eventually(gate.waiting)
         refused = await function.invoke(event())
+        gate.open()
 
         assert refused.error == "TooManyRequests"
-        assert not busy.done()
         assert value(await busy)
         assert value(await function.invoke(event()))
 
@@ -166,11 +177,11 @@ def test_a_synchronous_event_is_refused_when_all_are_busy(tmp_path: Path) -> Non
 
 
 def test_an_exception_in_the_handler_keeps_the_environment(tmp_path: Path) -> None:
-    """The error comes back as Lambda's JSON, and the same process takes the next event."""
+    """The error is Lambda's JSON, and the same process handles the next event."""
 
     async def body(function: Function, log: list[str]) -> None:
         before = value(await function.invoke(event()))
-        failed = await function.invoke(event(do="raise", value="mist"))
+        failed = await function.invoke(event(do="raise", value="no"))
         after = value(await function.invoke(event()))
 
         assert failed.error == "Unhandled"
@@ -181,15 +192,15 @@ def test_an_exception_in_the_handler_keeps_the_environment(tmp_path: Path) -> No
     run(tmp_path, body)
 
 
-def test_a_crash_is_an_exit_error_and_the_next_event_gets_a_fresh_environment(
+def test_a_crash_is_an_exit_error_and_the_next_event_gets_a_new_environment(
     tmp_path: Path,
 ) -> None:
-    """A process that dies fails its event alone; module state starts anew."""
+    """A process that ends fails its own event only; module state starts anew."""
 
     async def body(function: Function, log: list[str]) -> None:
-        before = value(await function.invoke(event(say="a")))
+        before = value(await function.invoke(event(item="a")))
         crashed = await function.invoke(event(do="exit", value=7))
-        after = value(await function.invoke(event(say="b")))
+        after = value(await function.invoke(event(item="b")))
 
         assert crashed.error == "Runtime.ExitError"
         assert (
@@ -203,38 +214,39 @@ def test_a_crash_is_an_exit_error_and_the_next_event_gets_a_fresh_environment(
     run(tmp_path, body, concurrency=1)
 
 
-def test_a_worker_that_died_between_events_is_replaced(tmp_path: Path) -> None:
-    """Somebody kills a waiting process: the next event does not notice."""
+def test_an_environment_that_ended_between_events_is_replaced(tmp_path: Path) -> None:
+    """The next event is handled as usual."""
 
     async def body(function: Function, _: list[str]) -> None:
         pid = value(await function.invoke(event()))["pid"]
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: not exists(pid))
-        await asyncio.sleep(0.1)  # until the runtime has seen it, too
+        await eventually(lambda: not function._idle[0].alive)
 
         assert value(await function.invoke(event()))["pid"] != pid
 
     run(tmp_path, body, concurrency=1)
 
 
-def test_a_timeout_kills_the_worker_and_all_it_started(tmp_path: Path) -> None:
-    """Sandbox.Timedout in Lambda's words; nothing of that environment goes on."""
+def test_a_timeout_kills_the_process_and_its_children(tmp_path: Path) -> None:
+    """Sandbox.Timedout with Lambda's message; no process of that environment is left."""
 
     async def body(function: Function, log: list[str]) -> None:
         pid = value(await function.invoke(event()))["pid"]
         child = value(await function.invoke(event(do="child")))
-        late = await function.invoke(event(do="sleep", value=60))
+        limit(function, 0.5)
+        late = await function.invoke(event(do="hang"))
+        limit(function, 60)
 
         assert late.error == "Sandbox.Timedout"
         assert json.loads(late.payload)["errorMessage"].endswith(
             "Error: Task timed out after 0.50 seconds"
         )
-        assert not exists(pid)
-        await eventually(lambda: not exists(child))
+        assert not runs(pid)
+        await eventually(lambda: not runs(child))
         assert len(platform(log, "timeout")) == 1
         assert value(await function.invoke(event()))["seen"] == [None]
 
-    run(tmp_path, body, timeout=0.5, concurrency=1)
+    run(tmp_path, body, concurrency=1)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +258,10 @@ def test_a_timeout_kills_the_worker_and_all_it_started(tmp_path: Path) -> None:
         ("raise ValueError('no')", "ValueError"),
     ],
 )
-def test_an_error_while_importing_is_reported_as_lambda_does(
+def test_an_import_error_is_reported_as_lambda_does(
     tmp_path: Path, source: str, error_type: str
 ) -> None:
-    """Each event gets the init error, and a warm start raises it."""
+    """For each event, and for a warm start."""
 
     async def body(function: Function, _: list[str]) -> None:
         for _again in range(2):
@@ -264,16 +276,16 @@ def test_an_error_while_importing_is_reported_as_lambda_does(
 
 
 @pytest.mark.parametrize(
-    ("source", "limit", "problem"),
+    ("source", "init_timeout", "problem"),
     [
         ("import os; os._exit(9)", 60.0, "Runtime exited during the Init phase: exit status 9"),
         ("import time; time.sleep(60)", 0.3, "Init phase timed out after 0.30 seconds"),
     ],
 )
-def test_an_init_phase_that_does_not_end_well(
-    tmp_path: Path, source: str, limit: float, problem: str
+def test_an_init_phase_that_crashes_or_hangs_is_an_exit_error(
+    tmp_path: Path, source: str, init_timeout: float, problem: str
 ) -> None:
-    """A crash and an endless import are both Runtime.ExitError, and bounded."""
+    """With Lambda's message, and bounded by the init timeout."""
 
     async def body(function: Function, log: list[str]) -> None:
         failed = await function.invoke(event())
@@ -282,22 +294,25 @@ def test_an_init_phase_that_does_not_end_well(
         assert json.loads(failed.payload)["errorMessage"] == problem
         (report,) = platform(log, "initReport")
         assert report["level"] == "ERROR"
-        assert report["init_ms"] < 50_000
 
-    run(tmp_path, body, source=source, init_timeout=limit)
-
-
-def test_a_slow_init_phase_does_not_count_against_the_timeout(tmp_path: Path) -> None:
-    """The function's timeout starts with the event, not with the process."""
-
-    async def body(function: Function, _: list[str]) -> None:
-        assert value(await function.invoke(event()))
-
-    run(tmp_path, body, source="import time; time.sleep(0.6)\n" + HANDLER, timeout=0.4)
+    run(tmp_path, body, source=source, init_timeout=init_timeout)
 
 
-def test_asynchronous_events_wait_for_their_turn(tmp_path: Path) -> None:
-    """None is refused: they run one after the other where there is one environment."""
+def test_the_init_phase_does_not_count_against_the_timeout(tmp_path: Path) -> None:
+    """The timeout of the function starts with the event, not with the process."""
+
+    async def body(function: Function, log: list[str]) -> None:
+        context = value(await function.invoke(event(do="context")))
+        (report,) = platform(log, "initReport")
+
+        assert report["init_ms"] >= 1000
+        assert context["left"] > 60_000 - report["init_ms"]
+
+    run(tmp_path, body, source="import time; time.sleep(1)\n" + HANDLER, timeout=60)
+
+
+def test_asynchronous_events_are_queued(tmp_path: Path) -> None:
+    """None is refused: with one environment they are handled one after the other."""
 
     async def body(function: Function, log: list[str]) -> None:
         done = tmp_path / "done"
@@ -310,12 +325,12 @@ def test_asynchronous_events_wait_for_their_turn(tmp_path: Path) -> None:
     run(tmp_path, body, concurrency=1)
 
 
-def test_asynchronous_events_run_at_once_where_there_is_room(tmp_path: Path) -> None:
-    """The queue fills every environment that may exist."""
+def test_asynchronous_events_use_all_environments(tmp_path: Path) -> None:
+    """As many are started as the concurrency allows."""
 
     async def body(function: Function, log: list[str]) -> None:
         for _ in range(3):
-            function.invoke_async(event(do="sleep", value=0.5))
+            function.invoke_async(event())
         await eventually(lambda: len(platform(log, "initReport")) == 3)
 
     run(tmp_path, body, concurrency=3)
@@ -324,11 +339,11 @@ def test_asynchronous_events_run_at_once_where_there_is_room(tmp_path: Path) -> 
 def test_an_asynchronous_event_that_fails_is_a_dead_letter_and_not_retried(
     tmp_path: Path,
 ) -> None:
-    """One line says that it failed and how, and nothing of what was in it."""
+    """One log line has the condition, and nothing of the event's content."""
 
     async def body(function: Function, log: list[str]) -> None:
         done = tmp_path / "done"
-        failing = event(do="exit", value=1, secret="between us")
+        failing = event(do="exit", value=1, secret="private")
         function.invoke_async(failing)
         function.invoke_async(event(do="touch", value=str(done)))
         await eventually(done.exists)
@@ -336,30 +351,32 @@ def test_an_asynchronous_event_that_fails_is_a_dead_letter_and_not_retried(
         (letter,) = platform(log, "deadLetter")
         assert letter["condition"] == "Runtime.ExitError"
         assert len(platform(log, "exit")) == 1
-        assert not any("between us" in line for line in log)
+        assert not any("private" in line for line in log)
 
     run(tmp_path, body, concurrency=1)
 
 
-def test_an_asynchronous_event_that_waited_too_long_is_dropped(tmp_path: Path) -> None:
-    """Past the age limit an event is a dead letter; younger ones still run."""
+def test_an_asynchronous_event_that_is_too_old_is_dropped(tmp_path: Path) -> None:
+    """It becomes a dead letter; later events are handled."""
 
     async def body(function: Function, log: list[str]) -> None:
         old, young = tmp_path / "old", tmp_path / "young"
-        function.invoke_async(event(do="sleep", value=0.6))
+        gate = Gate(tmp_path)
+        function.invoke_async(gate.event)
         function.invoke_async(event(do="touch", value=str(old)))
-        await asyncio.sleep(0.4)
+        function._queue[0].received -= 61
         function.invoke_async(event(do="touch", value=str(young)))
+        gate.open()
         await eventually(young.exists)
 
         assert [entry["condition"] for entry in platform(log, "deadLetter")] == ["EventAgeExceeded"]
         assert not old.exists()
 
-    run(tmp_path, body, warm=1, concurrency=1, max_event_age=0.4)
+    run(tmp_path, body, warm=1, concurrency=1, max_event_age=60)
 
 
-def test_payload_limits(tmp_path: Path) -> None:
-    """6 MB each way and 1 MB asynchronously pass or fail as on AWS."""
+def test_payloads_are_limited_as_on_aws(tmp_path: Path) -> None:
+    """6 MB in each direction, and 1 MB for asynchronous events."""
 
     async def body(function: Function, _: list[str]) -> None:
         padding = len(event(do="length", value=""))
@@ -378,8 +395,8 @@ def test_payload_limits(tmp_path: Path) -> None:
     run(tmp_path, body, concurrency=1)
 
 
-def test_what_the_handler_prints_is_logged_line_by_line(tmp_path: Path) -> None:
-    """Lines arrive whole and in order, however long."""
+def test_the_handlers_output_is_logged_line_by_line(tmp_path: Path) -> None:
+    """Lines are complete and in order, however long."""
 
     async def body(function: Function, log: list[str]) -> None:
         await function.invoke(event(do="print", value="one\ntwo"))
@@ -391,10 +408,10 @@ def test_what_the_handler_prints_is_logged_line_by_line(tmp_path: Path) -> None:
     run(tmp_path, body)
 
 
-def test_nothing_of_the_callers_environment_leaks(
+def test_the_developers_environment_is_not_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker sees Lambda's variables and dummy credentials, never the developer's."""
+    """A process has Lambda's variables and dummy credentials only."""
     for name in ("AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "MY_SECRET", "PYTHONWARNINGS"):
         monkeypatch.setenv(name, "developer")
 
@@ -415,22 +432,22 @@ def test_nothing_of_the_callers_environment_leaks(
     run(tmp_path, body, environment={"TABLE_NAME": "chat"})
 
 
-def test_the_handler_cannot_tell_how_it_was_started(tmp_path: Path) -> None:
-    """Its own folder comes first in sys.path, nothing of the local stack does, stdin is empty."""
+def test_the_handler_does_not_notice_how_it_was_started(tmp_path: Path) -> None:
+    """Its folder is first in sys.path, the local stack is not in it, and stdin is empty."""
 
     async def body(function: Function, _: list[str]) -> None:
-        world = value(await function.invoke(event(do="world")))
+        process = value(await function.invoke(event(do="process")))
 
-        assert world["path"][0] == world["cwd"] == str(tmp_path)
-        assert not any(entry.endswith("/local") for entry in world["path"])
-        assert world["argv"] == ["app.handler"]
-        assert world["in"] == ""
+        assert process["path"][0] == process["cwd"] == str(tmp_path)
+        assert not any(entry.endswith("/local") for entry in process["path"])
+        assert process["argv"] == ["app.handler"]
+        assert process["in"] == ""
 
     run(tmp_path, body)
 
 
 def test_the_context_is_lambdas(tmp_path: Path) -> None:
-    """Request id, deadline, ARN and trace id reach the handler; each event has its own id."""
+    """Request id, remaining time, ARN and trace id; each event has an id of its own."""
 
     async def body(function: Function, _: list[str]) -> None:
         one = value(await function.invoke(event(do="context")))
@@ -445,39 +462,41 @@ def test_the_context_is_lambdas(tmp_path: Path) -> None:
 
 
 def test_a_caller_that_stops_waiting_does_not_stop_the_function(tmp_path: Path) -> None:
-    """The gateway gives up after 29 s; the handler goes on, and its environment is used again."""
+    """The gateway stops waiting after 29 s; the handler continues in its environment."""
 
     async def body(function: Function, _: list[str]) -> None:
         pid = value(await function.invoke(event()))["pid"]
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(function.invoke(event(do="sleep", value=0.5, say="on")), 0.1)
+        gate = Gate(tmp_path)
+        caller = asyncio.ensure_future(function.invoke(gate.event))
+        await eventually(gate.waiting)
+        caller.cancel()
         assert (await function.invoke(event())).error == "TooManyRequests"
-        await asyncio.sleep(0.8)
+        gate.open()
+        await eventually(lambda: not function.busy)
 
-        after = value(await function.invoke(event(say="after")))
-        assert after == {"pid": pid, "seen": [None, "on", "after"]}
+        after = value(await function.invoke(event(item="after")))
+        assert after == {"pid": pid, "seen": [None, None, "after"]}
 
     run(tmp_path, body, concurrency=1)
 
 
-def test_close_ends_everything_whatever_it_is_doing(tmp_path: Path) -> None:
-    """Waiting, busy, and deaf to SIGTERM: all gone within a few seconds, and no port listens."""
-    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    (tmp_path / "app.py").write_text(deaf + HANDLER)
+def test_close_ends_every_process_whatever_it_is_doing(tmp_path: Path) -> None:
+    """Idle, busy, or ignoring SIGTERM."""
+    ignoring = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    (tmp_path / "app.py").write_text(ignoring + HANDLER)
 
     async def main() -> None:
         function = Function("app.handler", tmp_path, {}, log=lambda _: None, concurrency=3)
         await function.start(3)
         pids = [each._process.pid for each in function._environments if each._process]
-        busy = asyncio.ensure_future(function.invoke(event(do="sleep", value=60)))
-        function.invoke_async(event(do="sleep", value=60))
-        await asyncio.sleep(0.2)
-        began = time.monotonic()
+        gate = Gate(tmp_path)
+        busy = asyncio.ensure_future(function.invoke(gate.event))
+        function.invoke_async(event(do="hang"))
+        await eventually(gate.waiting)
         await function.close()
 
-        assert time.monotonic() - began < 5
         assert len(pids) == 3
-        assert not any(exists(pid) for pid in pids)
+        assert not any(runs(pid) for pid in pids)
         with pytest.raises(asyncio.CancelledError):
             await busy
 

@@ -1,1 +1,1 @@
-"""Instead of boto3's resources: this function uses clients."""
+"""Replaces boto3's resources: the function uses clients."""

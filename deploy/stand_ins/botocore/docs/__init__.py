@@ -1,1 +1,1 @@
-"""Instead of what makes botocore's documentation; `utils` stays, for handlers are made with it."""
+"""Replaces botocore's documentation generator, except `utils`, which handlers use."""

@@ -1,8 +1,8 @@
-"""Docstrings of clients' methods: there is nobody to read them."""
+"""Replaces the docstrings of clients' methods by empty ones."""
 
 
 class Docstring(str):
-    """Says nothing about what it is made with."""
+    """An empty docstring."""
 
     __slots__ = ()
 

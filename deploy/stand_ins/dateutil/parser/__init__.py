@@ -1,10 +1,10 @@
-"""dateutil's parser, imported when it is first called."""
+"""Imports dateutil's parser when it is first called."""
 
 from typing import Any
 
 
 def parse(*arguments: Any, **options: Any) -> Any:
-    """As the parser's own."""
+    """As dateutil's."""
     from dateutil.parser import _parser  # type: ignore[import-untyped]  # noqa: PLC0415
 
     return _parser.parse(*arguments, **options)

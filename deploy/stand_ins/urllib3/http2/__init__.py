@@ -1,1 +1,1 @@
-"""Instead of urllib3's HTTP/2: AWS's endpoints are asked in HTTP/1.1, and `probe` needs no more."""
+"""Replaces urllib3's HTTP/2, except `probe`: requests to AWS use HTTP/1.1."""

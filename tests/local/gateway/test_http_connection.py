@@ -1,5 +1,8 @@
+"""Covers local/gateway/http_connection.py, and the HTTP responses of the gateway."""
+
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
@@ -7,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.gateways import OK, PATIENCE, Event, Rig, eventually, serving
+from support.gateways import OK, PATIENCE, Event, Handler, Rig, eventually, serving
 
-from local.gateway.http_front import HttpFront, HttpRequest, HttpResponse
+from local.gateway.http_connection import HttpConnection, HttpRequest, HttpResponse
 from local.invocation import Result
 
 UPGRADE = (
@@ -34,12 +37,12 @@ class Client:
             body = await self.reader.readexactly(int(headers.get("content-length", 0)))
             return int(first.split(" ")[1]), headers, body
 
-    async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def send(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
         self.writer.write(data)
         return await self.response()
 
     async def ended(self) -> bool:
-        """Wait for the server to close, and tell whether it said nothing more."""
+        """Wait for the server to close, and return whether it sent nothing more."""
         async with asyncio.timeout(PATIENCE):
             return await self.reader.read() == b""
 
@@ -53,6 +56,17 @@ async def raw(rig: Rig) -> AsyncIterator[Client]:
         client.writer.close()
 
 
+def accepting_after(accept: asyncio.Event) -> Handler:
+    """A function whose `$connect` waits for the event."""
+
+    async def handler(event: Event) -> Result:
+        if event["requestContext"]["eventType"] == "CONNECT":
+            await accept.wait()
+        return OK
+
+    return handler
+
+
 def post(rig: Rig, body: bytes, *headers: bytes, length: bool = True) -> bytes:
     """Write a POST to the newest connection."""
     lines = [f"POST /@connections/{quote(rig.connection_id())} HTTP/1.1".encode(), b"Host: x"]
@@ -61,8 +75,8 @@ def post(rig: Rig, body: bytes, *headers: bytes, length: bool = True) -> bytes:
     return b"\r\n".join([*lines, *headers, b"", body])
 
 
-def test_one_connection_takes_many_requests() -> None:
-    """Keep-alive: requests follow each other, also when they were all sent at once."""
+def test_one_connection_serves_many_requests() -> None:
+    """Keep-alive: requests are handled in order, even if all were sent at once."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect() as ws, raw(rig) as client:
@@ -76,24 +90,24 @@ def test_one_connection_takes_many_requests() -> None:
     asyncio.run(scenario())
 
 
-def test_a_connection_closes_if_the_client_says_so() -> None:
-    """`Connection: close` is honoured, and so is HTTP/1.0."""
+def test_a_connection_closes_at_the_clients_request() -> None:
+    """`Connection: close` and HTTP/1.0 are honoured."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect():
             async with raw(rig) as client:
-                status, _, _ = await client.ask(post(rig, b"x", b"Connection: close"))
+                status, _, _ = await client.send(post(rig, b"x", b"Connection: close"))
                 assert status == 200
                 assert await client.ended()
             async with raw(rig) as client:
-                await client.ask(post(rig, b"x").replace(b"HTTP/1.1", b"HTTP/1.0"))
+                await client.send(post(rig, b"x").replace(b"HTTP/1.1", b"HTTP/1.0"))
                 assert await client.ended()
 
     asyncio.run(scenario())
 
 
-def test_a_chunked_body() -> None:
-    """A body may come in chunks, one byte in each packet."""
+def test_a_chunked_body_is_assembled() -> None:
+    """Also if each byte arrives in a packet of its own."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect() as ws, raw(rig) as client:
@@ -108,71 +122,71 @@ def test_a_chunked_body() -> None:
     asyncio.run(scenario())
 
 
-def test_a_huge_body_is_read_and_not_kept() -> None:
-    """Past the limit a body is only known to be past it: no client fills our memory."""
+def test_a_huge_body_is_read_and_not_stored() -> None:
+    """Past the limit a body is discarded, so that no client fills the memory."""
     sizes: list[int] = []
 
-    async def answer(request: HttpRequest) -> HttpResponse:
+    async def handler(request: HttpRequest) -> HttpResponse:
         sizes.append(len(request.body))
         return HttpResponse(200)
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        fronts: set[HttpFront] = set()
+        open_: set[HttpConnection] = set()
 
-        def front() -> HttpFront:
-            new = HttpFront(answer, fronts.discard, 1000)
-            fronts.add(new)
-            return new
+        def accept() -> HttpConnection:
+            connection = HttpConnection(handler, open_.discard, 1000)
+            open_.add(connection)
+            return connection
 
-        server = await loop.create_server(front, "127.0.0.1", 0)
+        server = await loop.create_server(accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         client = Client(*await asyncio.open_connection("127.0.0.1", port))
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
-        assert (await client.ask(head % 10_000_000 + b"x" * 10_000_000))[0] == 200
-        assert (await client.ask(head % 1000 + b"x" * 1000))[0] == 200
+        assert (await client.send(head % 10_000_000 + b"x" * 10_000_000))[0] == 200
+        assert (await client.send(head % 1000 + b"x" * 1000))[0] == 200
         client.writer.close()
         server.close()
-        await eventually(lambda: not fronts)
+        await eventually(lambda: not open_)
 
     asyncio.run(scenario())
     assert 1000 < sizes[0] < 1_000_000
     assert sizes[1] == 1000
 
 
-def test_expect_100_continue() -> None:
-    """A client that waits for leave to send its body is given it."""
+def test_a_client_that_expects_100_continue_receives_it() -> None:
+    """Before it sends its body."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect() as ws, raw(rig) as client:
             request = post(rig, b"hello", b"Expect: 100-continue")
             head, _, body = request.partition(b"\r\n\r\n")
-            status, _, _ = await client.ask(head + b"\r\n\r\n")
+            status, _, _ = await client.send(head + b"\r\n\r\n")
             assert status == 100
-            assert (await client.ask(body))[0] == 200
+            assert (await client.send(body))[0] == 200
             assert await ws.recv() == "hello"
 
     asyncio.run(scenario())
 
 
-def test_errors_in_the_shape_of_aws() -> None:
-    """A refusal names its type in `x-amzn-ErrorType`; Gone says nothing else."""
+def test_errors_have_the_shape_of_aws() -> None:
+    """The type is in `x-amzn-ErrorType`; Gone has no body."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect(), raw(rig) as client:
-            status, headers, body = await client.ask(
+            status, headers, body = await client.send(
                 b"POST /@connections/gone%3D HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
             )
             assert (status, headers["x-amzn-errortype"], body) == (410, "GoneException", b"")
-            status, headers, body = await client.ask(post(rig, b"x" * 40_000))
+            status, headers, body = await client.send(post(rig, b"x" * 40_000))
             assert (status, headers["x-amzn-errortype"]) == (413, "PayloadTooLargeException")
             assert json.loads(body) == {"message": "Payload too large"}
 
     asyncio.run(scenario())
 
 
-def test_answers_without_a_body() -> None:
-    """HEAD and 204 have none, and the connection goes on after them."""
+def test_responses_without_a_body_keep_the_connection_open() -> None:
+    """HEAD and 204 have no body, and the next request is served."""
 
     async def scenario() -> None:
         async with serving() as rig, rig.connect(), raw(rig) as client:
@@ -180,18 +194,18 @@ def test_answers_without_a_body() -> None:
             client.writer.write(b"HEAD " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
             head = await client.reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 403")
-            status, headers, _ = await client.ask(
+            status, headers, _ = await client.send(
                 b"DELETE " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n"
             )
             assert status == 204
             assert "content-length" not in headers
-            assert (await client.ask(post(rig, b"x")))[0] == 410
+            assert (await client.send(post(rig, b"x")))[0] == 410
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
-    ("request_line", "status", "says"),
+    ("request_line", "status", "text"),
     [
         (b"GET / HTTP/1.1", 426, b"WebSocket"),
         (b"GET /@connections HTTP/1.1", 426, b"WebSocket"),
@@ -200,14 +214,16 @@ def test_answers_without_a_body() -> None:
         (b"GET / HTTP/1.0", 405, b"WebSocket"),
     ],
 )
-def test_what_is_no_websocket_is_told_so(request_line: bytes, status: int, says: bytes) -> None:
-    """Whoever opens the address in a browser reads a sentence that says what it is."""
+def test_a_request_that_is_no_handshake_is_told_what_the_endpoint_is(
+    request_line: bytes, status: int, text: bytes
+) -> None:
+    """A browser that opens the address shows that it is a WebSocket endpoint."""
 
     async def scenario() -> None:
         async with serving() as rig, raw(rig) as client:
-            got, _, body = await client.ask(request_line + b"\r\nHost: x\r\n\r\n")
+            got, _, body = await client.send(request_line + b"\r\nHost: x\r\n\r\n")
             assert got == status
-            assert says in body
+            assert text in body
             assert await client.ended()
             assert rig.events == []
 
@@ -223,12 +239,12 @@ def test_what_is_no_websocket_is_told_so(request_line: bytes, status: int, says:
         (b"Upgrade: websocket", b"Upgrade: h2c"),
     ],
 )
-def test_a_wrong_handshake_never_reaches_the_function(before: bytes, after: bytes) -> None:
-    """A handshake that could not succeed is refused before `$connect` is asked."""
+def test_an_invalid_handshake_never_reaches_the_function(before: bytes, after: bytes) -> None:
+    """It is refused before `$connect` is invoked."""
 
     async def scenario() -> None:
         async with serving() as rig, raw(rig) as client:
-            status, _, _ = await client.ask(UPGRADE.replace(before, after))
+            status, _, _ = await client.send(UPGRADE.replace(before, after))
             assert 400 <= status < 500
             assert await client.ended()
             assert rig.events == []
@@ -248,12 +264,12 @@ def test_a_wrong_handshake_never_reaches_the_function(before: bytes, after: byte
     ],
 )
 def test_malformed_http_is_refused(data: bytes) -> None:
-    """Garbage gets a 4xx and a closed connection; the gateway serves on."""
+    """It gets a 4xx and the connection is closed; the gateway continues to serve."""
 
     async def scenario() -> None:
         async with serving() as rig:
             async with raw(rig) as client:
-                assert (await client.ask(data))[0] in {400, 431}
+                assert (await client.send(data))[0] in {400, 431}
                 assert await client.ended()
             async with rig.connect():
                 assert len(rig.of("CONNECT")) == 1
@@ -264,7 +280,7 @@ def test_malformed_http_is_refused(data: bytes) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.binary(min_size=1, max_size=200) | st.just(UPGRADE + b"\xff" * 99))
 def test_no_bytes_break_the_gateway(data: bytes) -> None:
-    """Whatever a client sends and however it leaves, the next one is served."""
+    """After any input and any disconnect, the next client is served."""
 
     async def scenario() -> None:
         errors: list[object] = []
@@ -279,47 +295,41 @@ def test_no_bytes_break_the_gateway(data: bytes) -> None:
             async with rig.connect() as ws:
                 await ws.send('{"action":"ping"}')
                 assert await ws.recv() == '{"type": "pong"}'
-            await eventually(lambda: not rig.gateway._fronts)
+            await eventually(lambda: not rig.gateway._http_connections)
         assert errors == []
 
     asyncio.run(scenario())
 
 
 def test_frames_sent_with_the_handshake_are_not_lost() -> None:
-    """A client that does not wait for the 101 before it talks is heard, once it is accepted."""
-
-    async def handler(_event: Event) -> Result:
-        await asyncio.sleep(0.05)
-        return OK
+    """Frames that arrive before the 101 are handled once the connection is accepted."""
+    accept = asyncio.Event()
 
     async def scenario() -> None:
-        async with serving(handler) as rig, raw(rig) as client:
+        async with serving(accepting_after(accept)) as rig, raw(rig) as client:
             client.writer.write(UPGRADE + EARLY)
-            await asyncio.sleep(0.02)
+            await eventually(lambda: len(rig.of("CONNECT")) == 1)
             client.writer.write(EARLY)
+            await client.writer.drain()
+            accept.set()
             assert (await client.response())[0] == 101
             await eventually(lambda: [e["body"] for e in rig.of("MESSAGE")] == ["hi", "hi"])
 
     asyncio.run(scenario())
 
 
-def test_a_client_that_leaves_during_connect() -> None:
-    """If `$connect` accepted a client that had already left, `$disconnect` follows, once."""
-    go = asyncio.Event()
-
-    async def handler(event: Event) -> Result:
-        if event["requestContext"]["eventType"] == "CONNECT":
-            await go.wait()
-        return OK
+def test_a_client_that_disconnects_during_connect_gets_one_disconnect() -> None:
+    """If `$connect` accepts it afterwards, `$disconnect` follows, once."""
+    accept = asyncio.Event()
 
     async def scenario() -> None:
-        async with serving(handler) as rig:
+        async with serving(accepting_after(accept)) as rig:
             async with raw(rig) as client:
                 client.writer.write(UPGRADE)
                 await eventually(lambda: len(rig.of("CONNECT")) == 1)
-            go.set()
+            accept.set()
             assert (await rig.disconnected())["disconnectStatusCode"] == 1006
-            await asyncio.sleep(0.05)
+            await eventually(lambda: not rig.gateway._tasks)
             assert len(rig.of("DISCONNECT")) == 1
             assert not rig.gateway._sockets
 
@@ -327,7 +337,7 @@ def test_a_client_that_leaves_during_connect() -> None:
 
 
 def test_idle_http_connections_are_closed() -> None:
-    """A connection without a request, or with half of one, does not stay for ever."""
+    """Without a request, or with an incomplete one."""
 
     async def scenario() -> None:
         async with serving(http_idle=0.1) as rig:
@@ -343,15 +353,17 @@ def test_idle_http_connections_are_closed() -> None:
     asyncio.run(scenario())
 
 
-def test_a_slow_answer_is_not_idleness() -> None:
-    """A request that is being answered keeps its connection."""
-
-    async def handler(_event: Event) -> Result:
-        await asyncio.sleep(0.3)
-        return OK
+def test_a_connection_with_a_request_in_progress_is_not_idle() -> None:
+    """However long the handler takes."""
+    accept = asyncio.Event()
 
     async def scenario() -> None:
-        async with serving(handler, http_idle=0.05) as rig, raw(rig) as client:
-            assert (await client.ask(UPGRADE))[0] == 101
+        async with serving(accepting_after(accept)) as rig, raw(rig) as client:
+            client.writer.write(UPGRADE)
+            await eventually(lambda: len(rig.of("CONNECT")) == 1)
+            (connection,) = rig.gateway._http_connections
+            connection.enforce(time.time() + 1000, idle=1)
+            accept.set()
+            assert (await client.response())[0] == 101
 
     asyncio.run(scenario())

@@ -1,9 +1,9 @@
-"""The HTTP side of the gateway's one port: reads requests until one of them becomes a WebSocket.
+"""One HTTP connection to the gateway: handles requests until one upgrades to a WebSocket.
 
-h11 does the parsing: keep-alive, chunked bodies, `Expect: 100-continue`, refusals of malformed
-requests. One request of a connection is answered at a time, and nothing more is read meanwhile.
-This module does not know any path, and knows of WebSockets only that a connection may change
-hands: an answer may be an `Upgrade`, which names the protocol that takes it over.
+h11 parses: keep-alive, chunked bodies, `Expect: 100-continue`, malformed requests. Requests of a
+connection are handled one at a time, and nothing more is read meanwhile. This module knows no
+paths, and about WebSockets only that a handler may return an `Upgrade`, which names the asyncio
+protocol that takes the connection over.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. Header names as sent; a body over the front's limit is cut somewhere past it."""
+    """One request. Header names as sent; a body over the limit is truncated past the limit."""
 
     method: str
     target: str
@@ -39,7 +39,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer. `Connection: close` among the headers closes the connection after it."""
+    """A response. `Connection: close` among the headers closes the connection after it."""
 
     status: int
     body: bytes = b""
@@ -49,25 +49,25 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """The answer 101, after which `protocol` owns the connection."""
+    """The response 101, after which `protocol` owns the connection."""
 
     headers: Headers
     protocol: asyncio.Protocol
 
 
-Answer = Callable[[HttpRequest], Awaitable[HttpResponse | Upgrade]]
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse | Upgrade]]
 
 
-class HttpFront(asyncio.Protocol):
-    """One connection that speaks HTTP. `released` is called when it no longer does."""
+class HttpConnection(asyncio.Protocol):
+    """One connection. `released` is called when it closes or is upgraded."""
 
-    __slots__ = ("_answer", "_body", "_body_limit", "_h11", "_head", "_idle_since", "_released",
+    __slots__ = ("_body", "_body_limit", "_h11", "_handler", "_head", "_idle_since", "_released",
                  "_task", "_transport")  # fmt: skip
 
     def __init__(
-        self, answer: Answer, released: Callable[["HttpFront"], None], body_limit: int
+        self, handler: Handler, released: Callable[["HttpConnection"], None], body_limit: int
     ) -> None:
-        self._answer = answer
+        self._handler = handler
         self._released = released
         self._body_limit = body_limit
         self._h11 = h11.Connection(h11.SERVER)
@@ -77,22 +77,22 @@ class HttpFront(asyncio.Protocol):
         self._idle_since = time.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asyncio's: the client is here."""
+        """Called by asyncio: the client has connected."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Asyncio's: bytes arrived."""
+        """Called by asyncio: bytes arrived."""
         self._h11.receive_data(data)
         self._advance()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
-        """Asyncio's: the connection is gone."""
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Called by asyncio: the connection is closed."""
         if self._task is not None:
             self._task.cancel()
         self._released(self)
 
     def enforce(self, now: float, idle: float) -> None:
-        """Close the connection if it has had no request to answer for `idle` seconds."""
+        """Close the connection if no request has been in progress for `idle` seconds."""
         if self._task is None and now - self._idle_since > idle:
             self._transport.close()
 
@@ -110,19 +110,19 @@ class HttpFront(asyncio.Protocol):
                 return
             if event is h11.NEED_DATA:
                 if self._h11.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
-                    self._transport.write(self._h11.send(go_on) or b"")
+                    proceed = h11.InformationalResponse(status_code=100, headers=[])
+                    self._transport.write(self._h11.send(proceed) or b"")
                 return
             if isinstance(event, h11.Request):
                 self._head = event
             elif isinstance(event, h11.Data):
-                # Past the limit the length no longer matters, only that it is past it.
+                # Past the limit only the fact matters, not the length.
                 if len(self._body) <= self._body_limit:
                     self._body += event.data
             elif isinstance(event, h11.EndOfMessage):
                 self._transport.pause_reading()
                 self._task = asyncio.create_task(self._serve(self._take_request()))
-            else:  # the client has closed its side, or waits for a protocol that it will not get
+            else:  # the client has closed its side, or requested another protocol
                 self._transport.close()
 
     def _take_request(self) -> HttpRequest:
@@ -143,16 +143,16 @@ class HttpFront(asyncio.Protocol):
 
     async def _serve(self, request: HttpRequest) -> None:
         try:
-            answer = await self._answer(request)
+            response = await self._handler(request)
         except Exception:
             logger.exception("%s %s failed", request.method, request.target)
-            answer = HttpResponse(500, b'{"message": "Internal server error"}')
+            response = HttpResponse(500, b'{"message": "Internal server error"}')
         if self._transport.is_closing():
             return
-        if isinstance(answer, Upgrade):
-            self._hand_over(answer)
+        if isinstance(response, Upgrade):
+            self._upgrade(response)
             return
-        self._respond(answer)
+        self._respond(response)
         self._task = None
         self._idle_since = time.time()
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
@@ -179,7 +179,7 @@ class HttpFront(asyncio.Protocol):
             data += self._h11.send(h11.Data(data=response.body)) or b""
         self._transport.write(data + (self._h11.send(h11.EndOfMessage()) or b""))
 
-    def _hand_over(self, upgrade: Upgrade) -> None:
+    def _upgrade(self, upgrade: Upgrade) -> None:
         head = h11.InformationalResponse(
             status_code=101, headers=list(upgrade.headers), reason=phrase(101).encode()
         )
@@ -194,13 +194,13 @@ class HttpFront(asyncio.Protocol):
 
 
 def _refusal(error: h11.RemoteProtocolError) -> HttpResponse:
-    text = f"This is not a request that the gateway can read: {error}.\n"
+    text = f"Invalid HTTP request: {error}.\n"
     close = (("Connection", "close"),)
     return HttpResponse(error.error_status_hint, text.encode(), "text/plain; charset=utf-8", close)
 
 
 def phrase(status: int) -> str:
-    """Return the words for a status; none for one that only the function knows."""
+    """Return the reason phrase of a status; empty for one that is not registered."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
