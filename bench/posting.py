@@ -19,7 +19,8 @@ import boto3  # noqa: E402 - after the line above, as the next ones
 
 from bench import report  # noqa: E402
 from bench.row import Row, against, alone  # noqa: E402
-from posting import SigningPoster, client_config  # noqa: E402
+from posting import client_config  # noqa: E402
+from signing_poster import SigningPoster  # noqa: E402
 
 POSTS, RUNS, QUICK_RUNS = 200, 25, 5
 CONNECTION = "L0SM9cOFvHcCIhw="

@@ -2,7 +2,8 @@
 
 Rules
 - A zip contains the modules of src/ that its entry module imports, directly or indirectly, and the
-  pinned wheels. An import that neither of them nor Python itself provides is an error.
+  pinned wheels. An import that neither of them nor Python itself provides is an error. So is a name
+  that is imported from a module whose source does not bind it, unless it is a module itself.
 - A zip is for one architecture: the wheels contain compiled code.
 - The wheels are reduced to what is used (`trim`).
 - File order, times, modes and compression are fixed, so equal content gives an equal file and
@@ -17,6 +18,8 @@ Does not know how the zips are deployed.
 
 import argparse
 import ast
+import functools
+import importlib.util
 import io
 import os
 import shutil
@@ -61,9 +64,11 @@ def build(
         UnresolvedImportError: a module is imported that the zip would not contain.
     """
     content: dict[str, bytes] = {}
+    published: set[str] = set()
     for wheel in wheels(name, architecture, BUILD / "wheels" / architecture):
         content |= used(wheel)
-    content |= sources(ENTRIES[name], source, modules(content))
+        published |= modules(zipfile.ZipFile(wheel).namelist())
+    content |= sources(ENTRIES[name], source, content, published - modules(content).keys())
     python = interpreter()
     made = f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
     if python:
@@ -80,38 +85,63 @@ def build(
     return path, made
 
 
-def sources(entry: str, folder: Path = SRC, available: Collection[str] = ()) -> dict[str, bytes]:
+def sources(
+    entry: str,
+    folder: Path = SRC,
+    libraries: Mapping[str, bytes] | None = None,
+    left_out: Collection[str] = (),
+) -> dict[str, bytes]:
     """The modules of `folder` that `entry` imports, directly or indirectly, by path; and itself.
 
-    `available` are the modules that the wheels provide.
+    `libraries` are the wheels' files in the zip, by path, and `left_out` the modules of the wheels
+    that are not in the zip.
 
     Raises:
-        UnresolvedImportError: an import is in none of `folder`, `available` and Python's own.
+        UnresolvedImportError: an import is in none of `folder`, `libraries` and Python's own.
     """
     found: dict[str, bytes] = {}
-    waiting = [(entry, "the zip")]
+    available = modules(libraries or {})
+    waiting = [(entry, "", "the zip")]
     while waiting:
-        name, importer = waiting.pop()
-        path = _file(folder, name)
-        if path is None:
-            if name not in available and name.partition(".")[0] not in sys.stdlib_module_names:
-                raise UnresolvedImportError(
-                    f"{importer} imports {name}, which neither {folder} nor the wheels provide"
-                )
-        elif (place := path.relative_to(folder).as_posix()) not in found:
-            found[place] = path.read_bytes()
-            waiting += [(each, place) for each in _imports(found[place], place, folder)]
+        name, member, importer = waiting.pop()
+        source: bytes | None = None  # of a module written in Python, if it is in the zip
+        if path := _file(folder, name):
+            place = path.relative_to(folder).as_posix()
+            source = path.read_bytes()
+            if place not in found:
+                found[place] = source
+                waiting += [(*each, place) for each in _imports(source, place)]
+        elif name in available:
+            source = (libraries or {})[available[name]] if available[name].endswith(".py") else None
+        elif not _is_standard(name):
+            raise UnresolvedImportError(
+                f"{importer} imports {name}, which neither {folder} nor the wheels nor Python provide"
+            )
+        below = f"{name}.{member}"
+        if member and (below in left_out or not (source is None or _binds(source, member))):
+            waiting.append((below, "", importer))
     return found
 
 
-def modules(paths: Iterable[str]) -> set[str]:
-    """The names of the modules in these files, sources or compiled."""
-    parts = (path.partition(".") for path in paths)
+def modules(paths: Iterable[str]) -> dict[str, str]:
+    """The modules in these files, sources or compiled: the path of each by its name."""
     return {
-        stem.removesuffix("/__init__").replace("/", ".")
-        for stem, _, suffix in parts
+        stem.removesuffix("/__init__").replace("/", "."): path
+        for path in paths
+        for stem, _, suffix in [path.partition(".")]
         if suffix in ("py", "so") or suffix.endswith(".so")
     }
+
+
+def _is_standard(name: str) -> bool:
+    """Whether the module is Python's own. One that only another platform has is included."""
+    package, _, below = name.partition(".")
+    if package not in sys.stdlib_module_names:
+        return False
+    try:
+        return not below or importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _file(folder: Path, name: str) -> Path | None:
@@ -121,36 +151,65 @@ def _file(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _imports(source: bytes, place: str, folder: Path) -> Iterator[str]:
-    """The modules that the source imports when it runs, each with the packages that contain it.
+def _imports(source: bytes, place: str) -> Iterator[tuple[str, str]]:
+    """The imports of the source when it runs: of a module ("a.b", ""), or of a name in it.
 
-    `place` is the source's path in `folder`, for relative imports.
+    The packages that contain a module precede it. `place` is the source's path, for relative
+    imports.
     """
     for node in _executed(ast.parse(source)):
-        names: list[str] = []
+        names: list[tuple[str, str]] = []
         if isinstance(node, ast.Import):
-            names = [each.name for each in node.names]
+            names = [(each.name, "") for each in node.names]
         elif isinstance(node, ast.ImportFrom):
             package = place.split("/")[: -node.level] if node.level else []
             module = ".".join([*package, *filter(None, [node.module])])
-            members = [f"{module}.{each.name}" for each in node.names]
-            # A member is a module, or a name in one.
-            names = [module, *(each for each in members if _file(folder, each))]
-        for name in names:
-            parts = name.split(".")
-            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+            names = [(module, each.name) for each in node.names]
+        for module, member in names:
+            parts = module.split(".")
+            yield from ((".".join(parts[:length]), "") for length in range(1, len(parts)))
+            yield module, member
+
+
+@functools.cache
+def _bound(source: bytes) -> frozenset[str]:
+    """The names that a module's source binds at its top level; "*" after such an import."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        match node := waiting.pop():
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names.add(node.name)
+                continue  # what is bound inside is not bound in the module
+            case ast.Import():
+                names |= {each.asname or each.name.partition(".")[0] for each in node.names}
+            case ast.ImportFrom():
+                names |= {each.asname or each.name for each in node.names}
+            case ast.Name(ctx=ast.Store()):
+                names.add(node.id)
+        waiting += _children(node)
+    return frozenset(names)
+
+
+def _binds(source: bytes, name: str) -> bool:
+    """Whether the module may have the name: it binds it, or others that cannot be known."""
+    return not _bound(source).isdisjoint((name, "*", "__getattr__")) or name == "*"
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
     """All nodes below `node`, without what only type checkers read."""
+    for child in _children(node):
+        yield child
+        yield from _executed(child)
+
+
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes directly below; of a condition for type checkers, those that run otherwise."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) in _FOR_TYPE_CHECKERS:
-            for each in child.orelse:
-                yield each
-                yield from _executed(each)
+            yield from child.orelse
         else:
             yield child
-            yield from _executed(child)
 
 
 def used(wheel: Path) -> dict[str, bytes]:

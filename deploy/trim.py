@@ -17,8 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-# The operations that src/ calls (src/store/table.py, src/bedrock_stream.py, src/posting.py), by
-# service.
+# The operations that src/ calls (src/store/table.py, src/bedrock_stream.py, src/posting.py and
+# src/signing_poster.py), by service.
 OPERATIONS = {
     "apigatewaymanagementapi": ("PostToConnection",),
     "bedrock-runtime": ("InvokeModelWithResponseStream",),

@@ -9,7 +9,9 @@ Rules
 Does not know models: `families.registry` decides whether `MODEL_ID` is supported.
 """
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -35,10 +37,13 @@ DEFAULT_MODEL_ID = "global.anthropic.claude-sonnet-4-6"
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant."
 
 
+_Texts = tuple[Annotated[str, Meta(min_length=1)], ...]
 Texts = Annotated[
-    tuple[Annotated[str, Meta(min_length=1)], ...],
+    _Texts,
     Meta(extra={"expected": 'a JSON list of texts, such as ["END"]'}),
 ]
+
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)] | None
 
 
 class SettingsError(Exception):
@@ -54,7 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     ] = DEFAULT_MODEL_ID
     model_family: Annotated[
         str,
-        Meta(description="the model family, where the model id does not identify it"),
+        Meta(description="the model family, if MODEL_ID does not identify it"),
     ] = ""
     auth: Annotated[
         Literal["iam", "jwt", "none"],
@@ -63,58 +68,76 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     allowed_origins: Annotated[
         Texts,
         Meta(
-            description="web origins from which browsers may connect, as a JSON list; all "
-            "when empty"
+            description="web origins from which browsers may connect, as a JSON list; if empty, "
+            "all may"
         ),
     ] = ()
     requests_per_day: Annotated[
-        int, Meta(ge=0, description="questions a person may ask in a UTC day; 0: any number")
+        int,
+        Meta(
+            ge=0, description="requests to the model that a user may make per UTC day; 0: no limit"
+        ),
     ] = 0
     tokens_per_day: Annotated[
         int,
         Meta(
             ge=0,
-            description="tokens, in and out, that a person may use in a UTC day; 0: any number",
+            description="input and output tokens that a user may consume per UTC day; 0: no limit",
         ),
     ] = 0
     callback_url: Annotated[
         str,
         Meta(
-            description="where to post to connections; derived from each event's domain and "
-            "stage when empty"
+            description="where to post to connections; if empty, derived from each event's domain "
+            "and stage"
         ),
     ] = ""
     system_prompt: Annotated[
-        str, Meta(description="the system prompt, sent before the conversation")
+        str, Meta(description="the system prompt, sent to the model before the conversation")
     ] = DEFAULT_SYSTEM_PROMPT
     max_output_tokens: Annotated[
-        int, Meta(ge=1, le=64_000, description="the longest answer, in tokens")
+        int, Meta(ge=1, le=64_000, description="the maximum length of an answer, in tokens")
     ] = 4096
     temperature: Annotated[
-        Annotated[float, Meta(ge=0.0, le=1.0)] | None,
-        Meta(description="sampling temperature; the model's own default when empty"),
+        Fraction,
+        Meta(description="the sampling temperature; if empty, the model's default applies"),
     ] = None
     top_p: Annotated[
-        Annotated[float, Meta(ge=0.0, le=1.0)] | None,
-        Meta(description="nucleus sampling; the model's own default when empty"),
+        Fraction,
+        Meta(description="the nucleus sampling threshold; if empty, the model's default applies"),
     ] = None
     stop_sequences: Annotated[
         Texts,
-        Meta(description="texts that end an answer, as a JSON list; not every family has them"),
+        Meta(
+            description="texts that end an answer when the model generates them, as a JSON list; "
+            "not every model family supports them"
+        ),
     ] = ()
     max_input_bytes: Annotated[
-        int, Meta(ge=1, le=MAX_MESSAGE_BYTES, description="the longest question, in UTF-8 bytes")
+        int,
+        Meta(
+            ge=1,
+            le=MAX_MESSAGE_BYTES,
+            description="the maximum length of a message from a client, in UTF-8 bytes",
+        ),
     ] = MAX_MESSAGE_BYTES
     history_tokens: Annotated[
         int,
         Meta(
             ge=0,
             le=1_000_000,
-            description="how much of the conversation is sent to the model again, in tokens",
+            description="how much of the conversation is sent to the model again, in tokens; "
+            "HISTORY_TURNS also applies",
         ),
     ] = 16_000
     history_turns: Annotated[
-        int, Meta(ge=1, le=200, description="the same, in turns: whichever is reached first")
+        int,
+        Meta(
+            ge=1,
+            le=200,
+            description="how many turns of the conversation are sent to the model again; "
+            "HISTORY_TOKENS also applies",
+        ),
     ] = 50
     session_days: Annotated[
         int, Meta(ge=1, le=3650, description="days after which a turn is deleted")
@@ -122,36 +145,41 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     on_disconnect: Annotated[
         Literal["finish", "cancel"],
         Meta(
-            description="when the client has disconnected: finish the answer and save it, or "
-            "cancel it"
+            description="what happens to an answer when its client disconnects: `finish` completes "
+            "and saves it, `cancel` ends it"
         ),
     ] = "finish"
     show_reasoning: Annotated[
-        bool, Meta(description="send the model's reasoning to the client")
+        bool, Meta(description="whether to send the model's reasoning to the client")
     ] = False
     prompt_cache: Annotated[
         bool,
-        Meta(description="put cache points behind the system prompt and the history, for Claude"),
+        Meta(
+            description="whether to set cache points after the system prompt and the history; "
+            "applies to Claude"
+        ),
     ] = False
-    guardrail_id: Annotated[str, Meta(description="the id or ARN of a Bedrock guardrail")] = ""
+    guardrail_id: Annotated[
+        str, Meta(description="the id or ARN of a Bedrock guardrail; if empty, none is applied")
+    ] = ""
     guardrail_version: Annotated[
-        str, Meta(description="which version of the guardrail: a number, or DRAFT")
+        str, Meta(description="the version of the guardrail: a number, or DRAFT")
     ] = "DRAFT"
     # Values of the next two: botocore's model of InvokeModelWithResponseStream.
     service_tier: Annotated[
         Literal["", "priority", "default", "flex", "reserved"],
-        Meta(description="Bedrock's service tier; its own default when empty"),
+        Meta(description="Bedrock's service tier; if empty, Bedrock's default applies"),
     ] = ""
     performance_latency: Annotated[
         Literal["", "standard", "optimized"],
-        Meta(description="Bedrock's latency setting; its own default when empty"),
+        Meta(description="Bedrock's latency setting; if empty, Bedrock's default applies"),
     ] = ""
     retry_seconds: Annotated[
         float,
         Meta(
             ge=0.0,
             le=300.0,
-            description="how long a call that Bedrock rejected is retried, before the first "
+            description="how long a call that Bedrock rejected is retried before the first "
             "delta, in seconds",
         ),
     ] = 15.0
@@ -160,8 +188,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(
             ge=0.1,
             le=900.0,
-            description="how long Bedrock may send nothing, before its first chunk and "
-            "between two, in seconds",
+            description="how long to wait for the first chunk from Bedrock, and for each "
+            "further one, in seconds",
         ),
     ] = 60.0
     deadline_seconds: Annotated[
@@ -169,8 +197,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(
             ge=0.1,
             le=300.0,
-            description="how long before Lambda's timeout a stream is ended, to save it and "
-            "to send its end, in seconds",
+            description="how long before the function's timeout a stream is ended, so that the "
+            "answer can be saved and its end sent, in seconds",
         ),
     ] = 10.0
 
@@ -178,11 +206,6 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     def model_name(self) -> str:
         """The model's name for clients: an ARN's last part, for an ARN has the account's id."""
         return self.model_id.rpartition("/")[2]
-
-
-_LISTS = frozenset({"ALLOWED_ORIGINS", "STOP_SEQUENCES"})  # written as JSON
-_BOOLEANS = frozenset({"PROMPT_CACHE", "SHOW_REASONING"})
-_SWITCHES = {"on": "true", "off": "false"}  # accepted beside true, false, 1 and 0
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -198,17 +221,55 @@ def load(environment: Mapping[str, str]) -> Settings:
     }
     try:
         values = {name: _parsed(name, text) for name, text in texts.items()}
-        return msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert(values, Settings)
     except ValidationError as error:
         name, _, rest = explain(error, Settings).partition(" ")
         if name not in texts:
-            raise SettingsError(f"{name} is not set") from None
+            raise SettingsError(f"{name} is not set: {_description(name)}") from None
         raise SettingsError(f"{name} {rest}, not {texts[name]!r}") from None
 
 
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # msgspec's bounds do not exclude NaN
+        raise ValueError
+    return number
+
+
+def _switch(text: str) -> bool:
+    return _SWITCHES[text.lower()]
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")  # `int` also takes 1_000, and digits of other scripts
+_SWITCHES = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
+
+# By the type of the field; any other field is the text itself.
+_PARSERS: Mapping[Any, Callable[[str], Any]] = {
+    int: _integer,
+    float: _number,
+    Fraction: _number,
+    bool: _switch,
+    _Texts: msgspec.json.decode,
+}
+
+
 def _parsed(name: str, text: str) -> Any:
-    """The text as msgspec takes it; text that is no JSON stays text, and is refused there."""
-    if name in _LISTS:
-        with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(text)
-    return _SWITCHES.get(text.lower(), text) if name in _BOOLEANS else text
+    """The text as a value of its field's type. Other text stays text, which msgspec refuses."""
+    parse = _PARSERS.get(_annotation(name).__origin__, str)
+    with suppress(msgspec.DecodeError, KeyError, RecursionError, ValueError):
+        return parse(text)
+    return text
+
+
+def _description(name: str) -> str:
+    return str(_annotation(name).__metadata__[0].description)
+
+
+def _annotation(name: str) -> Any:
+    return Settings.__annotations__[name.lower()]  # a hundredth of `get_type_hints`

@@ -4,7 +4,8 @@ Rules
 - The expectation is read from the type, so the check and the sentence cannot differ.
 - `Meta(extra={"expected": "..."})` replaces wording that cannot be derived, such as a pattern's.
 - Names are the external ones: a frame's field, an environment variable.
-- A sentence never contains the value itself: it may be private.
+- A sentence never contains the value itself: it may be private. For the same reason, the text of an
+  exception is used only if it is an `InvalidError`, never if Python or a library wrote it.
 
 Runs only after a value was refused, so nothing here costs a cold start.
 """
@@ -20,24 +21,35 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 _NAMES = {
     "BoolType": "true or false",
+    "DictType": "an object",
     "FloatType": "a number",
     "IntType": "a whole number",
+    "ListType": "a list",
     "StrType": "text",
+    "StructType": "an object",
+    "VarTupleType": "a list",
 }
+
+
+class InvalidError(ValueError):
+    """A value is invalid. The message is for its sender: "part must be a whole number from 1 to 2".
+
+    A struct's `__post_init__` may raise it.
+    """
 
 
 def explain(error: ValidationError, struct: type[Struct]) -> str:
     """Returns why `struct` refused a value: "limit must be a whole number from 1 to 100".
 
-    A ValueError of the struct's own `__post_init__` is its sentence.
+    If its `__post_init__` raised `InvalidError`, that is the reason.
     """
-    if isinstance(error.__cause__, ValueError):
+    if isinstance(error.__cause__, InvalidError):
         return str(error.__cause__)
     if missing := _MISSING.search(str(error)):
         return f"{missing[1]} is missing"
     if path := _PATH.search(str(error)):
         return f"{path[1]} must be {expected(struct, path[1])}"
-    return "the message is not valid"
+    return "The message is not valid"
 
 
 def expected(struct: type[Struct], name: str) -> str:
@@ -53,11 +65,12 @@ def _expected(kind: Any) -> str:
     if name == "Metadata":
         wording = (kind.extra or {}).get("expected")
         return str(wording) if wording else _expected(kind.type)
-    if name == "UnionType":  # with None, which is the same as leaving the field out
-        return _expected(next(each for each in kind.types if type(each).__name__ != "NoneType"))
-    if name == "LiteralType":
-        return f"one of {', '.join(sorted(kind.values))}"
-    return _NAMES[name] + _bounds(getattr(kind, "ge", None), getattr(kind, "le", None))
+    if name == "UnionType":  # None is the same as leaving the field out
+        types = (each for each in kind.types if type(each).__name__ != "NoneType")
+        return " or ".join(dict.fromkeys(map(_expected, types)))
+    if name == "LiteralType":  # "" is the same as leaving the field out
+        return f"one of {', '.join(sorted(str(each) for each in kind.values if each != ''))}"
+    return _NAMES.get(name, "valid") + _bounds(getattr(kind, "ge", None), getattr(kind, "le", None))
 
 
 def _bounds(least: float | None, most: float | None) -> str:

@@ -24,9 +24,10 @@ from errors import ChatError
 from families.registry import UnknownModelError, family_of
 from log import digest
 from memory import Turn
-from posting import Poster, SigningPoster
+from posting import Poster
 from services import Services, build_services
 from settings import SettingsError, load
+from signing_poster import SigningPoster
 from store import leases, sessions
 from store.budget import Budget
 from store.connections import Connections
@@ -875,7 +876,7 @@ def test_clients_for_connections_are_kept() -> None:
     assert app.poster_for("https://a.example/prod") is app.poster_for("https://a.example/prod")
     assert (
         "https://b.example/prod/@connections/"
-        == cast("SigningPoster", app.poster_for("https://b.example/prod")).url
+        == cast(SigningPoster, app.poster_for("https://b.example/prod")).url
     )
 
 

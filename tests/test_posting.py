@@ -1,374 +1,121 @@
-"""What is posted is compared with what an unmodified boto3 client posts at the same moment."""
+"""Covers src/posting.py: which poster is used, and boto3's own call."""
 
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.auth
-import botocore.client
-import botocore.session
+import botocore.handlers
+import botocore.httpsession
+import botocore.signers
+import botocore.utils
 import pytest
-from botocore.config import Config
-from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import urllib3.util.wait
+from botocore.exceptions import ConnectionClosedError
 from support.endpoints import ConnectionsEndpoint
 
-from posting import SigningPoster, client_config
+from posting import ClientPoster, client_config, poster
+from signing_poster import SigningPoster
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-def client(url: str, config: Config | None = None) -> Any:
-    return boto3.client(
-        "apigatewaymanagementapi", endpoint_url=url, config=config or client_config()
-    )
+SRC = Path(__file__).parents[1] / "src"
 
 
-# -- the request -----------------------------------------------------------------------------------
+def client(url: str) -> Any:
+    return boto3.client("apigatewaymanagementapi", endpoint_url=url, config=client_config())
 
 
-@pytest.mark.parametrize("token", [None, "a+token/of==temporary credentials"])
-@pytest.mark.parametrize("connection_id", ["L0SM9cOFvHcCIhw=", "a/b c+d~é", "plain"])
-@pytest.mark.parametrize("trace", [None, "Root=1-5759e988-bd862e3f;Parent=5;Sampled=1"])
-def test_the_request_is_botos(
+def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().out.splitlines() if "posting.slow" in line]
+
+
+def test_the_signing_poster_is_used(
+    connections: ConnectionsEndpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the tested versions nothing is missing, and nothing is logged."""
+    assert isinstance(poster(client(connections.url)), SigningPoster)
+    assert [] == warnings(capsys)
+    assert [] == connections.requests
+
+
+# The object that has the attribute, which is found through the client.
+PARTS: Mapping[str, Callable[[Any], Any]] = {
+    "create_urllib3_context": lambda _: botocore.httpsession,
+    "get_cert_path": lambda _: botocore.httpsession,
+    "add_recursion_detection_header": lambda _: botocore.handlers,
+    "percent_encode": lambda _: botocore.utils,
+    "wait_for_read": lambda _: urllib3.util.wait,
+    "get_auth_instance": lambda _: botocore.signers.RequestSigner,
+    "_endpoint": lambda client: client,
+    "http_session": lambda client: client._endpoint,
+    "_proxy_config": lambda client: client._endpoint.http_session,
+    "_socket_options": lambda client: client._endpoint.http_session,
+    "_verify": lambda client: client._endpoint.http_session,
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_client_posts_where_a_part_is_missing(
     connections: ConnectionsEndpoint,
     monkeypatch: pytest.MonkeyPatch,
-    connection_id: str,
-    token: str | None,
-    trace: str | None,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
 ) -> None:
-    """Target, headers, signature and body are what boto3 sends, but for its count of retries."""
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: NOW)
-    if token:
-        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it knows the credentials of before
-    poster = connections.poster()
-    if trace:  # Lambda sets it for each event
-        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
-    body = '{"text":"naïve 🙂"}'.encode()
+    """An import, an attribute that is read at once, and one that only a post needs: at creation."""
+    botos = client(connections.url)
+    with monkeypatch.context() as lacking:
+        lacking.delitem(sys.modules, "signing_poster")
+        lacking.delattr(PARTS[name](botos), name)
+        slow = poster(botos)
 
-    client(connections.url).post_to_connection(ConnectionId=connection_id, Data=body)
-    assert 200 == poster.post(connection_id, body)
-
-    (target, headers, sent), ours = connections.requests
-    for unsigned in ("amz-sdk-invocation-id", "amz-sdk-request"):
-        del headers[unsigned]
-    # What a client may say of itself beside its version differs between any two clients.
-    headers["User-Agent"] = " ".join(sorted(headers["User-Agent"].split(" m/")[0].split()))
-    ours[1]["User-Agent"] = " ".join(sorted(ours[1]["User-Agent"].split(" m/")[0].split()))
-    assert (target, headers, sent) == ours
-    assert (token, trace) == (headers.get("X-Amz-Security-Token"), headers.get("X-Amzn-Trace-Id"))
-    assert "SignedHeaders=host;x-amz-date" in headers["Authorization"]
+    assert isinstance(slow, ClientPoster)
+    assert name in warnings(capsys)[0]
+    connections.answers = [200, 410]
+    assert [200, 410] == [slow.post("L0SM9cOFvHcCIhw=", b"a"), slow.post("c=", b"b")]
+    assert ["L0SM9cOFvHcCIhw%3D", "c%3D"] == [
+        target.rpartition("/")[2] for target, _, _ in connections.requests
+    ]
+    assert [b"a", b"b"] == [body for _, _, body in connections.requests]
 
 
-def test_the_signing_scope_is_the_clients(
-    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("missing", ["signing", "url"])
+def test_another_form_of_the_call_is_no_failure(
+    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    """Region and service name come from the client's own rules."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    connections.poster().post("c=", b"a")
+    """A signer with other parameters, and a captured request without its URL."""
+    botos = client(connections.url)
+    with monkeypatch.context() as other:
+        if missing == "url":
+            other.setattr("signing_poster._capture_request", lambda _: {})
+        else:
+            signer = botocore.signers.RequestSigner
+            other.setattr(signer, "get_auth_instance", lambda _self, *, name: name)
+        slow = poster(botos)
 
-    assert "/eu-central-1/execute-api/aws4_request" in connections.requests[0][1]["Authorization"]
+    assert isinstance(slow, ClientPoster)
+    assert 200 == slow.post("c=", b"a")
 
 
-def test_fresh_credentials_are_used(connections: ConnectionsEndpoint) -> None:
-    """Credentials that botocore's session has refreshed sign the next post."""
-    issued = iter(range(1, 9))
+def test_a_failed_call_of_the_client_raises(connections: ConnectionsEndpoint) -> None:
+    """Where there is no status, the exception is boto3's, after one attempt."""
+    connections.answers = [0]
 
-    def issue() -> dict[str, str]:
-        soon = datetime.now(UTC) + timedelta(seconds=60)  # always due to be refreshed
-        turn = next(issued)
-        return {
-            "access_key": f"KEY{turn}",
-            "secret_key": "s",
-            "token": f"T{turn}",
-            "expiry_time": soon.isoformat(),
-        }
+    with pytest.raises(ConnectionClosedError):
+        ClientPoster(client(connections.url)).post("c=", b"a")
+    assert 1 == len(connections.requests)
 
-    session: Any = botocore.session.Session()
-    refreshed = RefreshableCredentials.create_from_metadata(issue(), issue, "test")
-    session._credentials = refreshed
-    poster = SigningPoster(
-        boto3.Session(botocore_session=session).client(
-            "apigatewaymanagementapi", endpoint_url=connections.url, config=client_config()
-        )
+
+def test_the_module_is_loaded_before_the_first_event() -> None:
+    """Importing `posting` imports `signing_poster`, so that no event waits for it."""
+    program = "import sys, posting; print('signing_poster' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    for _ in range(3):
-        poster.post("c=", b"a")
 
-    keys = [sent["Authorization"].split("=")[1][:4] for _, sent, _ in connections.requests]
-    assert ["T2", "T3", "T4"] == [s["X-Amz-Security-Token"] for _, s, _ in connections.requests]
-    assert ["KEY2", "KEY3", "KEY4"] == keys
-
-
-def test_no_client_is_called(
-    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A client is called once, when the poster is made, and that sends nothing."""
-    calls: list[str] = []
-    base: Any = botocore.client.BaseClient
-    usual = base._make_api_call
-
-    def counted(self: Any, operation: str, params: Any) -> Any:
-        calls.append(operation)
-        return usual(self, operation, params)
-
-    monkeypatch.setattr(base, "_make_api_call", counted)
-    poster = connections.poster()
-    assert [] == connections.requests
-    for _ in range(20):
-        poster.post("c=", b"a")
-
-    assert ["PostToConnection"] == calls
-    assert 20 == len(connections.frames)
-
-
-# -- the connection --------------------------------------------------------------------------------
-
-
-def test_one_connection_serves_all(connections: ConnectionsEndpoint) -> None:
-    """Whatever is answered, the next post goes over the same connection."""
-    connections.answers = [200, 410, 429, 500, 302]
-    poster = connections.poster()
-
-    assert [200, 410, 429, 500, 302, 200] == [poster.post("c=", b"a") for _ in range(6)]
-    assert 1 == len(set(connections.callers))
-
-
-def received(line: socket.socket) -> bytes:
-    """A request whose body is "a"."""
-    request = b""
-    while not request.endswith(b"\r\n\r\na"):
-        request += line.recv(65536)
-    return request
-
-
-@contextmanager
-def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that gives each connection one of these answers, and hangs up; keeps what came."""
-    came: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            for answer in answers:
-                try:
-                    line, _ = server.accept()
-                except OSError:
-                    return
-                with line:
-                    came.append(received(line))
-                    if answer == b"silence":
-                        line.recv(1)
-                    else:
-                        line.sendall(answer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", came
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
-
-
-def test_a_connection_that_was_closed_is_replaced() -> None:
-    """An idle connection that the other side has closed costs no failure, and no second post."""
-    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome words"
-    with answering(ok, closing, ok) as (url, came):
-        poster = SigningPoster(client(url))
-        for _ in range(3):
-            assert 200 == poster.post("c=", b"a")
-            http = poster._http._connection
-            if http and http.sock:
-                http.sock.recv(1, socket.MSG_PEEK)  # until it is closed
-
-    assert 3 == len(came)
-
-
-def test_posts_behind_a_proxy(
-    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A proxy of the environment is asked, as boto3 asks it."""
-    monkeypatch.setenv("HTTP_PROXY", connections.url.removesuffix("/prod"))
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    poster = SigningPoster(client("http://gateway.example/prod"))
-
-    assert 200 == poster.post("c=", b"a")
-    assert "http://gateway.example/prod/@connections/c%3D" == connections.requests[0][0]
-    assert ["a"] == connections.frames
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A certificate and key for localhost, signed by nobody else."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    today = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "localhost.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path
-
-
-@contextmanager
-def secure(certificate: Path) -> Iterator[int]:
-    """An HTTPS server that takes every post; gives its port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(HTTPServer):
-        def handle_error(self, *_: object) -> None:
-            pass
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join(5)
-
-
-def test_tls_is_checked_as_botocore_checks_it(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unknown certificate, or another host's, is refused; one that AWS_CA_BUNDLE names serves.
-
-    Not to check is only for a client that was made so.
-    """
-    with secure(certificate) as port:
-        url = f"https://localhost:{port}"
-        unknown = outcome(lambda: SigningPoster(client(url)).post("c=", b"a"))
-        unchecked: Any = boto3.client("apigatewaymanagementapi", endpoint_url=url, verify=False)
-        assert 200 == SigningPoster(unchecked).post("c=", b"a")
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-        other = outcome(lambda: SigningPoster(client(f"https://127.0.0.1:{port}")).post("c=", b"a"))
-        known = SigningPoster(client(url))
-        assert 200 == known.post("c=", b"a")
-        known._http.close()
-
-    assert ("SSLError", "SSLError") == (unknown, other)
-
-
-# -- failures --------------------------------------------------------------------------------------
-
-
-def outcome(call: Callable[[], object]) -> str:
-    """The name of botocore's exception, or none."""
-    try:
-        call()
-    except BotoCoreError as error:
-        return type(error).__name__
-    return ""
-
-
-def impatient() -> Config:
-    return client_config().merge(Config(read_timeout=0.1))
-
-
-@pytest.mark.parametrize(
-    ("answer", "name"),
-    [
-        (b"", "ConnectionClosedError"),
-        (b"not HTTP at all\r\n\r\n", "ConnectionClosedError"),
-        (b"HTTP/1.1 20", "ConnectionClosedError"),
-        (b"silence", "ReadTimeoutError"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", ""),
-    ],
-    ids=["hung-up", "not-http", "cut-in-status", "silence", "cut-in-body"],
-)
-def test_a_broken_answer_is_told_as_by_botocore(answer: bytes, name: str) -> None:
-    """What comes of a post is the exception, or none, that the client itself comes to."""
-    with answering(answer, answer) as (url, _):
-        botos = client(url, impatient())
-        theirs = outcome(lambda: botos.post_to_connection(ConnectionId="c=", Data=b"a"))
-        ours = outcome(lambda: SigningPoster(client(url, impatient())).post("c=", b"a"))
-
-    assert (name, name) == (theirs, ours)
-
-
-@pytest.mark.parametrize(
-    ("met", "name"),
-    [
-        (ConnectionRefusedError(), "EndpointConnectionError"),
-        (socket.gaierror(), "EndpointConnectionError"),
-        (TimeoutError(), "ConnectTimeoutError"),
-    ],
-)
-def test_no_connection_is_told_as_by_botocore(
-    monkeypatch: pytest.MonkeyPatch, met: OSError, name: str
-) -> None:
-    """Refused, not found, or no answer in time."""
-
-    def fail(*_: object) -> None:
-        raise met
-
-    botos, poster = client("http://127.0.0.1:9"), SigningPoster(client("http://127.0.0.1:9"))
-    monkeypatch.setattr(socket.socket, "connect", fail)
-    theirs = outcome(lambda: botos.post_to_connection(ConnectionId="c=", Data=b"a"))
-
-    assert (name, name) == (theirs, outcome(lambda: poster.post("c=", b"a")))
-
-
-def test_no_credentials(connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without credentials nothing is posted; a poster can be made all the same."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-
-    assert "NoCredentialsError" == outcome(lambda: connections.poster().post("c=", b"a"))
-    assert [] == connections.requests
-
-
-def test_one_attempt_by_botocore(connections: ConnectionsEndpoint) -> None:
-    """Whoever posts decides on pauses: nothing is repeated here, and nothing waits for long."""
-    connections.answers = [0, 500]
-    config: Any = client_config()
-    poster = connections.poster()
-
-    assert "ConnectionClosedError" == outcome(lambda: poster.post("c=", b"a"))
-    assert 500 == poster.post("c=", b"a")
-    assert 2 == len(connections.requests)
-    assert 1 == config.retries["total_max_attempts"]
-    assert (2.0, 3.0) == (config.connect_timeout, config.read_timeout) == poster._http._seconds
+    assert "True\n" == found.stdout

@@ -48,7 +48,10 @@ def _bare(kind: Any) -> Any:
 
 def test_missing_table() -> None:
     """A setting that has no default is asked for by its name."""
-    with pytest.raises(SettingsError, match="TABLE_NAME is not set"):
+    with pytest.raises(
+        SettingsError,
+        match=r"TABLE_NAME is not set: the DynamoDB table that holds the conversations$",
+    ):
         load({})
 
 
@@ -60,6 +63,17 @@ def test_missing_table() -> None:
         ("MAX_INPUT_BYTES", "131073", "from 1 to 131072"),
         ("TEMPERATURE", "1.5", "from 0.0 to 1.0"),
         ("TEMPERATURE", "nan", "from 0.0 to 1.0"),
+        ("TEMPERATURE", "null", "from 0.0 to 1.0, not 'null'"),
+        ("TOP_P", "None", "from 0.0 to 1.0, not 'None'"),
+        ("MAX_OUTPUT_TOKENS", "1e3", "a whole number from 1 to 64000, not '1e3'"),
+        ("MAX_OUTPUT_TOKENS", "5.0", "a whole number from 1 to 64000, not '5.0'"),
+        ("MAX_OUTPUT_TOKENS", "1_000", "a whole number from 1 to 64000, not '1_000'"),
+        ("MAX_OUTPUT_TOKENS", "\u0665", "a whole number from 1 to 64000"),
+        ("MAX_OUTPUT_TOKENS", "9" * 5000, "a whole number from 1 to 64000"),
+        ("MAX_OUTPUT_TOKENS", "true", "a whole number from 1 to 64000, not 'true'"),
+        ("SERVICE_TIER", "fast", "one of default, flex, priority, reserved, not 'fast'"),
+        ("STOP_SEQUENCES", "[" * 100_000, "a JSON list of texts"),
+        ("STOP_SEQUENCES", "null", "a JSON list of texts"),
         ("STALL_SECONDS", "inf", "from 0.1 to 900.0"),
         ("SHOW_REASONING", "perhaps", "true or false, not 'perhaps'"),
         ("STOP_SEQUENCES", "END", "a JSON list of texts"),
@@ -74,6 +88,29 @@ def test_bad_values(name: str, value: str, words: str) -> None:
     """A bad value is refused by name, with what would be good."""
     with pytest.raises(SettingsError, match=f"{name} must be .*{words}"):
         load({"TABLE_NAME": "chat", name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("MAX_OUTPUT_TOKENS", " +5 ", 5),
+        ("REQUESTS_PER_DAY", "0", 0),
+        ("DEADLINE_SECONDS", ".5", 0.5),
+        ("DEADLINE_SECONDS", "5", 5.0),
+        ("DEADLINE_SECONDS", "1e1", 10.0),
+        ("TEMPERATURE", "1", 1.0),
+        ("SHOW_REASONING", "True", True),
+        ("SHOW_REASONING", "0", False),
+        ("SYSTEM_PROMPT", "null", "null"),
+        ("SYSTEM_PROMPT", "5", "5"),
+    ],
+)
+def test_accepted_forms(name: str, text: str, value: Any) -> None:
+    """Numbers in each usual form; a text setting is the text, whatever it looks like."""
+    settings = load({"TABLE_NAME": "chat", name: text})
+
+    assert value == getattr(settings, name.lower())
+    assert type(value) is type(getattr(settings, name.lower()))
 
 
 def test_empty_is_unset() -> None:

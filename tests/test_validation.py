@@ -1,10 +1,13 @@
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import pytest
 from msgspec import Meta, Struct, ValidationError, field
 
-from validation import expected, explain
+from settings import Settings
+from validation import InvalidError, expected, explain
+from wire.requests import Request
 
 
 class Example(Struct, rename={"count": "theCount"}):
@@ -18,7 +21,9 @@ class Example(Struct, rename={"count": "theCount"}):
 
     def __post_init__(self) -> None:
         if self.text == "forbidden":
-            raise ValueError("text must be another one")
+            raise InvalidError("text must be another one")
+        if self.text == "broken":
+            raise ValueError("Python's own text")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +39,8 @@ class Example(Struct, rename={"count": "theCount"}):
         ({"text": "a", "code": "y"}, "code must be text that begins with x"),
         ({"text": "a", "continue": "y"}, "continue must be a whole number"),
         ({"text": "forbidden"}, "text must be another one"),
-        ([], "the message is not valid"),
+        ({"text": "broken"}, "The message is not valid"),
+        ([], "The message is not valid"),
     ],
 )
 def test_a_refusal_is_a_sentence_without_the_value(fields: Any, sentence: str) -> None:
@@ -48,3 +54,54 @@ def test_a_refusal_is_a_sentence_without_the_value(fields: Any, sentence: str) -
 def test_what_a_field_expects_is_read_from_its_type() -> None:
     """Also for a field that the sender left out."""
     assert "a whole number from 1 to 5" == expected(Example, "theCount")
+
+
+class Collections(Struct):
+    texts: list[str]
+    pair: tuple[int, int]
+    several: tuple[str, ...]
+    names: dict[str, int]
+    inner: Example
+    when: datetime
+    level: Literal[2, 1]
+    tier: Literal["", "b", "a"]
+    mixed: int | str | None = None
+    any_: Any = None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("texts", "a list"),
+        ("pair", "valid"),
+        ("several", "a list"),
+        ("names", "an object"),
+        ("inner", "an object"),
+        ("when", "valid"),
+        ("level", "one of 1, 2"),
+        ("tier", "one of a, b"),
+        ("mixed", "a whole number or text"),
+        ("any_", "valid"),
+    ],
+)
+def test_a_field_of_any_type_has_an_expectation(name: str, words: str) -> None:
+    """A type without words of its own is "valid"; "" is the same as no value, and not offered."""
+    assert words == expected(Collections, name)
+
+
+@pytest.mark.parametrize(
+    "struct", [*get_args(Request), Settings], ids=lambda struct: str(struct.__name__)
+)
+def test_every_field_has_an_expectation(struct: type[Struct]) -> None:
+    """No field of a request and no setting is left with "valid"."""
+    for name in struct.__struct_encode_fields__:
+        assert expected(struct, name) not in ("", "valid"), name
+
+
+def test_a_refused_list_is_a_sentence() -> None:
+    """Also if it is one of its items that is refused."""
+    for fields in ({"texts": 1}, {"texts": [1]}):
+        with pytest.raises(ValidationError) as refused:
+            msgspec.convert(fields, Collections)
+
+        assert "texts must be a list" == explain(refused.value, Collections)

@@ -252,7 +252,7 @@ def chat_request_without_stop(prompt: Prompt) -> Body:
     return {name: value for name, value in chat_request(prompt).items() if name != "stop"}
 
 
-_REASONING_FIELDS = {"reasoning_content", "reasoning"}  # a chunk has one of them at most
+_REASONING_FIELDS = ("reasoning_content", "reasoning")  # a chunk has one of them at most
 
 
 def choice_events(chunk: JsonObject) -> Iterator[Event]:
@@ -265,7 +265,7 @@ def choice_events(chunk: JsonObject) -> Iterator[Event]:
     """
     choice = get_first(chunk, "choices")
     delta = get_object(choice, "delta") or get_object(choice, "message")
-    for name in _REASONING_FIELDS & delta.keys():
+    for name in _REASONING_FIELDS:
         # A string, or an object with a `text` (Envoy AI Gateway uses Converse's form).
         if reasoning := get_text(delta, name) or get_text(get_object(delta, name), "text"):
             yield ReasoningDelta(reasoning)

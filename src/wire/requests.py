@@ -13,13 +13,13 @@ Does not know how events are written (`formats`), who is connected, or how a fra
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta, Struct, ValidationError, field
 
 from errors import ChatError
-from validation import explain
+from validation import InvalidError, explain
 
 # Ids appear in URLs, logs and keys, so they have few characters and a bounded length. API Gateway's
 # own request ids, which stand in for missing ones, contain "=" and "-". The end is a lookahead
@@ -92,9 +92,6 @@ class Chat(_Request, frozen=True, tag=DEFAULT_ACTION):
     )
     EXCLUDES = ("part", "parts")
 
-    def __post_init__(self) -> None:
-        _require_unicode("body", self.body)
-
 
 class Part(_Request, frozen=True, tag=DEFAULT_ACTION):
     """Sends one of several frames that make up one message, in any order and within five minutes.
@@ -118,9 +115,8 @@ class Part(_Request, frozen=True, tag=DEFAULT_ACTION):
     )
 
     def __post_init__(self) -> None:
-        _require_unicode("body", self.body)
         if self.number > self.count:
-            raise ValueError(f"part must be a whole number from 1 to {self.count}")
+            raise InvalidError(f"part must be a whole number from 1 to {self.count}")
 
 
 class Continue(_Request, frozen=True, tag=DEFAULT_ACTION):
@@ -185,18 +181,19 @@ class Clear(_Request, frozen=True, tag="clear"):
 class Ping(_Request, frozen=True, tag="ping"):
     """Requests a `pong`. API Gateway responds itself; no function runs."""
 
-    request_id: Annotated[Id | None, Meta(description="Ignored.")] = None
-    session_id: Annotated[Id | None, Meta(description="Ignored.")] = None
+    request_id: Annotated[Id | None, Meta(description="Not used: a `pong` has no ids.")] = None
+    session_id: Annotated[Id | None, Meta(description="Not used: a `pong` has no ids.")] = None
 
     EXAMPLES = ({"action": "ping"},)
 
 
 Request = Chat | Part | Continue | Stop | Resume | History | Clear | Ping
 
-# The kinds of chat share an action; `_request_type` chooses among them.
+# By action. Three requests have the action `chat`; `_request_type` chooses among those.
 _REQUEST_TYPES: Mapping[str, type[Request]] = {
-    str(each.__struct_config__.tag): each for each in get_args(Request)
+    str(each.__struct_config__.tag): each for each in (Stop, Resume, History, Clear, Ping)
 }
+_ACTIONS = (DEFAULT_ACTION, *_REQUEST_TYPES)
 
 # Their `request_id` is that of another request, whose frames are not their own.
 _ABOUT_ANOTHER_REQUEST = ("stop", "resume")
@@ -210,8 +207,8 @@ def parse(raw: str | None) -> Request:
     """
     try:
         return _request(raw)
-    except ValueError as error:
-        raise ChatError("invalid_request", str(error)) from None
+    except InvalidError as error:
+        raise ChatError("invalid_request", f"{error}.") from None
 
 
 def request_id_in(raw: str | None) -> str | None:
@@ -221,7 +218,7 @@ def request_id_in(raw: str | None) -> str | None:
     """
     try:
         fields = _json_object(raw or "") or {}
-    except ValueError:  # `parse` reports the reason
+    except InvalidError:  # `parse` reports the reason
         return None
     request_id = fields.get("request_id")
     if fields.get("action") in _ABOUT_ANOTHER_REQUEST or not valid_id(request_id):
@@ -236,18 +233,18 @@ def valid_id(value: object) -> bool:
 
 def _request(raw: str | None) -> Request:
     if raw is None:
-        raise ValueError("the message must be UTF-8 text")
+        raise InvalidError("The message must be UTF-8 text")
     if not raw.strip():
-        raise ValueError("the message is empty")
+        raise InvalidError("The message is empty")
     fields = _json_object(raw)
     if fields is None:
-        _require_unicode("the message", raw)
+        _require_unicode("The message", raw)
         return Chat(body=raw)
     kind = _request_type(fields)
     try:
-        return msgspec.convert(_normalized(fields), kind)
+        return msgspec.convert(_normalized(fields, kind), kind)
     except ValidationError as error:
-        raise ValueError(explain(error, kind)) from None
+        raise InvalidError(explain(error, kind)) from None
 
 
 def _json_object(raw: str) -> dict[str, Any] | None:
@@ -265,43 +262,53 @@ def _json_object(raw: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):  # thousands of nested brackets exceed the parser's depth
         if start == "[":
             return None  # "[draft] please read this"
-        raise ValueError(
-            'a message that begins with { must be a JSON object; send other text as {"body": "..."}'
+        raise InvalidError(
+            'A message that begins with { must be a JSON object; send other text as {"body": "..."}'
         ) from None
     if not isinstance(value, dict):
-        raise ValueError(  # noqa: TRY004 - of the frame, not of an argument
-            'a message must not be a JSON array; send text as {"body": "..."}'
-        )
+        raise InvalidError('A message must not be a JSON array; send text as {"body": "..."}')
     return value
 
 
 def _request_type(fields: Mapping[str, Any]) -> type[Request]:
     action = fields.get("action", DEFAULT_ACTION)
-    if not isinstance(action, str) or action not in _REQUEST_TYPES:
-        raise ValueError(f"action must be one of {', '.join(_REQUEST_TYPES)}")
+    if not isinstance(action, str) or action not in _ACTIONS:
+        raise InvalidError(f"action must be one of {', '.join(_ACTIONS)}")
     if action != DEFAULT_ACTION:
         return _REQUEST_TYPES[action]
     if fields.get("continue") is True:
         if "body" in fields:
-            raise ValueError("continue takes no body")
+            raise InvalidError("continue takes no body")
         return Continue
     return Part if "part" in fields or "parts" in fields else Chat
 
 
-def _normalized(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields as `msgspec.convert` takes them: in JSON, 2.0 is the integer 2."""
+def _normalized(fields: Mapping[str, Any], kind: type[Request]) -> dict[str, Any]:
+    """Returns the fields of `kind` as `msgspec.convert` takes them: in JSON, 2.0 is the integer 2.
+
+    `convert` encodes every name and text, and would raise UnicodeEncodeError: other fields are left
+    out here, and a text that is not Unicode is refused.
+    """
+    known = {
+        name: value
+        for name, value in fields.items()
+        if name in kind.__struct_encode_fields__
+        and not (value is None and name in ("request_id", "session_id"))
+    }
+    for name, value in known.items():
+        if isinstance(value, str):
+            _require_unicode(name, value)
     return {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in fields.items()
-        if not (value is None and name in ("request_id", "session_id"))
+        for name, value in known.items()
     }
 
 
 def _require_unicode(name: str, text: str) -> None:
-    """Raises ValueError for text that JSON can write and UTF-8 cannot: a lone surrogate."""
+    """Raises `InvalidError` for text that JSON can write and UTF-8 cannot: a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(
+        raise InvalidError(
             f"{name} contains half of a surrogate pair, which is not a character"
         ) from None

@@ -75,7 +75,7 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
             event_type=EVENT_TYPES[meta["eventType"]],
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
-            requested_at=int(meta.get("requestTimeEpoch") or time.time() * 1000),
+            requested_at=_milliseconds(meta.get("requestTimeEpoch") or time.time() * 1000),
             endpoint=f"https://{meta['domainName']}/{meta['stage']}",
             user_arn=identity.get("userArn") or "",
             authorizer_principal=(meta.get("authorizer") or {}).get("principalId") or "",
@@ -96,6 +96,13 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
     def ids(self) -> dict[str, str]:
         """The fields of every log line about this event."""
         return {"connection_id": self.connection_id, "event_id": self.event_id}
+
+
+def _milliseconds(value: Any) -> int:
+    try:
+        return int(value)
+    except (ValueError, OverflowError):  # text, NaN or infinity
+        raise TypeError("requestTimeEpoch is not a time") from None
 
 
 def _text(body: Any, *, is_base64: bool) -> str | None:

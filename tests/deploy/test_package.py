@@ -246,7 +246,7 @@ def files(folder: Path, **content: str) -> Path:
     """Modules in the folder; `__` in a name stands for a slash."""
     for name, source in content.items():
         path = folder / f"{name.replace('__', '/')}.py"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
     return folder
 
@@ -279,7 +279,7 @@ def test_a_package_is_included_with_its_init(tmp_path: Path) -> None:
         one__deep="",
         two__low="",
         two__unused="",
-        three__low="from . import next\nfrom .last import y",
+        three__low="from . import next\nfrom .last import y\nx = 1",
         three__next="",
         three__last="",
     )
@@ -323,7 +323,10 @@ else:
         ("import wheel.left_out", "wheel.left_out"),
         ("from wheel.left_out import x", "wheel.left_out"),
         ("import without_init.a", "without_init"),
-        ("from . import x\nfrom .nothing import y", "nothing"),
+        ("from .nothing import y", "nothing"),
+        ("import json.nothing", "json.nothing"),
+        ("import os.nothing.below", "os.nothing"),
+        ("from json.nothing import x", "json.nothing"),
     ],
 )
 def test_an_import_that_nothing_provides_is_refused(
@@ -331,10 +334,106 @@ def test_an_import_that_nothing_provides_is_refused(
 ) -> None:
     """The module that imports, and what it imports, are named; a wheel's submodules count, too."""
     folder = files(tmp_path, entry="import a", a=source, without_init__a="")
-    provided = modules(["wheel/__init__.py", "wheel/part.py"])
+    provided = {"wheel/__init__.py": b"", "wheel/part.py": b""}
 
     with pytest.raises(UnresolvedImportError, match=rf"^a\.py imports {missing}, which neither "):
         sources("entry", folder, provided)
+
+
+OWN = """
+import os.path as paths
+from json import loads as read, dumps
+if read:
+    from typing import TYPE_CHECKING
+    VALUE: int = 1
+try:
+    (first, *rest), total = ([1], 2), 0
+except ValueError:
+    with open("x") as opened:
+        late = 1
+class Own:
+    inside = 1
+def function(): local = 1
+if TYPE_CHECKING:
+    from typing import Any
+else:
+    other = 1
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["paths", "read", "dumps", "VALUE", "first", "rest", "total", "opened", "late", "Own"]
+    + ["function", "other", "below"],
+)
+@pytest.mark.parametrize("in_wheel", [False, True])
+def test_a_name_that_a_module_binds_can_be_imported(
+    tmp_path: Path, name: str, in_wheel: bool
+) -> None:
+    """Or that is a module below it: of the sources or of a wheel."""
+    own = {"own/__init__.py": OWN.encode(), "own/below.py": b""}
+    folder = files(tmp_path, entry=f"from own import {name}")
+    if not in_wheel:
+        files(tmp_path, own__below="")
+        (tmp_path / "own" / "__init__.py").write_text(OWN)
+
+    expected = {"entry.py"} if in_wheel else {"entry.py", "own/__init__.py"}
+    if name == "below" and not in_wheel:
+        expected.add("own/below.py")
+    assert expected == set(sources("entry", folder, own if in_wheel else {}))
+
+
+@pytest.mark.parametrize("name", ["os", "loads", "inside", "local", "Any", "nothing", "later"])
+@pytest.mark.parametrize("in_wheel", [False, True])
+def test_a_name_that_a_module_does_not_bind_is_refused(
+    tmp_path: Path, name: str, in_wheel: bool
+) -> None:
+    """Also one that is bound in a function or class, under another name, or for type checkers."""
+    folder = files(tmp_path, entry=f"from own import {name}")
+    if not in_wheel:
+        (tmp_path / "own.py").write_text(OWN)
+
+    with pytest.raises(UnresolvedImportError, match=rf"^entry\.py imports own\.{name}, which"):
+        sources("entry", folder, {"own.py": OWN.encode()} if in_wheel else {})
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from own import *", "from dynamic import x", "from star import x", "from compiled import x"]
+    + ["from json import x", "import os.path, xml.etree.ElementTree", "import msvcrt"],
+)
+def test_names_that_cannot_be_known_are_accepted(tmp_path: Path, source: str) -> None:
+    """After a star import or with `__getattr__`, of compiled code, and of Python's own modules."""
+    folder = files(
+        tmp_path,
+        entry=source,
+        own="",
+        dynamic="def __getattr__(name): return name",
+        star="from own import *",
+    )
+
+    assert "entry.py" in sources("entry", folder, {"compiled.abi3.so": b""})
+
+
+def test_a_module_that_was_left_out_of_a_wheel_is_refused(tmp_path: Path) -> None:
+    """Even if the package resolves names dynamically, as the stand-in for msgspec does."""
+    libraries = {"wheel/__init__.py": b"def __getattr__(name): ..."}
+    folder = files(tmp_path, entry="from wheel import yaml")
+
+    assert {"entry.py"} == set(sources("entry", folder, libraries))
+    with pytest.raises(UnresolvedImportError, match=r"imports wheel\.yaml, which"):
+        sources("entry", folder, libraries, {"wheel.yaml"})
+
+
+def test_the_trimmed_modules_of_msgspec_cannot_be_imported(tmp_path: Path) -> None:
+    """With the real wheels: one that is in the zip can, and one that is not cannot."""
+    source = files(tmp_path / "src", handler="from msgspec import Meta, Struct, inspect, json")
+    assert build("lambda", tmp_path, source=source)
+
+    for name in ("yaml", "toml"):
+        files(source, handler=f"from msgspec import {name}")
+        with pytest.raises(UnresolvedImportError, match=rf"imports msgspec\.{name}, which"):
+            build("lambda", tmp_path, source=source)
 
 
 def test_modules_of_wheels_are_sources_and_compiled_files() -> None:
@@ -349,9 +448,12 @@ def test_modules_of_wheels_are_sources_and_compiled_files() -> None:
         "botocore/data/endpoints.json",
     ]
 
-    assert {"six", "msgspec", "msgspec._core", "cryptography.hazmat.bindings._rust"} == (
-        modules(paths)
-    )
+    assert {
+        "six": paths[0],
+        "msgspec": paths[1],
+        "msgspec._core": paths[2],
+        "cryptography.hazmat.bindings._rust": paths[3],
+    } == modules(paths)
 
 
 def test_the_command_refuses_an_unresolved_import_in_one_sentence(

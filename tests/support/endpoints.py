@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 import boto3
 
-from posting import SigningPoster, client_config
+from posting import client_config
+from signing_poster import SigningPoster
 
 
 @dataclass

@@ -2,7 +2,9 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from jsonschema import Draft202012Validator
 from support.fuzzing import fuzz
 
 from errors import CODES, ChatError
+from wire import requests
 from wire.requests import (
     MAX_HISTORY_LIMIT,
     Chat,
@@ -63,6 +66,8 @@ def test_plain_text_is_chat(text: str) -> None:
             {"user_id": "u", "request_id": "r", "type": "text", "body": "x", "convType": "n"},
             Chat(body="x", request_id="r"),
         ),
+        ({"\ud800": 1, "body": "x"}, Chat(body="x")),
+        ({"user": "\ud800", "action": "ping"}, Ping()),
         ({"continue": True}, Continue(continue_=True)),
         ({"continue": False, "body": "x"}, Chat(body="x")),
         ({"action": "stop"}, Stop()),
@@ -94,7 +99,7 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (None, "the message must be UTF-8 text"),
+        (None, "The message must be UTF-8 text"),
         ("", "empty"),
         (" \n", "empty"),
         ('{"action":"chat"}', "body is missing"),
@@ -105,6 +110,9 @@ def test_json_is_routed_by_action(frame: dict[str, object], request_: object) ->
         ('{"body":"  \\n"}', "not only white space"),
         ('{"body":"\\ud800"}', "surrogate"),
         ("\ud800", "surrogate"),
+        ('{"action":"history","limit":"\\ud800"}', "surrogate"),
+        ('{"action":"history","limit":["\\ud800"]}', "limit must be"),
+        ('{"body":"x","request_id":"\\ud800"}', "surrogate"),
         ('{"action":"nope","body":"x"}', "action must be one of chat, stop, resume, history, "),
         ('{"action":5}', "action must be"),
         ('{"action":null,"body":"x"}', "action must be"),
@@ -148,6 +156,51 @@ def test_an_invalid_frame_is_refused_with_the_reason(raw: str | None, reason: st
         parse(raw)
 
     assert ("invalid_request", False) == (refused.value.code, refused.value.retryable)
+
+
+@pytest.mark.parametrize("error", [ValueError, UnicodeError, TypeError])
+def test_the_text_of_another_exception_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Only sentences of this project are for the client: another exception is not a `ChatError`."""
+
+    def fail(*_: object) -> None:
+        raise error("Python's own text")
+
+    monkeypatch.setattr(msgspec, "convert", fail)
+
+    with pytest.raises(error):
+        parse('{"body": "x"}')
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("", "The message is empty."),
+        ('{"action":"history","limit":0}', "limit must be a whole number from 1 to 100."),
+        ('{"action":"resume"}', "request_id is missing."),
+    ],
+)
+def test_a_message_is_a_sentence(raw: str, message: str) -> None:
+    """It begins with a capital letter or a field's name, and ends with a period."""
+    with pytest.raises(ChatError) as refused:
+        parse(raw)
+
+    assert message == refused.value.message
+
+
+def test_the_actions_are_those_of_the_requests() -> None:
+    """Each request has its action; the three kinds of chat share theirs and have no entry."""
+    kinds = {each: each.__struct_config__.tag for each in get_args(Request)}
+    with pytest.raises(ChatError) as refused:
+        parse('{"action":"nope"}')
+
+    assert {kind: tag for kind, tag in kinds.items() if tag != "chat"} == {
+        kind: action for action, kind in requests._REQUEST_TYPES.items()
+    }
+    assert list(dict.fromkeys(kinds.values())) == (
+        refused.value.message.removeprefix("action must be one of ").removesuffix(".").split(", ")
+    )
 
 
 def test_brackets_too_deep_for_the_parser_are_text() -> None:

@@ -92,7 +92,14 @@ def test_header_names_have_no_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [None, {}, [], "x", {"requestContext": None}, {"requestContext": {}}]
+    "event",
+    [
+        *(None, {}, [], "x", {"requestContext": None}, {"requestContext": {}}),
+        *(
+            {"requestContext": {**META, "requestTimeEpoch": time}}
+            for time in ("now", [1], float("nan"), float("inf"))
+        ),
+    ],
 )
 def test_another_event_raises_an_exception_that_the_handler_catches(event: Any) -> None:
     """KeyError, TypeError or AttributeError."""
