@@ -64,11 +64,13 @@ def build(
         UnresolvedImportError: a module is imported that the zip would not contain.
     """
     content: dict[str, bytes] = {}
-    published: set[str] = set()
+    published: dict[str, str] = {}
     for wheel in wheels(name, architecture, BUILD / "wheels" / architecture):
         content |= used(wheel)
-        published |= modules(zipfile.ZipFile(wheel).namelist())
-    content |= sources(ENTRIES[name], source, content, published - modules(content).keys())
+        with zipfile.ZipFile(wheel) as packed:
+            published |= modules(packed.namelist())
+    left_out = published.keys() - modules(content).keys()
+    content |= sources(ENTRIES[name], source, content, left_out)
     python = interpreter()
     made = f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
     if python:
@@ -100,7 +102,8 @@ def sources(
         UnresolvedImportError: an import is in none of `folder`, `libraries` and Python's own.
     """
     found: dict[str, bytes] = {}
-    available = modules(libraries or {})
+    libraries = libraries or {}
+    available = modules(libraries)
     waiting = [(entry, "", "the zip")]
     while waiting:
         name, member, importer = waiting.pop()
@@ -111,11 +114,11 @@ def sources(
             if place not in found:
                 found[place] = source
                 waiting += [(*each, place) for each in _imports(source, place)]
-        elif name in available:
-            source = (libraries or {})[available[name]] if available[name].endswith(".py") else None
+        elif place := available.get(name):
+            source = libraries[place] if place.endswith(".py") else None
         elif not _is_standard(name):
             raise UnresolvedImportError(
-                f"{importer} imports {name}, which neither {folder} nor the wheels nor Python provide"
+                f"{importer} imports {name}, which neither {folder} nor the wheels provide"
             )
         below = f"{name}.{member}"
         if member and (below in left_out or not (source is None or _binds(source, member))):

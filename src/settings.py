@@ -59,7 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     ] = DEFAULT_MODEL_ID
     model_family: Annotated[
         str,
-        Meta(description="the model family, if MODEL_ID does not identify it"),
+        Meta(description="the model family, if `MODEL_ID` does not identify it"),
     ] = ""
     auth: Annotated[
         Literal["iam", "jwt", "none"],
@@ -127,7 +127,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
             ge=0,
             le=1_000_000,
             description="how much of the conversation is sent to the model again, in tokens; "
-            "HISTORY_TURNS also applies",
+            "`HISTORY_TURNS` also applies",
         ),
     ] = 16_000
     history_turns: Annotated[
@@ -136,7 +136,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
             ge=1,
             le=200,
             description="how many turns of the conversation are sent to the model again; "
-            "HISTORY_TOKENS also applies",
+            "`HISTORY_TOKENS` also applies",
         ),
     ] = 50
     session_days: Annotated[

@@ -11,7 +11,7 @@ Rules
 Does not know how items are combined into frames (`formats`), or how a frame travels.
 """
 
-# Annotations stay text: nothing needs the types until the first resume, for which `store.transcript`
+# Annotations stay text: the types are not needed until the first resume, where `store.transcript`
 # converts to `Done`. A cold start does not pay for evaluating them (0.1 ms of 0.3).
 from __future__ import annotations
 

@@ -265,7 +265,9 @@ else:
     except ImportError:
         import f
 """
-    folder = files(tmp_path, entry=entry, a="import entry", unused="", **dict.fromkeys("bdef", ""))
+    folder = files(
+        tmp_path, entry=entry, a="import entry", b="c = 1", **dict.fromkeys("def", ""), unused=""
+    )
 
     assert {f"{name}.py" for name in ("entry", *"abdef")} == set(sources("entry", folder))
 
@@ -281,10 +283,10 @@ def test_a_package_is_included_with_its_init(tmp_path: Path) -> None:
         two__unused="",
         three__low="from . import next\nfrom .last import y\nx = 1",
         three__next="",
-        three__last="",
+        three__last="y = 1",
     )
     for name in ("one", "two", "three"):
-        (folder / name / "__init__.py").touch()
+        (folder / name / "__init__.py").write_text("VALUE = 1")
 
     assert {
         "entry.py",
@@ -325,7 +327,7 @@ else:
         ("import without_init.a", "without_init"),
         ("from .nothing import y", "nothing"),
         ("import json.nothing", "json.nothing"),
-        ("import os.nothing.below", "os.nothing"),
+        ("import os.nothing.below", "os.nothing.below"),
         ("from json.nothing import x", "json.nothing"),
     ],
 )
@@ -363,8 +365,10 @@ else:
 
 @pytest.mark.parametrize(
     "name",
-    ["paths", "read", "dumps", "VALUE", "first", "rest", "total", "opened", "late", "Own"]
-    + ["function", "other", "below"],
+    [
+        *("paths", "read", "dumps", "VALUE", "first", "rest", "total", "opened", "late"),
+        *("Own", "function", "other", "below"),
+    ],
 )
 @pytest.mark.parametrize("in_wheel", [False, True])
 def test_a_name_that_a_module_binds_can_be_imported(
@@ -399,8 +403,11 @@ def test_a_name_that_a_module_does_not_bind_is_refused(
 
 @pytest.mark.parametrize(
     "source",
-    ["from own import *", "from dynamic import x", "from star import x", "from compiled import x"]
-    + ["from json import x", "import os.path, xml.etree.ElementTree", "import msvcrt"],
+    [
+        *("from own import *", "from dynamic import x", "from star import x"),
+        *("from compiled import x", "from json import x"),
+        *("import os.path, xml.etree.ElementTree", "import msvcrt"),
+    ],
 )
 def test_names_that_cannot_be_known_are_accepted(tmp_path: Path, source: str) -> None:
     """After a star import or with `__getattr__`, of compiled code, and of Python's own modules."""

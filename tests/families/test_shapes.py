@@ -1,5 +1,9 @@
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +14,10 @@ from support.family_streams import FULL, PLAIN, STREAMS, Stream, events
 
 from families.chunks import STOP_REASONS
 from families.registry import FAMILIES, Decoder, family_of, request_body
-from families.shapes import claude_events
+from families.shapes import choice_events, claude_events
 from families.types import Message, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 
+SRC = Path(__file__).parents[2] / "src"
 REST = {"temperature": 0.0, "top_p": 0.9}
 MESSAGES = [
     {"role": "user", "content": "a"},
@@ -345,3 +350,22 @@ def test_claudes_initial_output_count_is_ignored() -> None:
     }
 
     assert [Usage(input_tokens=9)] == list(claude_events(started))
+
+
+def test_of_two_reasoning_fields_the_first_is_read() -> None:
+    """Which one does not depend on the process, whose hash seed orders a set of names."""
+    program = "import sys, families.shapes as s; print(*s.choice_events(eval(sys.argv[1])))"
+    chunk = {"choices": [{"delta": {"reasoning": "b", "reasoning_content": "a"}}]}
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program, repr(chunk)],
+            env={**os.environ, "PYTHONPATH": str(SRC), "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in range(6)
+    }
+
+    assert {"ReasoningDelta(text='a')"} == found
+    assert [ReasoningDelta("a")] == list(choice_events(chunk))
