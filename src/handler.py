@@ -31,7 +31,7 @@ from store.items import Connection
 from store.leases import LEASE_SECONDS, Listener
 from turn import CONTINUE, Deadlines, RequestContext, run_turn
 from wire.events import Done, Failed, HistoryPage, PastTurn
-from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
+from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG, encoder_for
 from wire.requests import (
     Chat,
     Clear,
@@ -255,7 +255,7 @@ def resume(app: Services, context: RequestContext, request: Resume) -> None:
             raise
         _send_failure(app, context.event, sender, error)
         return
-    encoder = FORMATS[connection.format](wanted)
+    encoder = encoder_for(connection.format, wanted)
     sender.attach(connection.connection_id, encoder, request.from_seq)
     sender.send([])
 
@@ -286,7 +286,7 @@ def ping(_app: Services, context: RequestContext, _request: Ping) -> None:
 
 def _sender(app: Services, event: WebSocketEvent, request_id: str, wire_format: str) -> Sender:
     poster = app.poster_for(app.settings.callback_url or event.endpoint)
-    encoder = FORMATS[wire_format](request_id)
+    encoder = encoder_for(wire_format, request_id)
     deadlines = Deadlines.of(event, app.settings)
     return Sender(
         poster, event.connection_id, encoder, deadlines.posts, max(deadlines.posts, deadlines.save)

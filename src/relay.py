@@ -31,7 +31,7 @@ from store.leases import (
     Listener,
 )
 from wire.events import Done, Failed, Latency, Start
-from wire.formats import FORMATS
+from wire.formats import encoder_for
 from ws_sender import Sender
 
 # The turn's state for each stop reason that is not the model's own.
@@ -128,7 +128,7 @@ class TurnSession(Struct):
     def switch_listener(self, listener: Listener) -> None:
         """Sends to another connection from the next `send` on, from the frame that it asked for."""
         self.acked_event_id = listener.event_id
-        encoder = FORMATS[listener.format](self.lease.request_id)
+        encoder = encoder_for(listener.format, self.lease.request_id)
         self.sender.attach(listener.connection_id, encoder, listener.from_seq)
 
     def save(self, turn: Turn, end: Done | Failed, deadline: float) -> None:
