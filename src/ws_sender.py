@@ -78,40 +78,31 @@ class EventLog:
         """Whether the terminal event has its index."""
         return bool(self.events) and isinstance(self.events[-1], Done | Failed)
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether there is a terminal event, with an index or without."""
-        return self.ended or any(isinstance(item, Done | Failed) for item in self._pending)
-
-    def add(self, events: Iterable[Item]) -> None:
-        """Takes events that have no index yet."""
+    def add(self, events: Iterable[Item]) -> bool:
+        """Takes events that have no index yet; whether the terminal event is there by now."""
         self._pending.extend(events)
         if self._pending and self.ended:
             raise RuntimeError("an event after the terminal event")
+        return self.ended or any(isinstance(item, Done | Failed) for item in self._pending)
 
     def assign_next(self) -> bool:
         """Gives the next event, joined as far as one frame holds, its index, if there is one."""
-        event = self._take()
-        if event is None:
-            return False
-        self.events.append(event)
-        return True
+        if not self._fitted:
+            self._fitted.extend(fit_to_frames(self._pending))
+            self._pending = []
+        if self._fitted:
+            self.events.append(self._fitted.popleft())
+            return True
+        return False
 
     def assign_all(self, *, only_terminal: bool = False) -> bool:
         """Gives all events their index, or the terminal one alone; whether any was dropped."""
         dropped = False
-        while (event := self._take()) is not None:
-            if only_terminal and not isinstance(event, Done | Failed):
+        while self.assign_next():
+            if only_terminal and not self.ended:
+                self.events.pop()
                 dropped = True
-            else:
-                self.events.append(event)
         return dropped
-
-    def _take(self) -> Item | None:
-        if not self._fitted:
-            self._fitted.extend(fit_to_frames(self._pending))
-            self._pending = []
-        return self._fitted.popleft() if self._fitted else None
 
 
 class Delivery:
@@ -241,8 +232,7 @@ class Sender:
         `CATCH_UP_SECONDS`: the next call goes on. Where the format has a pause between frames, it
         is spent here: meanwhile the next deltas gather.
         """
-        self.log.add(events)
-        ending = self.log.is_ending
+        ending = self.log.add(events)
         if ending:
             self.assign_sequence()
         if self.delivery.state is DeliveryState.UNREACHABLE:
