@@ -2,9 +2,10 @@
 
 Rules
 - A question is sent to the model only by the one event that acquired its lease.
-- Whatever was said is saved, with the state in which it ended, before its end is sent.
+- All text that was received is saved, with the state in which the turn ended, before its terminal
+  frame is sent.
 
-Does not know how a message arrived, or which action asked for the turn (`handler`).
+Does not know how a message arrived, or which action started the turn (`handler`).
 """
 
 import time
@@ -52,15 +53,16 @@ class Deadlines(Struct, frozen=True):
     def of(cls, event: WebSocketEvent, settings: Settings) -> "Deadlines":
         """Counted back from the moment when Lambda stops the invocation."""
         end = event.deadline
+        posts = end - SAVING_SHARE * settings.deadline_seconds
         return cls(
             stream=end - settings.deadline_seconds,
-            posts=end - SAVING_SHARE * settings.deadline_seconds,
-            save=end - TERMINAL_FRAME_SECONDS,
+            posts=posts,
+            save=max(end - TERMINAL_FRAME_SECONDS, posts),
         )
 
 
 class RequestContext(Struct, frozen=True):
-    """One message of a client: the event and connection that it came by, and the reply's sender."""
+    """One message of a client: its event and connection, and the sender of its frames."""
 
     event: WebSocketEvent
     connection: Connection
@@ -72,7 +74,7 @@ class RequestContext(Struct, frozen=True):
     def claim(self, question: str = "", tokens: int = 0) -> Claim:
         """What the lease is acquired for; `question` is "" where the model is not called.
 
-        `tokens` is the most that the turn can use, which is reserved of the day's allowance.
+        `tokens` is the most that the turn can use, which is reserved of the daily quota.
         """
         return Claim(
             session_id=self.session_id,
@@ -138,7 +140,7 @@ def run_turn(
         except ChatError as error:  # what the last renewal stored becomes an unfinished turn
             answer, turn = replace(answer, end=Failed(error)), replace(turn, state="unfinished")
     sender.send([answer.end])
-    metrics.turned(settings.model_name, turn, answer, sender)
+    metrics.record_turn(settings.model_name, turn, answer, sender)
 
 
 def _prompt(settings: Settings, past: tuple[Turn, ...], question: str) -> Prompt:

@@ -127,7 +127,7 @@ class Delivery:
         self.next_seq = 0
         self._poster = poster
         self._connection_id = connection_id
-        self._from_seq = from_seq  # the client has the frames before it
+        self.from_seq = from_seq  # the client has the frames before it
         self._unposted: list[str] = []
         self._retry_at = 0.0
 
@@ -142,9 +142,9 @@ class Delivery:
         A terminal event is sent again to a client that has even that: it asked.
         """
         seq, event = self.next_seq, log.events[self.next_seq]
-        client_has_it = seq < self._from_seq
+        client_has_it = seq < self.from_seq
         if client_has_it and isinstance(event, Done | Failed):
-            client_has_it, seq = False, self._from_seq
+            client_has_it, seq = False, self.from_seq
         # Encoded in any case: some formats accumulate the text.
         for frame in list(self.encoder.encode(seq, event)):
             if not client_has_it:
@@ -196,8 +196,8 @@ class Sender:
     """The log of one request's events, and its delivery to one connection at a time.
 
     From `deadline` (of `time.monotonic`) on nothing is posted before the terminal frame: there is a
-    turn to be saved first. `truncated` says that deltas were dropped for that. From `last` on only
-    the terminal frame is posted.
+    turn to be saved first. `truncated` says that deltas were dropped for that. From
+    `backlog_deadline` on only the terminal frame is posted.
     """
 
     def __init__(
@@ -206,11 +206,11 @@ class Sender:
         connection_id: str,
         encoder: Encoder,
         deadline: float,
-        last: float | None = None,
+        backlog_deadline: float | None = None,
     ) -> None:
         self._poster = poster
         self._deadline = deadline
-        self._last = deadline if last is None else last
+        self._backlog_deadline = deadline if backlog_deadline is None else backlog_deadline
         self.log = EventLog()
         self.delivery = Delivery(poster, connection_id, encoder)
         self.truncated = False
@@ -224,6 +224,12 @@ class Sender:
         """Switches to another connection: the next `send` starts with the frame of `from_seq`."""
         posts = self.delivery.posts
         self.delivery = Delivery(self._poster, connection_id, encoder, from_seq, posts)
+
+    def replay(self, events: Iterable[Item], from_seq: int) -> None:
+        """Sends the events of a request that has ended, from the frame of `from_seq` on."""
+        self.log = EventLog(events)
+        self.delivery.from_seq = from_seq
+        self.send([])
 
     def send(self, events: Iterable[Item]) -> None:
         """Sends the events, after those that this connection was not sent yet.
@@ -265,7 +271,9 @@ class Sender:
             is_replay = delivery.next_seq < len(log.events)
             if not ending and (now >= self._deadline or (is_replay and now >= catch_up_deadline)):
                 break
-            if ending and now >= self._last:  # the terminal frame alone; resume has the rest
+            if (
+                ending and now >= self._backlog_deadline
+            ):  # the terminal frame alone; resume has the rest
                 delivery.next_seq = max(delivery.next_seq, len(log.events) - 1)
             if delivery.next_seq == len(log.events) and not log.assign_next():
                 return
