@@ -257,9 +257,9 @@ FORMATS: Mapping[str, Callable[[str], Encoder]] = {
 DEFAULT_FORMAT = "events"
 
 
-def encoder_for(name: str, request_id: str) -> Encoder:
-    """Returns a new encoder of that format, or of the default where a later version stored it."""
-    return FORMATS.get(name, FORMATS[DEFAULT_FORMAT])(request_id)
+def encoder_for(wire_format: str, request_id: str) -> Encoder:
+    """The encoder of a stored format; of one that a later version stored, the default."""
+    return FORMATS.get(wire_format, FORMATS[DEFAULT_FORMAT])(request_id)
 
 
 # The seed's own keep-alive. Its client sends the bare word, and expects the response as a JSON
