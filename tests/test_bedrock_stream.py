@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+import bedrock_errors
 import bedrock_stream
 from bedrock_stream import Model, RetryNotice, StreamItem, client_config, open_stream
 from errors import CODES, ChatError
@@ -237,15 +238,15 @@ def test_other_failures(monkeypatch: pytest.MonkeyPatch, error: Exception, code:
 )
 def test_validation_errors_by_their_words(words: str, code: str) -> None:
     """One exception, several causes: its words tell the client what can be done."""
-    assert code == bedrock_stream._fault("ValidationException", words).code
+    assert code == bedrock_errors._spec_of("ValidationException", words).code
 
 
 def test_every_fault_has_a_documented_code() -> None:
     """The tables hold only codes that the protocol has."""
     rows = [
-        *bedrock_stream._FAULTS.values(),
-        *(row for _, row in bedrock_stream._VALIDATION),
-        *(row for _, row in bedrock_stream._BREAKS),
+        *bedrock_errors._FAULTS.values(),
+        *(row for _, row in bedrock_errors._VALIDATION),
+        *(row for _, row in bedrock_errors._BREAKS),
     ]
 
     assert {row.code for row in rows} <= set(CODES)
