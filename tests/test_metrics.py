@@ -57,7 +57,7 @@ def turn_line(
     capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **attributes: Any
 ) -> str:
     sender: Any = type("Sender", (SenderStub,), attributes)
-    metrics.turned(MODEL, TURN, answer, sender)
+    metrics.record_turn(MODEL, TURN, answer, sender)
     return capsys.readouterr().out
 
 
@@ -117,7 +117,7 @@ def test_a_failed_request_is_counted_by_its_code(
     capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
     """Any other error frame is one line and one metric; only `internal` has the level ERROR."""
-    metrics.failed("request.failed", MODEL, ChatError(code, "A sentence."))
+    metrics.record_failure("request.failed", MODEL, ChatError(code, "A sentence."))
     line = capsys.readouterr().out
 
     assert [Datum("chat", "Failures", {"Model": MODEL, "Code": code}, "Count", 1)] == data(line)
@@ -128,7 +128,7 @@ def test_a_failed_request_is_counted_by_its_code(
 def test_each_metric_has_the_unit_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Names are unique."""
     units = {each.name: each.unit for each in data(turn_line(capsys))}
-    metrics.failed("request.failed", MODEL, ChatError("busy", ""))
+    metrics.record_failure("request.failed", MODEL, ChatError("busy", ""))
     units |= {each.name: each.unit for each in data(capsys.readouterr().out)}
 
     assert {metric.name: metric.unit for metric in METRICS} == units

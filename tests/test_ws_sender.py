@@ -215,7 +215,7 @@ def test_the_terminal_frame_precedes_a_replay_when_lambda_is_about_to_end(
 ) -> None:
     """The terminal frame is posted in any case; the replay is omitted."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a"), TextDelta("b")])
-    sender._deadline = sender._last = time.monotonic()
+    sender._deadline = sender._backlog_deadline = time.monotonic()
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([Done("deadline")])
 
@@ -351,7 +351,7 @@ def test_nothing_is_replayed_between_the_deadline_and_the_terminal_frame(
 ) -> None:
     """The turn is saved first; then the missing frames are posted, with the terminal one."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a")])
-    sender._deadline, sender._last = time.monotonic(), time.monotonic() + 60
+    sender._deadline, sender._backlog_deadline = time.monotonic(), time.monotonic() + 60
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([TextDelta("too late")])
     assert [] == connections.frames
