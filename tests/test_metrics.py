@@ -55,7 +55,7 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def turned(capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **attributes: Any) -> str:
     sender: Any = type("Sender", (SenderStub,), attributes)
-    metrics.turned(MODEL, TURN, answer, sender)
+    metrics.record_turn(MODEL, TURN, answer, sender)
     return capsys.readouterr().out
 
 
@@ -113,7 +113,7 @@ def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_a_failure_is_counted_by_its_code(capsys: pytest.CaptureFixture[str], code: str) -> None:
     """Whatever else ends in an error frame is one line, and one metric; ours alone is an ERROR."""
-    metrics.failed("request.failed", MODEL, ChatError(code, "A sentence."))
+    metrics.record_failure("request.failed", MODEL, ChatError(code, "A sentence."))
     line = capsys.readouterr().out
 
     assert [Datum("chat", "Failures", {"Model": MODEL, "Code": code}, "Count", 1)] == data(line)
@@ -124,7 +124,7 @@ def test_a_failure_is_counted_by_its_code(capsys: pytest.CaptureFixture[str], co
 def test_units_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Each metric has its unit, and no name is there twice."""
     units = {each.name: each.unit for each in data(turned(capsys))}
-    metrics.failed("request.failed", MODEL, ChatError("busy", ""))
+    metrics.record_failure("request.failed", MODEL, ChatError("busy", ""))
     units |= {each.name: each.unit for each in data(capsys.readouterr().out)}
 
     assert {metric.name: metric.unit for metric in METRICS} == units

@@ -210,7 +210,7 @@ def test_when_the_time_is_over_only_the_end_is_told(
 def test_the_end_is_told_in_any_case(sender: Sender, connections: ConnectionsEndpoint) -> None:
     """Where Lambda's time is nearly over, the end goes before what is still to be told."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a"), TextDelta("b")])
-    sender._deadline = sender._last = time.monotonic()
+    sender._deadline = sender._backlog_deadline = time.monotonic()
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([Done("deadline")])
 
@@ -340,7 +340,7 @@ def test_nothing_is_told_again_when_the_time_is_over(
 ) -> None:
     """There is a turn to be saved first; then the rest is told, with the end."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a")])
-    sender._deadline, sender._last = time.monotonic(), time.monotonic() + 60
+    sender._deadline, sender._backlog_deadline = time.monotonic(), time.monotonic() + 60
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([TextDelta("too late")])
     assert [] == connections.frames
