@@ -36,9 +36,9 @@ SOURCE = ROOT / "src"
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
 
 # The tests of a module beside its own (tests/store/test_leases.py for src/store/leases.py).
-WIDER = ("tests/test_handler.py", "tests/test_relay.py", "tests/test_round_trips.py",
-         "tests/test_metrics.py", "tests/store", "tests/wire", "tests/families",
-         "tests/test_sequences.py")  # fmt: skip
+WIDER = ("tests/test_turn.py", "tests/test_handler.py", "tests/test_relay.py",
+         "tests/test_round_trips.py", "tests/test_metrics.py", "tests/store", "tests/wire",
+         "tests/families", "tests/test_sequences.py")  # fmt: skip
 TESTS: Mapping[str, Sequence[str]] = {
     "families/shapes.py": ("tests/families",),
     "families/templates.py": ("tests/families",),
