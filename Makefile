@@ -51,7 +51,7 @@ help: ## show this help
 	@echo 'AUTH=$(AUTH)  for run, how clients authenticate: none, iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events run at the same time'
 	@echo 'EVENT=$(EVENT)  for invoke: a sample event, or a recorded one'
-	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, to record the function's events in'
+	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, in which events are recorded'
 	@echo 'ARGS=$(ARGS)  options of bedrock-chat (chat), pytest (test), Terraform (plan, deploy, destroy), bench, faults, soak'
 	@echo 'EXTRAS=$(EXTRAS)  1, for test: with checkov and langchain-aws, 420 MB on disk'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: connect to the deployment'
