@@ -115,8 +115,20 @@ def open_stream(
 
 
 def _batches(queue: "_StreamQueue", deadline: float, tick: float) -> Iterator[list[StreamItem]]:
+    """Waits for one item, then takes all that there are; an end of either kind is the last.
+
+    What has arrived by the deadline counts: it was paid for.
+    """
     while True:
-        batch = _next_batch(queue, deadline, tick)
+        remaining = deadline - time.monotonic()
+        batch: list[StreamItem | ChatError] = []
+        with suppress(Empty):
+            batch.append(queue.get(timeout=max(0.0, min(remaining, tick))))
+            while True:
+                batch.append(queue.get_nowait())
+        is_over = time.monotonic() >= deadline
+        if is_over and not (batch and isinstance(batch[-1], Stopped | ChatError)):
+            batch.append(Stopped("deadline"))
         yield [item for item in batch if not isinstance(item, ChatError)]
         match batch[-1:]:
             case [ChatError() as failure]:
@@ -125,56 +137,23 @@ def _batches(queue: "_StreamQueue", deadline: float, tick: float) -> Iterator[li
                 return
 
 
-def _next_batch(
-    queue: "_StreamQueue", deadline: float, tick: float
-) -> list[StreamItem | ChatError]:
-    """Waits for one item, then takes all that there are. An end of either kind is the last.
-
-    What has arrived by the deadline counts: it was paid for.
-    """
-    remaining = deadline - time.monotonic()
-    batch: list[StreamItem | ChatError] = []
-    with suppress(Empty):
-        batch.append(queue.get(timeout=max(0.0, min(remaining, tick))))
-        while True:
-            batch.append(queue.get_nowait())
-    is_over = time.monotonic() >= deadline
-    if is_over and not (batch and isinstance(batch[-1], Stopped | ChatError)):
-        batch.append(Stopped("deadline"))
-    return batch
-
-
 # -- the reading thread ----------------------------------------------------------------------------
 
 _StreamQueue = SimpleQueue[StreamItem | ChatError]
 
 
-class _Cancellation:
-    """Cancels the call in flight from the other thread, wherever the reader waits."""
+class _Cancellation(threading.Event):
+    """Set when the answer is no longer wanted; `cancel` also wakes the reader."""
 
-    def __init__(self) -> None:
-        self._cancelled = threading.Event()
-        self._stream: Any = None
+    stream: Any = None  # what is being read
 
     def cancel(self) -> None:
-        """Wakes the reader. Best effort: else it notices at the next chunk or at its timeout."""
-        self._cancelled.set()
+        """Best effort: a reader that is not woken notices at the next chunk or at its timeout."""
+        self.set()
         # urllib3's way to end a read in another thread (2.3 and newer); botocore has none. Closing
         # the socket alone would leave the other thread in `recv`.
         with suppress(AttributeError, ValueError, RuntimeError, OSError):
-            self._stream._raw_stream.shutdown()  # noqa: SLF001 - see above
-
-    def watch(self, stream: Any) -> None:
-        """Sets the stream that is read from now on."""
-        self._stream = stream
-
-    def is_cancelled(self) -> bool:
-        """Whether the answer is no longer wanted."""
-        return self._cancelled.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Waits for `seconds`, or until cancelled: then True."""
-        return self._cancelled.wait(seconds)
+            self.stream._raw_stream.shutdown()  # noqa: SLF001 - see above
 
 
 def _read(
@@ -192,7 +171,7 @@ def _read(
         if time.monotonic() + wait > retry_deadline:
             queue.put(failure)
             return
-        if cancellation.is_cancelled():
+        if cancellation.is_set():
             return
         log.write("WARN", "stream.retry", code=failure.code, cause=failure.cause)
         queue.put(RetryNotice())
@@ -212,7 +191,7 @@ def _read_once(
     has_delta = False
     try:
         for event in _join_surrogates(_events(model, prompt, cancellation)):
-            if cancellation.is_cancelled():
+            if cancellation.is_set():
                 return None
             if isinstance(event, Stopped):
                 stopped = event
@@ -234,7 +213,7 @@ def _read_once(
 
 def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterator[Event]:
     """Calls Bedrock and reads the stream to its end, or to the longest answer that is stored."""
-    if cancellation.is_cancelled():
+    if cancellation.is_set():
         return
     response = model.client.invoke_model_with_response_stream(
         modelId=model.model_id,
@@ -244,11 +223,11 @@ def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterat
         **model.options,  # type: ignore[arg-type]
     )
     stream = response["body"]
-    cancellation.watch(stream)
+    cancellation.stream = stream
     decoder = Decoder(model.family)
     size = 0
     try:
-        if cancellation.is_cancelled():  # while the call was in flight: nothing to wake yet
+        if cancellation.is_set():  # while the call was in flight: nothing to wake yet
             return
         for message in stream:
             for event in decoder.events(_chunk(message)):
@@ -269,20 +248,16 @@ def _chunk(message: Mapping[str, Any]) -> Mapping[str, Any]:
     as an event message arrives here as a dict.
     """
     if "chunk" in message:
-        chunk = _decoded(message["chunk"]["bytes"])
+        data = message["chunk"]["bytes"]
+        try:
+            chunk = msgspec.json.decode(data)
+        except msgspec.DecodeError:  # `json` accepts what msgspec does not: half a surrogate pair
+            chunk = json.loads(data)
         return chunk if isinstance(chunk, dict) else {}
     for name, detail in message.items():
         if is_fault(name):
             raise FaultError(name, str(detail.get("message", "")))
     return {}
-
-
-def _decoded(data: bytes) -> Any:
-    """The JSON value; `json` accepts what msgspec does not, such as half a surrogate pair."""
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return json.loads(data)
 
 
 def _join_surrogates(events: Iterator[Event]) -> Iterator[Event]:

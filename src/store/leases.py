@@ -9,7 +9,7 @@ Rules
   POLL_SECONDS.
 
     acquire ── poll ── poll ── renew ── poll ── … ── save   the lease ends with `save`, `release`
-      └────────────── lease_expires_at ───────────────┘     or, after a crash, by itself
+      └───────────── lease_expires_at_ms ─────────────┘     or, after a crash, by itself
 
 Does not know Bedrock, connections, or the requests that send signals to an answer (`sessions`).
 """
@@ -49,10 +49,10 @@ POLL_SECONDS = 1.0
 SAVE_SECONDS = 6.0
 SAVE_PAUSE_SECONDS = 0.3
 
-_ACTIVE = "active_request_id, lease_token, lease_expires_at"
+_ACTIVE = "active_request_id, lease_token, lease_expires_at_ms"
 _SIGNALS = (
-    "stop_requested, listener, listener_requested_at, listener_connection_id, listener_format, "
-    "listener_from_seq, listener_acked"
+    "stop_requested, listener, listener_requested_at_ms, listener_connection_id, "
+    "listener_format, listener_from_seq, listener_acked"
 )
 
 
@@ -189,7 +189,7 @@ class Leases:
         return Update(
             key=session_key(claim.session_id, "head"),
             expression="SET active_request_id = :request_id, lease_token = :token, "
-            "lease_expires_at = :lease_expires_at, requested_at = :requested_at, "
+            "lease_expires_at_ms = :lease_expires_at, requested_at_ms = :requested_at, "
             f"principal = :principal, expires_at = :expires_at REMOVE {_SIGNALS}",
             condition="attribute_not_exists(pk) "
             "OR (principal = :principal AND attribute_not_exists(active_request_id))",
@@ -244,7 +244,7 @@ class Leases:
         """Writes the turn and releases the lease, both or neither.
 
         Writes nothing and returns the newest listener if that is not `listener_acked`, the event
-        id of the last listener that was served; None saves whatever listeners there are. Retries
+        id of the last listener that was served; None skips this check. Retries
         while DynamoDB fails, until `deadline` (of `time.monotonic`) at the latest.
 
         Raises:
@@ -346,7 +346,7 @@ class Leases:
         renewed = self._table.update(
             Update(
                 key=session_key(lease.session_id, "head"),
-                expression="SET lease_expires_at = :lease_expires_at, "
+                expression="SET lease_expires_at_ms = :lease_expires_at, "
                 "listener_acked = :listener_acked",
                 condition="lease_token = :token",
                 values={
@@ -406,8 +406,8 @@ class Leases:
             # The lease is left alone if its holder has renewed it since: then it still runs.
             replace(
                 release,
-                condition=f"{release.condition} AND lease_expires_at = :seen",
-                values={**release.values, ":seen": head.lease_expires_at},
+                condition=f"{release.condition} AND lease_expires_at_ms = :seen",
+                values={**release.values, ":seen": head.lease_expires_at_ms},
             ),
             self._request_end_update(
                 session_id, request_id, stored, turn.number if has_turn else 0
@@ -425,12 +425,12 @@ class _LeaseLostError(ChatError):
 
 def not_owner() -> ChatError:
     """Returns the refusal of another principal."""
-    return ChatError("unauthorized", "This session belongs to another user.")
+    return ChatError("unauthorized", "This session belongs to another principal.")
 
 
 def lease_expired(head: SessionHead) -> bool:
     """Whether the lease is over, by any Lambda's clock: its holder has crashed."""
-    return head.lease_expires_at + CLOCK_SKEW_SECONDS * 1000 < _now_ms()
+    return head.lease_expires_at_ms + CLOCK_SKEW_SECONDS * 1000 < _now_ms()
 
 
 def _to_chat_error(error: BaseException) -> ChatError:
@@ -454,7 +454,7 @@ def _status(lease: Lease, item: TableItem | None) -> LeaseStatus:
 def _listener(head: SessionHead) -> Listener:
     return Listener(
         head.listener,
-        head.listener_requested_at,
+        head.listener_requested_at_ms,
         head.listener_connection_id,
         head.listener_format,
         head.listener_from_seq,

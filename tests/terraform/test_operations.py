@@ -24,7 +24,7 @@ from errors import CODES
 from families.chunks import STOP_REASONS
 from local.deployment.deployed import client
 from metrics import METRICS
-from relay import STATES
+from relay import EARLY_STOPS
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
@@ -183,7 +183,7 @@ def test_the_documented_line_has_the_fields_of_a_turn(written: list[dict[str, An
 
 def events() -> set[str]:
     """The events that src/ writes; `places` is the argument's position in each call."""
-    places = {"write": 1, "_write": 1, "failed": 0}
+    places = {"write": 1, "_write": 1, "record_failure": 0}
     calls = [
         each
         for path in (terraform.ROOT / "src").rglob("*.py")
@@ -225,7 +225,7 @@ def test_every_metric_is_documented() -> None:
 
 def test_the_documented_number_of_billed_metrics_is_the_maximum() -> None:
     """Of one model, with every stop reason and code."""
-    reasons = {*STOP_REASONS.values(), *STATES, "other"}
+    reasons = {*STOP_REASONS.values(), *EARLY_STOPS, "other"}
     most = {metrics.BY_MODEL: 1, metrics.BY_END: len(reasons), metrics.BY_CODE: len(CODES)}
     count = sum(most[by] for metric in METRICS for by in metric.by)
 
