@@ -114,7 +114,8 @@ def sources(
             if place not in found:
                 found[place] = source
                 waiting += [(*each, place) for each in _imports(source, place)]
-        elif place := available.get(name):
+        elif name in available:
+            place = available[name]
             source = libraries[place] if place.endswith(".py") else None
         elif not _is_standard(name):
             raise UnresolvedImportError(

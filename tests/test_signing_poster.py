@@ -1,4 +1,4 @@
-"""Covers src/signing_poster.py: its requests and failures equal those of an unmodified boto3 client."""
+"""Covers src/signing_poster.py: its requests and failures equal those of boto3's own client."""
 
 import socket
 import ssl
