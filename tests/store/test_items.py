@@ -143,6 +143,13 @@ def test_a_missing_attribute_has_its_default(name: str, missing: str) -> None:
         assert isinstance(frames_of(item)[-1], Done | tuple)
 
 
+def test_defaults_are_those_of_the_first_version() -> None:
+    """A later default would change the meaning of items that are stored."""
+    assert ("complete", 0) == (load(Turn, {"number": 1}).state, load(Turn, {"number": 1}).tokens)
+    assert "events" == load(Connection, {"connection_id": "c="}).format
+    assert "events" == load(SessionHead, {}).listener_format
+
+
 ENDED = sorted(name for name in FILES if ended(name))
 
 
