@@ -35,7 +35,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run chat invoke wscat test faults docs bench soak check package preflight plan deploy smoke url destroy clean
+.PHONY: help run chat invoke wscat test unit mutants faults docs bench soak check package preflight plan deploy smoke url destroy clean
 
 help: ## show this help
 	@echo 'make <target> [VARIABLE=value]'
@@ -51,7 +51,7 @@ help: ## show this help
 	@echo 'AUTH=$(AUTH)  for run, how clients authenticate: none, iam or jwt'
 	@echo 'CONCURRENCY=$(CONCURRENCY)  how many events run at the same time'
 	@echo 'EVENT=$(EVENT)  for invoke: a sample event, or a recorded one'
-	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, to record the function's events in'
+	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, in which events are recorded'
 	@echo 'ARGS=$(ARGS)  options of bedrock-chat (chat), pytest (test), Terraform (plan, deploy, destroy), bench, faults, soak'
 	@echo 'EXTRAS=$(EXTRAS)  1, for test: with checkov and langchain-aws, 420 MB more'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: connect to the deployment'
@@ -103,6 +103,16 @@ test: announce $(TEST_NEEDS) ## run all tests, with branch coverage; ARGS='tests
 	$(BIN)/coverage run -m pytest $(or $(ARGS),-n $(JOBS) --dist loadscope)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+# The fast tier: no processes, and no sockets but fakes on loopback.
+UNIT := tests/families tests/store tests/wire tests/tools $(wildcard tests/test_*.py)
+
+unit: $(VENV)/dev.stamp ## run the fast tests only, without coverage
+	@exec $(BIN)/python -m pytest -q -n 2 --dist loadscope $(or $(ARGS),$(UNIT) \
+	  --ignore tests/test_sequences.py --ignore tests/test_broken_streams.py)
+
+mutants: $(VENV)/dev.stamp ## change src in small ways and report what the tests miss; ARGS=src/relay.py for one module
+	@exec env PYTHONPATH=src $(BIN)/python -m tools.mutants $(ARGS)
 
 .PHONY: announce
 announce:

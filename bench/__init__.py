@@ -1,1 +1,1 @@
-"""Measurements: each a ratio between ours and a named peer, taken in one run on one machine."""
+"""Measurements: each the ratio of ours to a named peer, from one run on one machine."""

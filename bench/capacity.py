@@ -1,13 +1,13 @@
-"""What so many users a day need of AWS, and cost: `python -m bench.capacity` writes the tables.
+"""Cost, and use of AWS quotas, by users a day: `python -m bench.capacity` writes the tables.
 
-A simulation of one turn (what it calls, posts, reads and writes) times the turns of a day; its peak
-against AWS's quotas. Pure and the same each time: `docs/capacity.md` holds the tables between its
-marks, and a test holds the two together. What a turn calls is no guess: `tests/test_round_trips.py`
-counts it and compares it with `DYNAMODB_CALLS` and `writes`.
+One simulated turn (its calls, posts, reads and writes) is multiplied by the turns of a day, and the
+peak is compared with AWS's quotas. The calculation is pure and deterministic. `docs/capacity.md`
+has the tables between its markers, and a test compares them. `tests/test_round_trips.py` counts the
+calls of a real turn and compares them with `DYNAMODB_CALLS` and `writes`.
 
-Does not know: free tiers, data transfer, alarms, dashboards, authorizers, tools' retries, what a
-cold start is billed, discounts (flex tiers, prompt caching, savings plans), or how users spread
-over a day beyond one factor.
+Not included: free tiers, data transfer, alarms, dashboards, authorizers, retries, the billed time
+of cold starts, and discounts (flex tiers, prompt caching, savings plans). The distribution of users
+over the day is one factor.
 """
 
 import math
@@ -22,69 +22,69 @@ BEGIN, END = "<!-- capacity: begin -->", "<!-- capacity: end -->"
 USERS = (1_000, 100_000, 10_000_000)
 INTERVALS = (0.0, 0.1, 0.25, 0.5, 1.0)
 
-# What a turn calls where it is shorter than a look (a second): the connection, the claim, the
-# history, the save.
+# The calls of a turn that is shorter than the poll interval (a second): the connection, the claim,
+# the history, the save.
 DYNAMODB_CALLS: Mapping[str, int] = {"GetItem": 1, "TransactWriteItems": 2, "Query": 1}
 POLL_SECONDS, RENEW_SECONDS = 1.0, 8.0  # src/store/leases.py
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is assumed of the people and the model."""
+    """The assumptions about users and the model."""
 
-    turns_a_user: int = 5
-    turns_a_connection: int = 5
+    turns_per_user: int = 5
+    turns_per_connection: int = 5
     connection_minutes: float = 10.0
-    peak: float = 4.0  # the busiest second in relation to the mean of the day
-    tokens_in: int = 2_000
-    tokens_out: int = 300
-    tokens_a_second: float = 50.0
+    peak: float = 4.0  # the busiest second, relative to the day's mean
+    input_tokens: int = 2_000
+    output_tokens: int = 300
+    tokens_per_second: float = 50.0
     first_token_seconds: float = 1.0
-    tokens_a_chunk: float = 3.0
-    bytes_a_token: float = 4.0
+    tokens_per_chunk: float = 3.0
+    bytes_per_token: float = 4.0
     post_seconds: float = 0.015  # within a Region
-    other_seconds: float = 0.05  # of Lambda's time: DynamoDB, before and after the stream
+    other_seconds: float = 0.05  # Lambda's time before and after the stream: DynamoDB
     memory_gb: float = 1.0
-    interval: float = 0.0  # how far apart posts are kept
+    interval: float = 0.0  # the minimum seconds between posts
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn takes of AWS."""
+    """The AWS resources that one turn uses."""
 
     posts: int
     lambda_seconds: float
     read_units: float
     write_units: float
-    tokens_in: int
-    tokens_out: int
+    input_tokens: int
+    output_tokens: int
     connections: float
     log_kb: float = 2.0
 
     @property
     def requests(self) -> float:
-        """What counts against API Gateway's requests: the frame, the posts, and the connection."""
+        """The requests that API Gateway's quota counts: the frame, the posts and the connection."""
         return 1 + self.posts + self.connections
 
     @property
     def invocations(self) -> float:
-        """One, and what `$connect` and `$disconnect` add."""
+        """One, and the share of `$connect` and `$disconnect`."""
         return 1 + 2 * self.connections
 
     @property
     def quota_tokens(self) -> float:
-        """What Bedrock counts: five for each token that newer Claude models say.
+        """The tokens that Bedrock's quota counts: five per output token of newer Claude models.
 
         Bedrock User Guide, "How tokens are counted in Amazon Bedrock".
         """
-        return self.tokens_in + 5 * self.tokens_out
+        return self.input_tokens + 5 * self.output_tokens
 
 
 def posts(chunks: int, gap: float, post_seconds: float, interval: float) -> int:
-    """How many posts carry so many chunks that arrive so far apart.
+    """Returns the number of posts for so many chunks that arrive `gap` seconds apart.
 
-    The relay's own rule: the first leaves at once; while a post is under way, and until `interval`
-    after it, what arrives gathers and leaves together.
+    The relay's rule: the first chunk is posted at once. Chunks that arrive during a post, or within
+    `interval` after it, are posted together.
     """
     made, arrived, free = 0, 0, 0.0
     while arrived < chunks:
@@ -96,41 +96,41 @@ def posts(chunks: int, gap: float, post_seconds: float, interval: float) -> int:
 
 
 def units(size: float, unit: int) -> int:
-    """DynamoDB charges whole units: 4 KB a read, 1 KB a write."""
+    """Returns the units that DynamoDB charges: whole ones, 4 KB per read and 1 KB per write."""
     return max(1, math.ceil(size / unit))
 
 
 def turn(load: Load) -> Turn:
-    """One turn, simulated."""
-    chunks = math.ceil(load.tokens_out / load.tokens_a_chunk)
-    stream = load.tokens_out / load.tokens_a_second
+    """Simulates one turn."""
+    chunks = math.ceil(load.output_tokens / load.tokens_per_chunk)
+    stream = load.output_tokens / load.tokens_per_second
     seconds = load.first_token_seconds + stream + load.other_seconds
-    looks, renewals = int(stream / POLL_SECONDS), int(stream / RENEW_SECONDS)
-    history = load.tokens_in * load.bytes_a_token
-    answer = load.tokens_out * load.bytes_a_token
+    polls, renewals = int(stream / POLL_SECONDS), int(stream / RENEW_SECONDS)
+    history = load.input_tokens * load.bytes_per_token
+    answer = load.output_tokens * load.bytes_per_token
     question = 200.0
-    a_connection = 1 / load.turns_a_connection
+    connections = 1 / load.turns_per_connection
     return Turn(
         # `start`, the deltas, `done`.
         posts=2 + posts(chunks, stream / chunks, load.post_seconds, load.interval),
-        lambda_seconds=seconds + 2 * a_connection * 0.02,
-        # The connection, the history and the looks, all strongly consistent.
-        read_units=1 + units(history, 4096) + (looks - renewals),
+        lambda_seconds=seconds + 2 * connections * 0.02,
+        # The connection, the history and the polls, all strongly consistent.
+        read_units=1 + units(history, 4096) + (polls - renewals),
         write_units=writes(question, answer)
-        # A renewal writes the head and what was said so far.
+        # A renewal writes the head and the answer so far.
         + renewals * (1 + units(question + answer, 1024))
-        + 2 * a_connection,
-        tokens_in=load.tokens_in,
-        tokens_out=load.tokens_out,
-        connections=a_connection,
+        + 2 * connections,
+        input_tokens=load.input_tokens,
+        output_tokens=load.output_tokens,
+        connections=connections,
     )
 
 
 def writes(question: float, answer: float) -> int:
-    """Write units of the claim (head, request, allowance) and the save (those, and the turn).
+    """Returns the write units of the claim (head, request, budget) and the save (and the turn).
 
-    A transaction's writes cost double. An update is charged by the larger of the two versions, so
-    the request's, which held the question, and the turn, which holds both, go by their sizes.
+    Writes in a transaction cost double. An update is charged by the larger of the item's two
+    versions: the request has the question, the turn has both texts.
     """
     overhead = 300.0  # names, keys and numbers
     claim = 1 + units(question + overhead, 1024) + 1
@@ -138,40 +138,40 @@ def writes(question: float, answer: float) -> int:
     return 2 * (claim + save)
 
 
-# -- money -----------------------------------------------------------------------------------------
+# -- cost ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars for `per` of something, as quoted where `source` says."""
+    """A price: dollars for `per` units, as quoted in `source`."""
 
-    what: str
+    name: str
     dollars: float
     per: float
-    of: str
+    unit: str
     source: str = "docs/deploy.md"
 
 
-# us-east-1, as docs/deploy.md quotes them: third parties' words of 2025 and 2026, not AWS's own.
+# us-east-1, as in docs/deploy.md: quoted by third parties in 2025 and 2026, not by AWS.
 PRICES = (
-    Price("Bedrock, tokens in", 3.00, 1e6, "tokens (Claude Sonnet 4.6)"),
-    Price("Bedrock, tokens out", 15.00, 1e6, "tokens (Claude Sonnet 4.6)"),
+    Price("Bedrock, input tokens", 3.00, 1e6, "tokens (Claude Sonnet 4.6)"),
+    Price("Bedrock, output tokens", 15.00, 1e6, "tokens (Claude Sonnet 4.6)"),
     Price("Lambda, time", 0.0000133334, 1, "GB-second, arm64"),
     Price("Lambda, requests", 0.20, 1e6, "requests"),
     Price("API Gateway, messages", 1.00, 1e6, "messages of 32 KB"),
-    Price("API Gateway, connections", 0.25, 1e6, "minutes", "from memory"),
+    Price("API Gateway, connections", 0.25, 1e6, "minutes", "assumed"),
     Price("DynamoDB, writes", 0.625, 1e6, "units"),
     Price("DynamoDB, reads", 0.125, 1e6, "units"),
-    Price("CloudWatch, logs", 0.50, 1, "GB", "from memory"),
+    Price("CloudWatch, logs", 0.50, 1, "GB", "assumed"),
 )
 
 
 def day(users: int, load: Load) -> dict[str, float]:
-    """Dollars a day, by what is charged."""
-    one, turns = turn(load), users * load.turns_a_user
+    """Returns dollars a day, by price."""
+    one, turns = turn(load), users * load.turns_per_user
     used = {
-        "Bedrock, tokens in": one.tokens_in,
-        "Bedrock, tokens out": one.tokens_out,
+        "Bedrock, input tokens": one.input_tokens,
+        "Bedrock, output tokens": one.output_tokens,
         "Lambda, time": one.lambda_seconds * load.memory_gb,
         "Lambda, requests": one.invocations,
         "API Gateway, messages": 1 + one.posts,
@@ -180,7 +180,7 @@ def day(users: int, load: Load) -> dict[str, float]:
         "DynamoDB, reads": one.read_units,
         "CloudWatch, logs": one.log_kb / 1e6,
     }
-    return {price.what: turns * used[price.what] * price.dollars / price.per for price in PRICES}
+    return {price.name: turns * used[price.name] * price.dollars / price.per for price in PRICES}
 
 
 # -- quotas ----------------------------------------------------------------------------------------
@@ -188,12 +188,12 @@ def day(users: int, load: Load) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What an account has of something in a Region before it asks for more."""
+    """A default quota of an account in a Region, and how to stay within it."""
 
-    what: str
-    most: float
+    name: str
+    limit: float
     source: str
-    answer: str
+    remedy: str
 
 
 QUOTAS = (
@@ -201,18 +201,18 @@ QUOTAS = (
         "Bedrock, tokens a minute (weighted)",
         1_000_000,
         "by model and account; this figure is assumed",
-        "ask for more; spread over Regions and accounts; a smaller model",
+        "request an increase; spread over Regions and accounts; a smaller model",
     ),
     Quota(
-        "Lambda, events at once",
+        "Lambda, concurrent executions",
         1_000,
         "Lambda Developer Guide, quotas: default, can be raised",
-        "ask for more, early: it is what a stream holds while it runs",
+        "request an increase early: a stream occupies one until it ends",
     ),
     Quota(
         "API Gateway, requests a second",
         10_000,
-        "API Gateway quotas: of an account and Region, callbacks and messages together; can be "
+        "API Gateway quotas: per account and Region, callbacks and messages together; can be "
         "raised",
         "a coalescing interval; then shards over Regions and accounts",
     ),
@@ -220,13 +220,13 @@ QUOTAS = (
         "API Gateway, new connections a second",
         500,
         "API Gateway quotas, WebSocket: default, can be raised",
-        "ask for more; longer connections",
+        "request an increase; longer connections",
     ),
     Quota(
         "DynamoDB, write units a second",
         40_000,
-        "DynamoDB quotas: of an on-demand table by default, can be raised",
-        "ask for more; a table for each shard, for sessions share nothing",
+        "DynamoDB quotas: default of an on-demand table, can be raised",
+        "request an increase; a table for each shard, since sessions share nothing",
     ),
     Quota(
         "DynamoDB, read units a second",
@@ -238,10 +238,10 @@ QUOTAS = (
 
 
 def peak(users: int, load: Load) -> dict[str, float]:
-    """What the busiest second (of Bedrock: minute) needs, by quota."""
+    """Returns the use in the busiest second (for Bedrock, minute), by quota."""
     one = turn(load)
-    rate = users * load.turns_a_user / 86_400 * load.peak
-    needs = (
+    rate = users * load.turns_per_user / 86_400 * load.peak
+    uses = (
         rate * 60 * one.quota_tokens,
         rate * one.lambda_seconds,
         rate * one.requests,
@@ -249,20 +249,20 @@ def peak(users: int, load: Load) -> dict[str, float]:
         rate * one.write_units,
         rate * one.read_units,
     )
-    return {quota.what: need for quota, need in zip(QUOTAS, needs, strict=True)}
+    return {quota.name: use for quota, use in zip(QUOTAS, uses, strict=True)}
 
 
-def shards(users: int, load: Load, among: Iterable[Quota] = QUOTAS) -> int:
-    """How many accounts or Regions with default quotas it takes."""
-    needs = peak(users, load)
-    return max(1, *(math.ceil(needs[quota.what] / quota.most) for quota in among))
+def shards(users: int, load: Load, quotas: Iterable[Quota] = QUOTAS) -> int:
+    """Returns the number of accounts or Regions with default quotas that the peak requires."""
+    uses = peak(users, load)
+    return max(1, *(math.ceil(uses[quota.name] / quota.limit) for quota in quotas))
 
 
 # -- the page --------------------------------------------------------------------------------------
 
 
 def _n(value: float) -> str:
-    """A figure with as many digits as it deserves."""
+    """Formats a value with two or three significant digits."""
     if value >= 100:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
@@ -276,18 +276,18 @@ def _head(*cells: str) -> str:
     return _row(*cells) + "|" + "---|" * len(cells) + "\n"
 
 
-def a_turn(load: Load) -> str:
-    """The table of one turn."""
+def turn_table(load: Load) -> str:
+    """Returns the table of one turn."""
     one = turn(load)
-    return _head("one turn takes", "") + "".join(
+    return _head("resource", "one turn") + "".join(
         _row(name, value)
         for name, value in (
             ("posts to the connection", f"{one.posts}"),
             ("Lambda, seconds", f"{one.lambda_seconds:.2f}"),
             ("DynamoDB, write units", f"{one.write_units:.1f}"),
             ("DynamoDB, read units", f"{one.read_units:.0f}"),
-            ("Bedrock, tokens in and out", f"{one.tokens_in:,} and {one.tokens_out:,}"),
-            ("Bedrock, tokens as its quota counts", f"{one.quota_tokens:,.0f}"),
+            ("Bedrock, input and output tokens", f"{one.input_tokens:,} and {one.output_tokens:,}"),
+            ("Bedrock, tokens counted by its quota", f"{one.quota_tokens:,.0f}"),
         )
     )
 
@@ -296,98 +296,108 @@ def _users() -> tuple[str, ...]:
     return tuple(f"{users:,} users" for users in USERS)
 
 
-def costs(load: Load) -> str:
-    """The table of what a day costs."""
+def cost_table(load: Load) -> str:
+    """Returns the table of the cost of a day."""
     days = [day(users, load) for users in USERS]
-    lines = [_row(price.what, *(_n(each[price.what]) for each in days)) for price in PRICES]
-    together = [sum(each.values()) for each in days]
-    model = sum(days[0][what] for what in days[0] if what.startswith("Bedrock")) / together[0]
+    lines = [_row(price.name, *(_n(each[price.name]) for each in days)) for price in PRICES]
+    totals = [sum(each.values()) for each in days]
+    model = sum(days[0][name] for name in days[0] if name.startswith("Bedrock")) / totals[0]
     return (
         _head("dollars a day", *_users())
         + "".join(lines)
-        + _row("**together**", *(f"**{_n(each)}**" for each in together))
-        + f"\nThe model is {model:.1%} of it.\n"
+        + _row("**total**", *(f"**{_n(each)}**" for each in totals))
+        + f"\nThe model is {model:.1%} of the total.\n"
     )
 
 
-def quotas(load: Load) -> str:
-    """The table of what the peak needs, in relation to each quota."""
+def quota_table(load: Load) -> str:
+    """Returns the table of the use of each quota at the peak."""
     peaks = [peak(users, load) for users in USERS]
     lines = []
     for quota in QUOTAS:
-        needs = [each[quota.what] for each in peaks]
+        uses = [each[quota.name] for each in peaks]
         cells = [
-            f"{_n(need)}{f' (**{_n(need / quota.most)} times**)' if need > quota.most else ''}"
-            for need in needs
+            f"{_n(use)}{f' (**{_n(use / quota.limit)} times**)' if use > quota.limit else ''}"
+            for use in uses
         ]
-        lines.append(_row(quota.what, _n(quota.most), *cells))
-    first = [max(QUOTAS, key=lambda quota: each[quota.what] / quota.most) for each in peaks]
-    share = [each[quota.what] / quota.most for each, quota in zip(peaks, first, strict=True)]
-    met = ", ".join(
-        f"{quota.what.partition(' (')[0]} ({_n(part)} times it)"
-        for quota, part in zip(first, share, strict=True)
+        lines.append(_row(quota.name, _n(quota.limit), *cells))
+    nearest = [max(QUOTAS, key=lambda quota: each[quota.name] / quota.limit) for each in peaks]
+    ratios = [each[quota.name] / quota.limit for each, quota in zip(peaks, nearest, strict=True)]
+    listed = ", ".join(
+        f"{quota.name.partition(' (')[0]} ({_n(ratio)} times)"
+        for quota, ratio in zip(nearest, ratios, strict=True)
     )
     return (
         _head("at the peak", "default quota", *_users())
         + "".join(lines)
-        + f"\nNearest to its quota, in each column: {met}.\n\n"
-        + _head("quota", "source", "what answers it")
-        + "".join(_row(quota.what, quota.source, quota.answer) for quota in QUOTAS)
+        + f"\nThe highest use relative to its quota, in each column: {listed}.\n\n"
+        + _head("quota", "source", "remedy")
+        + "".join(_row(quota.name, quota.source, quota.remedy) for quota in QUOTAS)
     )
 
 
-def intervals(load: Load) -> str:
-    """The table of what a coalescing interval answers."""
+def interval_table(load: Load) -> str:
+    """Returns the table of the effect of a coalescing interval."""
     users = USERS[-1]
-    api = [quota for quota in QUOTAS if quota.what.startswith("API Gateway, requests")]
+    api = [quota for quota in QUOTAS if quota.name.startswith("API Gateway, requests")]
     lines = []
     for interval in INTERVALS:
-        there = replace(load, interval=interval)
+        with_interval = replace(load, interval=interval)
         lines.append(
             _row(
                 f"{interval:g} s" if interval else "none",
-                f"{turn(there).posts}",
-                _n(peak(users, there)[api[0].what]),
-                f"{shards(users, there, api)}",
-                _n(day(users, there)["API Gateway, messages"]),
+                f"{turn(with_interval).posts}",
+                _n(peak(users, with_interval)[api[0].name]),
+                f"{shards(users, with_interval, api)}",
+                _n(day(users, with_interval)["API Gateway, messages"]),
             )
         )
     return _head(
         "interval",
-        "posts a turn",
+        "posts per turn",
         f"requests a second at the peak of {users:,} users",
         "accounts or Regions, at 10,000 each",
         "dollars a day for messages",
     ) + "".join(lines)
 
 
-def prices() -> str:
-    """The table of prices."""
+def price_table() -> str:
+    """Returns the table of prices."""
     return _head("price", "dollars", "source") + "".join(
         _row(
-            price.what,
-            f"{price.dollars:g} {'for a million' if price.per > 1 else 'for one'}: {price.of}",
+            price.name,
+            f"{price.dollars:g} per {'million ' if price.per > 1 else ''}{price.unit}",
             price.source,
         )
         for price in PRICES
     )
 
 
-def assumptions(load: Load) -> str:
-    """The table of what is assumed."""
-    return _head("assumed", "") + "".join(
+def assumption_table(load: Load) -> str:
+    """Returns the table of assumptions."""
+    return _head("assumption", "value") + "".join(
         _row(name, value)
         for name, value in (
-            ("turns a user and day", f"{load.turns_a_user}"),
+            ("turns per user and day", f"{load.turns_per_user}"),
             (
-                "turns a connection, and its minutes",
-                f"{load.turns_a_connection}, {load.connection_minutes:g}",
+                "turns per connection, and its minutes",
+                f"{load.turns_per_connection}, {load.connection_minutes:g}",
             ),
-            ("the busiest second, in relation to the day's mean", f"{load.peak:g}"),
-            ("tokens in and out", f"{load.tokens_in:,} and {load.tokens_out:,}"),
+            ("the busiest second, relative to the day's mean", f"{load.peak:g}"),
             (
-                "the model: seconds to its first token, tokens a second, tokens a chunk",
-                f"{load.first_token_seconds:g}, {load.tokens_a_second:g}, {load.tokens_a_chunk:g}",
+                "input and output tokens per turn",
+                f"{load.input_tokens:,} and {load.output_tokens:,}",
+            ),
+            (
+                "the model: seconds to its first token, tokens a second, tokens per chunk",
+                ", ".join(
+                    f"{value:g}"
+                    for value in (
+                        load.first_token_seconds,
+                        load.tokens_per_second,
+                        load.tokens_per_chunk,
+                    )
+                ),
             ),
             ("a post, within a Region", f"{load.post_seconds * 1000:g} ms"),
             ("the function's memory", f"{load.memory_gb:g} GB"),
@@ -396,21 +406,21 @@ def assumptions(load: Load) -> str:
 
 
 def tables(load: Load | None = None) -> str:
-    """All of the tables, as the page has them."""
+    """Returns all tables, as on the page."""
     load = load or Load()
     parts = (
-        ("What is assumed", assumptions(load)),
-        ("One turn", a_turn(load)),
-        ("What a day costs", costs(load)),
-        ("Which quota is met first", quotas(load)),
-        ("What a coalescing interval answers", intervals(load)),
-        ("Prices", prices()),
+        ("Assumptions", assumption_table(load)),
+        ("One turn", turn_table(load)),
+        ("Cost of a day", cost_table(load)),
+        ("Quotas", quota_table(load)),
+        ("Effect of a coalescing interval", interval_table(load)),
+        ("Prices", price_table()),
     )
     return "".join(f"\n## {title}\n\n{text}" for title, text in parts) + "\n"
 
 
 def page(text: str) -> str:
-    """The page with its tables replaced."""
+    """Returns the page with its tables replaced."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -419,7 +429,7 @@ def page(text: str) -> str:
 
 
 def main() -> None:
-    """Writes the tables into the page, and prints them."""
+    """Writes the tables to the page and prints them."""
     PAGE.write_text(page(PAGE.read_text()))
     sys.stdout.write(tables())
 

@@ -1,11 +1,11 @@
-"""What a cold start costs: importing and making clients, in fresh processes, by CPU time.
+"""CPU time of a cold start: imports and the creation of clients, in new processes.
 
-- Ours is the zip as it is deployed, unpacked; its peers are what other designs import to have a
-  model and the same three clients. All run in the peers' environment, with its Python: Lambda's
-  version where there is one, else another, for which the zip has no bytecode. The note says which.
-- The interpreter's own start is in none of the figures.
+- Ours is the deployed zip, unpacked. The peers import what other designs need for a model and the
+  same three clients. All run in the peers' environment, with its Python: Lambda's version if it is
+  installed, otherwise another one, for which the zip has no bytecode. The note names the version.
+- The start of the interpreter is not included.
 
-Does not know how long AWS takes to fetch and unpack the zip.
+Not measured: the time that AWS takes to fetch and unpack the zip.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from deploy.package import ROOT, build
 
 PEERS = Path(__file__).parent / "peers"
 PYTHON = ROOT / ".venv" / "peers" / "bin" / "python"
-SEED_MOST, BOTO3_MOST = 0.14, 0.62  # of the peer's CPU time
+MAX_SEED_RATIO, MAX_BOTO3_RATIO = 0.14, 0.62  # of the peer's CPU time
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "x",
@@ -43,13 +43,13 @@ print(time.process_time() - began)
 """
 
 
-def cpu_seconds(folder: Path, module: str, *, alone: bool) -> float:
-    """The CPU time of importing the module from the folder, in a fresh process.
+def cpu_seconds(folder: Path, module: str, *, isolated: bool) -> float:
+    """Returns the CPU time of importing the module from the folder, in a new process.
 
-    `alone`: with nothing else to import from but Python's own library, as in Lambda.
+    `isolated` leaves only Python's standard library on the path, as in Lambda.
     """
-    options = ("-I", "-B", "-S") if alone else ("-I", "-B")
-    done = subprocess.run(  # noqa: S603 - our own peers
+    options = ("-I", "-B", "-S") if isolated else ("-I", "-B")
+    process = subprocess.run(  # noqa: S603 - our own peers
         [PYTHON, *options, "-c", PROGRAM, str(folder), module],
         env=ENVIRONMENT,
         capture_output=True,
@@ -57,32 +57,32 @@ def cpu_seconds(folder: Path, module: str, *, alone: bool) -> float:
         timeout=120,
         check=True,
     )
-    return float(done.stdout.split()[-1])
+    return float(process.stdout.split()[-1])
 
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """The function's zip, as Lambda has it: its folder, its size in bytes, and what made it."""
+    """The function's unpacked zip: its folder, its size in bytes, and the tools that built it."""
 
     folder: Path
     size: int
-    made: str
+    build: str
 
 
 @contextlib.contextmanager
 def unpacked() -> Iterator[Unpacked]:
-    """The zip for this machine, unpacked for as long as it is needed."""
+    """Builds the zip for this machine's architecture and unpacks it to a temporary folder."""
     machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
     with tempfile.TemporaryDirectory() as name:
-        path, made = build("lambda", Path(name), machine)
+        path, tools = build("lambda", Path(name), machine)
         folder = Path(name) / "task"
-        with zipfile.ZipFile(path) as packed:
-            packed.extractall(folder)
-        yield Unpacked(folder, path.stat().st_size, made)
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+        yield Unpacked(folder, path.stat().st_size, tools)
 
 
 def measure(quick: bool) -> list[Row]:
-    """Medians of interleaved runs."""
+    """Returns the rows: medians of interleaved runs."""
     runs = 3 if quick else 15
     version = subprocess.run(  # noqa: S603 - as above
         [PYTHON, "--version"], capture_output=True, text=True, check=True
@@ -94,17 +94,21 @@ def measure(quick: bool) -> list[Row]:
             "boto3": (PEERS, "cold_boto3"),
             "chat": (PEERS, "cold_chat_bedrock"),
         }
-        seen: dict[str, list[float]] = {case: [] for case in cases}
+        samples: dict[str, list[float]] = {case: [] for case in cases}
         for _ in range(runs):
             for case, (folder, module) in cases.items():
-                seconds = cpu_seconds(folder, module, alone=case == "ours")
-                seen[case].append(seconds * 1000)
-    median = {case: statistics.median(values) for case, values in seen.items()}
-    note = f"{version}; {zipped.made}; {runs} runs"
-    what, ours = "cold start, CPU", median["ours"]
+                seconds = cpu_seconds(folder, module, isolated=case == "ours")
+                samples[case].append(seconds * 1000)
+    median = {case: statistics.median(values) for case, values in samples.items()}
+    note = f"{version}; {zipped.build}; {runs} runs"
+    name, ours = "cold start, CPU", median["ours"]
     return [
-        against(what, ours, "ms", "LangChain chain", median["seed"], most=SEED_MOST, note=note),
-        against(what, ours, "ms", "plain boto3", median["boto3"], most=BOTO3_MOST, note=note),
-        against(what, ours, "ms", "ChatBedrock", median["chat"], note=note),
-        alone("deployable zip", zipped.size / 1e6, "MB", most=5),
+        against(
+            name, ours, "ms", "LangChain chain", median["seed"], at_most=MAX_SEED_RATIO, note=note
+        ),
+        against(
+            name, ours, "ms", "plain boto3", median["boto3"], at_most=MAX_BOTO3_RATIO, note=note
+        ),
+        against(name, ours, "ms", "ChatBedrock", median["chat"], note=note),
+        alone("deployable zip", zipped.size / 1e6, "MB", at_most=5),
     ]

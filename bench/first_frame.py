@@ -1,12 +1,12 @@
-"""A cold environment's first answer: from the start of a real `awslambdaric` process, on the clock.
+"""Wall time from the start of a cold `awslambdaric` process to its first frame.
 
-- Until it asks the Runtime API for its first event: what Lambda calls the Init phase.
-- Until the first frame of a question is posted. Ours looks its connection up, claims and reads the
-  history first; the peers ask nobody. DynamoDB (moto) and Bedrock (scripted: it answers at once)
-  are warm, so what is measured is what is ours to shorten.
+- To its first request to the Runtime API: Lambda's Init phase.
+- To the first post of an answer. Ours reads the connection, acquires the lease and reads the
+  history first; the peers have no store. DynamoDB (moto) and Bedrock (scripted, without delay) are
+  warm, so that the figure is the function's own time.
 
-Ours is the zip as it is deployed, unpacked; all run with the peers' Python, one after another in
-turn. Does not know how long AWS takes to fetch the zip and to start a process.
+Ours is the deployed zip, unpacked. All run with the peers' Python, interleaved. Not measured: the
+time that AWS takes to fetch the zip and to start a process.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ from local.stack import backends
 
 RUNS, QUICK_RUNS = 11, 2
 QUESTION = "/script " + json.dumps({"chunks": 1})
-# For LangChain's deprecations; and the peers' folders stay as they are.
+# Hides LangChain's deprecation warnings, and writes no bytecode into the peers' folders.
 QUIET = {"PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(slots=True)
 class Posts:
-    """An `@connections` endpoint, and when it was first posted to."""
+    """An `@connections` endpoint that records the time of its first post."""
 
     url: str = ""
     first: float = 0.0
@@ -64,14 +64,14 @@ class Posts:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Milliseconds from the start of an environment."""
+    """Milliseconds from the start of an environment to the end of Init and to the first post."""
 
-    asked: float
-    posted: float
+    init: float
+    first_post: float
 
 
 def event(kind: str, number: int) -> bytes:
-    """An event as API Gateway makes it, of the members that a function reads."""
+    """Returns an API Gateway event with the members that a function reads."""
     context = {
         "eventType": kind,
         "connectionId": "bench=",
@@ -85,55 +85,59 @@ def event(kind: str, number: int) -> bytes:
 
 
 async def start(
-    code: Path, module: str, variables: Mapping[str, str], posts: Posts, what: bytes
+    code: Path, module: str, variables: Mapping[str, str], posts: Posts, payload: bytes
 ) -> Start:
-    """A fresh environment handles the event."""
+    """Starts a new environment and lets it handle the event."""
     handler = f"{module}.lambda_handler"
     function = Function(handler, code, {**variables, **QUIET}, python=str(PYTHON), log=_silent)
-    posts.first, began = 0.0, time.perf_counter()
+    posts.first, started = 0.0, time.perf_counter()
     try:
         await function.start()
-        asked = time.perf_counter()
-        result = await function.invoke(what)
+        initialized = time.perf_counter()
+        result = await function.invoke(payload)
     finally:
         await function.close()
     if result.error:
         raise RuntimeError(f"{handler} failed: {result.payload.decode()}")
-    return Start((asked - began) * 1000, (posts.first - began) * 1000)
+    return Start((initialized - started) * 1000, (posts.first - started) * 1000)
 
 
 async def starts(task: Path, runs: int) -> dict[str, list[Start]]:
-    """The cases in turn, so many times."""
+    """Returns the samples of each case over so many interleaved runs."""
     cases = {"ours": (task, "handler"), "boto3": (PEERS, "post_per_chunk"), "seed": (PEERS, "seed")}
-    seen: dict[str, list[Start]] = {case: [] for case in cases}
+    samples: dict[str, list[Start]] = {case: [] for case in cases}
     posts = Posts()
-    async with backends(say=_silent, log=_silent) as behind, posts.serving():
-        variables = behind.environment(posts.url)
-        await start(task, "handler", variables, posts, event("CONNECT", 0))  # known from now on
-        for at in range(1, runs + 1):
+    async with backends(say=_silent, log=_silent) as running, posts.serving():
+        variables = running.environment(posts.url)
+        await start(task, "handler", variables, posts, event("CONNECT", 0))  # stores the connection
+        for number in range(1, runs + 1):
             for case, (code, module) in cases.items():
-                seen[case].append(await start(code, module, variables, posts, event("MESSAGE", at)))
-    return seen
+                message = event("MESSAGE", number)
+                samples[case].append(await start(code, module, variables, posts, message))
+    return samples
 
 
 def _silent(_: str) -> None:
-    """Says nothing."""
+    """Discards a line of output."""
 
 
 def measure(quick: bool) -> list[Row]:
-    """Medians of interleaved runs."""
+    """Returns the rows: medians of interleaved runs."""
     runs = QUICK_RUNS if quick else RUNS
     with unpacked() as zipped:
-        seen = asyncio.run(starts(zipped.folder, runs))
-    asked = statistics.median(each.asked for each in seen["ours"])
-    first = {case: statistics.median(each.posted for each in all_) for case, all_ in seen.items()}
-    if min(each.posted for all_ in seen.values() for each in all_) <= 0:
+        samples = asyncio.run(starts(zipped.folder, runs))
+    init = statistics.median(sample.init for sample in samples["ours"])
+    first = {
+        case: statistics.median(sample.first_post for sample in of_case)
+        for case, of_case in samples.items()
+    }
+    if min(sample.first_post for of_case in samples.values() for sample in of_case) <= 0:
         raise RuntimeError("an answer was not posted")
-    what, note = "cold start to first frame", f"under awslambdaric, {runs} runs"
+    name, note = "cold start to first frame", f"under awslambdaric, {runs} runs"
     return [
-        alone("init under awslambdaric", asked, "ms", note=f"{runs} runs"),
-        against(what, first["ours"], "ms", "LangChain chain", first["seed"], note=note),
-        against(what, first["ours"], "ms", "plain boto3, no memory", first["boto3"], note=note),
+        alone("init under awslambdaric", init, "ms", note=f"{runs} runs"),
+        against(name, first["ours"], "ms", "LangChain chain", first["seed"], note=note),
+        against(name, first["ours"], "ms", "plain boto3, no history", first["boto3"], note=note),
     ]
 
 

@@ -1,11 +1,11 @@
-"""A server that holds connections, in a process of its own: `python -m bench.holding KIND`.
+"""A server that keeps connections open, in its own process: `python -m bench.holding KIND`.
 
-KIND is `gateway`, the local gateway with a scripted function inside its process, or `websockets`,
-that library's own server, which says nothing. It prints `listening: <port>`, and for each line on
-its standard input the bytes of memory that it has resident; it ends when its input does.
+KIND is `gateway`, the local gateway with a scripted function in the same process, or `websockets`,
+the server of that library, which sends nothing. The process prints `listening: <port>`, and its
+resident memory in bytes for each line on its standard input. It exits when its input ends.
 
-The scripted function accepts everybody. To `{"chunks": n, "text": t}` it posts `start`, n deltas
-and `done`, one HTTP request each, all streams beside each other.
+The scripted function accepts every connection. For `{"chunks": n, "text": t}` it posts `start`, n
+deltas and `done`, one HTTP request each. Streams run concurrently.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ from local.loopback import HOST
 
 
 def resident() -> int:
-    """Bytes of memory that this process has; Linux alone tells."""
+    """Returns this process's resident memory in bytes. Linux only."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def allow_many_sockets() -> None:
-    """As many open files as this user may have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raises the limit of open files to its maximum."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 class Scripted:
-    """The function, inside the gateway's process."""
+    """The scripted function, in the gateway's process."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -50,11 +50,11 @@ class Scripted:
         self._streams: set[asyncio.Task[None]] = set()
 
     async def invoke(self, _: bytes) -> Result:
-        """Accepts."""
+        """Accepts a connection."""
         return Result(b'{"statusCode": 200}')
 
     def invoke_async(self, event: bytes) -> None:
-        """Streams."""
+        """Starts the stream that a message requests."""
         task = asyncio.get_running_loop().create_task(self._stream(json.loads(event)))
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)
@@ -68,17 +68,17 @@ class Scripted:
         url = f"http://{HOST}:{self.port}/local/@connections/{connection}"
         for seq, frame in enumerate(({"type": "start"}, *deltas, {"type": "done"})):
             body = {**frame, "seq": seq, "request_id": event["requestContext"]["requestId"]}
-            async with self._http.post(url, data=json.dumps(body)) as answer:
-                answer.raise_for_status()
+            async with self._http.post(url, data=json.dumps(body)) as response:
+                response.raise_for_status()
 
     async def close(self) -> None:
-        """Hangs up."""
+        """Closes the HTTP session."""
         if self._http:
             await self._http.close()
 
 
-async def hold_as_gateway(ended: asyncio.Event) -> None:
-    """The gateway."""
+async def run_gateway(ended: asyncio.Event) -> None:
+    """Runs the local gateway until `ended` is set."""
     function = Scripted()
     gateway = Gateway(Api.load(chat_integration="async"), function.invoke, function.invoke_async)
     function.port = await gateway.start()
@@ -89,28 +89,30 @@ async def hold_as_gateway(ended: asyncio.Event) -> None:
     await gateway.close()
 
 
-async def hold_as_websockets(ended: asyncio.Event) -> None:
-    """The library's server, without compression, as the gateway has none."""
+async def run_websockets(ended: asyncio.Event) -> None:
+    """Runs the library's server until `ended` is set; without compression, like the gateway."""
 
-    async def listen(socket: ServerConnection) -> None:
+    async def wait_closed(socket: ServerConnection) -> None:
         await socket.wait_closed()
 
-    async with serve(listen, HOST, 0, compression=None, ping_interval=None, backlog=2048) as server:
+    async with serve(
+        wait_closed, HOST, 0, compression=None, ping_interval=None, backlog=2048
+    ) as server:
         sys.stdout.write(f"listening: {next(iter(server.sockets)).getsockname()[1]}\n")
         sys.stdout.flush()
         await ended.wait()
 
 
-KINDS = {"gateway": hold_as_gateway, "websockets": hold_as_websockets}
+KINDS = {"gateway": run_gateway, "websockets": run_websockets}
 
 
 async def main(kind: str) -> None:
-    """Serves, and tells its memory, until its input ends."""
+    """Serves, and reports its memory on request, until its input ends."""
     allow_many_sockets()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def asked() -> None:
+    def on_input() -> None:
         if os.read(0, 100):
             sys.stdout.write(f"{resident()}\n")
             sys.stdout.flush()
@@ -118,7 +120,7 @@ async def main(kind: str) -> None:
             loop.remove_reader(0)
             ended.set()
 
-    loop.add_reader(0, asked)
+    loop.add_reader(0, on_input)
     await KINDS[kind](ended)
 
 

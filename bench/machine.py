@@ -1,6 +1,6 @@
-"""What a run was measured on: the machine, and the peers' versions. Nothing that is secret.
+"""The machine of a run and the versions of the peers. Contains no secrets.
 
-Knows Linux; elsewhere a fact that cannot be had is left out.
+Written for Linux; elsewhere, facts that are unavailable are replaced or left out.
 """
 
 import json
@@ -23,7 +23,7 @@ print(json.dumps(found))
 
 
 def facts() -> dict[str, str]:
-    """The machine and the day, as a reader of the figures needs them."""
+    """Returns the date and the properties of the machine that the figures depend on."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "processor": _processor(),
@@ -44,11 +44,11 @@ def _processor() -> str:
 
 
 def peers() -> dict[str, str]:
-    """The versions of what stands beside ours, where their environment was made."""
+    """Returns the versions of the peers, or nothing if their environment does not exist."""
     if not PEERS_PYTHON.exists():
         return {}
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    process = subprocess.run(  # noqa: S603 - our own interpreter
         [PEERS_PYTHON, "-c", _VERSIONS], capture_output=True, text=True, check=True, timeout=60
     )
-    found = json.loads(done.stdout)
+    found = json.loads(process.stdout)
     return {name: found[name] for name in SHOWN if name in found}

@@ -1,7 +1,7 @@
-"""What a post costs: `python -m bench.posting`. CPU of this process alone, ours beside boto3's.
+"""CPU of a post, ours and boto3's, in this process: `python -m bench.posting`.
 
-The endpoint takes everything at once, in a process of its own; both sides have session credentials,
-as in Lambda, and run in turn. Minima of many runs: what else the machine does only adds.
+The endpoint accepts every post at once, in its own process. Both sides have session credentials, as
+in Lambda, and their runs are interleaved. The figures are minima: other load only adds.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 
-import boto3  # noqa: E402 - after the line above, as the next ones
+import boto3  # noqa: E402 - needs the path above, as the next ones
 
 from bench import report  # noqa: E402
 from bench.row import Row, against, alone  # noqa: E402
@@ -33,9 +33,9 @@ CREDENTIALS = {
 
 
 @contextmanager
-def taking() -> Iterator[str]:
-    """An endpoint in a process of its own; gives its URL."""
-    command = [sys.executable, str(ROOT / "bench" / "probes" / "taking.py")]
+def accepting_endpoint() -> Iterator[str]:
+    """Runs an endpoint in its own process; yields its URL."""
+    command = [sys.executable, str(ROOT / "bench" / "probes" / "accepting_endpoint.py")]
     with subprocess.Popen(  # noqa: S603 - ours
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -48,34 +48,34 @@ def taking() -> Iterator[str]:
 
 
 def microseconds(post: Callable[[], object]) -> float:
-    """CPU for each of `POSTS` posts."""
-    began = time.process_time()
+    """Returns the CPU time per post over `POSTS` posts."""
+    start = time.process_time()
     for _ in range(POSTS):
         post()
-    return (time.process_time() - began) / POSTS * 1e6
+    return (time.process_time() - start) / POSTS * 1e6
 
 
 def measure(quick: bool) -> list[Row]:
-    """The rows."""
+    """Returns the rows."""
     os.environ.update(CREDENTIALS)
-    with taking() as url:
+    with accepting_endpoint() as url:
         client = boto3.client("apigatewaymanagementapi", endpoint_url=url, config=client_config())
         poster = SigningPoster(client)
-        ways: dict[str, Callable[[], object]] = {
+        cases: dict[str, Callable[[], object]] = {
             "ours": lambda: poster.post(CONNECTION, FRAME),
             "boto3": lambda: client.post_to_connection(ConnectionId=CONNECTION, Data=FRAME),
-            "signing": lambda: poster._signed(CONNECTION, FRAME),  # noqa: SLF001 - its floor
+            "signing": lambda: poster._signed(CONNECTION, FRAME),  # noqa: SLF001 - a lower bound
         }
-        least = dict.fromkeys(ways, float("inf"))
+        minimum = dict.fromkeys(cases, float("inf"))
         for _ in range(QUICK_RUNS if quick else RUNS):
-            for name, way in ways.items():
-                least[name] = min(least[name], microseconds(way))
+            for name, case in cases.items():
+                minimum[name] = min(minimum[name], microseconds(case))
     return [
         against(
-            "CPU of a post", least["ours"], "us", "boto3's client", least["boto3"], most=0.35,
-            note="same signature, same bytes but for two unsigned headers",
+            "CPU of a post", minimum["ours"], "us", "boto3's client", minimum["boto3"],
+            at_most=0.35, note="same signature and bytes, except two unsigned headers",
         ),
-        alone("CPU of a post's signature alone", least["signing"], "us", note="botocore's signer"),
+        alone("CPU of a post's signature", minimum["signing"], "us", note="botocore's signer"),
     ]  # fmt: skip
 
 

@@ -1,8 +1,10 @@
-"""What a run comes to: a table for a terminal, one for the README, and a picture. Pure but `main`.
+"""The results of a run: a table for a terminal, one for the README, and a chart.
 
-`python -m bench.report` takes the last run's figures (`build/bench.json`, `build/machine.json`)
-into the documents: `docs/bench.json`, the pictures `docs/bench-*.svg`, and the table in the README
-between its two marks. A test holds the README and the pictures to `docs/bench.json`.
+`python -m bench.report` copies the last run's figures (`build/bench.json`, `build/machine.json`)
+into the documents: `docs/bench.json`, the chart `docs/bench-ratios.svg`, and the table between the
+two markers in the README. A test compares the README and the chart with `docs/bench.json`.
+
+All functions but `main` are pure.
 """
 
 import json
@@ -23,7 +25,7 @@ _VERDICTS = {True: "yes", False: "NO", None: ""}
 
 
 def number(value: float | None) -> str:
-    """Three figures, as many as a measurement on a shared machine is worth."""
+    """Formats a value with three significant digits: runs vary by more than the next one."""
     if value is None:
         return ""
     if abs(value) >= 1000:
@@ -37,60 +39,58 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.name, ours, row.peer, theirs, number(row.ratio), row.goal, _VERDICTS[row.met])
 
 
-HEAD = ("what", "ours", "against", "theirs", "ratio", "goal", "met")
+HEADINGS = ("measurement", "ours", "against", "theirs", "ratio", "goal", "met")
 
 
 def table(rows: Iterable[Row]) -> str:
-    """For a terminal; notes stand below their rows."""
+    """Returns the table for a terminal, with notes below their rows."""
     listed = list(rows)
-    lines = [HEAD, *(_cells(row) for row in listed)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(HEAD))]
-    drawn = [
+    lines = [HEADINGS, *(_cells(row) for row in listed)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(HEADINGS))]
+    printed = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    noted = drawn[:1]
-    for row, line in zip(listed, drawn[1:], strict=True):
-        noted.append(line)
+    with_notes = printed[:1]
+    for row, line in zip(listed, printed[1:], strict=True):
+        with_notes.append(line)
         if row.note:
-            noted.append(f"    {row.note}")
-    return "\n".join(noted) + "\n"
+            with_notes.append(f"    {row.note}")
+    return "\n".join(with_notes) + "\n"
 
 
 def markdown(rows: Iterable[Row], machine: Mapping[str, str], peers: Mapping[str, str]) -> str:
-    """For the README: only what has a goal, and what it was measured on."""
-    head = (
-        "| what | ours | against | theirs | ratio | goal | met |\n|---|---|---|---|---|---|---|\n"
-    )
+    """Returns the README's table: the rows that have a goal, and the machine."""
+    head = f"| {' | '.join(HEADINGS)} |\n{'|---' * len(HEADINGS)}|\n"
     lines = "".join("| " + " | ".join(_cells(row)) + " |\n" for row in rows if row.met is not None)
     return f"{head}{lines}\n{measured_on(machine, peers)}\n"
 
 
 def measured_on(machine: Mapping[str, str], peers: Mapping[str, str]) -> str:
-    """One sentence about the machine and the peers."""
-    beside = ", ".join(f"{name} {version}" for name, version in peers.items())
+    """Returns a sentence with the machine and the versions of the peers."""
+    versions = ", ".join(f"{name} {version}" for name, version in peers.items())
     return (
         f"Measured on {machine['date']}: {machine['processor']}, {machine['cores']} cores (load "
         f"{machine['load']}), Python {machine['python']}, {machine['kernel']}"
-        + (f"; beside {beside}." if beside else ".")
+        + (f"; peers: {versions}." if versions else ".")
     )
 
 
 def to_json(rows: Iterable[Row]) -> str:
-    """The rows as `build/bench.json` has them."""
+    """Returns the rows as the text of `build/bench.json`."""
     return json.dumps([asdict(row) for row in rows], indent=1) + "\n"
 
 
 def from_json(text: str) -> list[Row]:
-    """What `to_json` wrote."""
+    """Parses the output of `to_json`."""
     return [Row(**each) for each in json.loads(text)]
 
 
-# -- the picture -----------------------------------------------------------------------------------
+# -- the chart -------------------------------------------------------------------------------------
 
-WIDTH, LEFT, BAR, TALL = 760, 330, 340, 40
-# As far right as a bar goes: a ratio over it is cut, and its figure tells.
-RIGHTMOST = 1.25
+WIDTH, LEFT, BAR_WIDTH, ROW_HEIGHT = 760, 330, 340, 40
+# The ratio at the right end. A larger one has a bar of full width; its figure is printed beside it.
+MAX_RATIO = 1.25
 
 _STYLE = """
 .t{font:13px system-ui,sans-serif;fill:#1f2328}.s{font:11px system-ui,sans-serif;fill:#59636e}
@@ -102,54 +102,54 @@ _STYLE = """
 
 
 def goal_ratio(row: Row) -> float | None:
-    """The bound that a ratio's goal names."""
-    of_ratio = row.ratio is not None and row.goal.startswith("ratio")
-    found = re.findall(r"\d+(?:\.\d+)?", row.goal) if of_ratio else []
+    """Returns the bound of a goal that is a ratio."""
+    is_ratio = row.ratio is not None and row.goal.startswith("ratio")
+    found = re.findall(r"\d+(?:\.\d+)?", row.goal) if is_ratio else []
     return float(found[-1]) if found else None
 
 
-def picture(rows: Sequence[Row]) -> str:
-    """Bars of the ratios that have a goal: the peer is 1, the goal a mark."""
-    drawn = [row for row in rows if row.ratio is not None and goal_ratio(row) is not None]
-    height = 52 + TALL * len(drawn)
-    one = LEFT + BAR / RIGHTMOST
+def chart(rows: Sequence[Row]) -> str:
+    """Returns an SVG with a bar for each ratio that has a goal: the peer is 1, the goal a line."""
+    shown = [row for row in rows if row.ratio is not None and goal_ratio(row) is not None]
+    height = 52 + ROW_HEIGHT * len(shown)
+    one = LEFT + BAR_WIDTH / MAX_RATIO
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
             f'width="{WIDTH}" height="{height}" role="img">'
         ),
-        "<title>Ours as a part of the peer's, for each measurement; the goals are marked</title>",
+        "<title>Ratio of ours to the peer, for each measurement, with the goals</title>",
         f"<style>{_STYLE}</style>",
         f'<text class="s" x="{one:.1f}" y="16" text-anchor="middle">the peer = 1</text>',
     ]
-    for at, row in enumerate(drawn):
-        parts.extend(_bar(row, 26 + at * TALL))
+    for at, row in enumerate(shown):
+        parts.extend(_bar(row, 26 + at * ROW_HEIGHT))
     parts.append(f'<line class="p" x1="{one:.1f}" y1="22" x2="{one:.1f}" y2="{height - 24}"/>')
     parts.append(
         f'<text class="s" x="{LEFT}" y="{height - 8}">bar: ours / the peer\'s, '
-        "less is better · upright stroke: the goal</text>"
+        "less is better · vertical line: the goal</text>"
     )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _bar(row: Row, top: int) -> list[str]:
     goal = goal_ratio(row)
-    assert row.ratio is not None  # noqa: S101 - chosen by `picture`
-    assert goal is not None  # noqa: S101 - chosen by `picture`
-    scale = BAR / RIGHTMOST
-    long = max(1.5, min(row.ratio, RIGHTMOST) * scale)
-    mark = LEFT + min(goal, RIGHTMOST) * scale
+    assert row.ratio is not None  # noqa: S101 - selected by `chart`
+    assert goal is not None  # noqa: S101 - selected by `chart`
+    scale = BAR_WIDTH / MAX_RATIO
+    length = max(1.5, min(row.ratio, MAX_RATIO) * scale)
+    goal_x = LEFT + min(goal, MAX_RATIO) * scale
     return [
         f'<text class="t" x="8" y="{top + 15}">{escape(row.name)}</text>',
         f'<text class="s" x="8" y="{top + 30}">against {escape(row.peer)}</text>',
-        f'<rect class="r" x="{LEFT}" y="{top + 8}" width="{BAR}" height="18" rx="2"/>',
+        f'<rect class="r" x="{LEFT}" y="{top + 8}" width="{BAR_WIDTH}" height="18" rx="2"/>',
         (
-            f'<rect class="{"b" if row.met else "m"}" x="{LEFT}" y="{top + 8}" width="{long:.1f}" '
-            f'height="18" rx="2"/>'
+            f'<rect class="{"b" if row.met else "m"}" x="{LEFT}" y="{top + 8}" '
+            f'width="{length:.1f}" height="18" rx="2"/>'
         ),
-        f'<line class="g" x1="{mark:.1f}" y1="{top + 4}" x2="{mark:.1f}" y2="{top + 30}"/>',
-        f'<text class="t" x="{LEFT + BAR + 12}" y="{top + 15}">{number(row.ratio)}</text>',
-        f'<text class="s" x="{LEFT + BAR + 12}" y="{top + 30}">goal {goal:g}</text>',
+        f'<line class="g" x1="{goal_x:.1f}" y1="{top + 4}" x2="{goal_x:.1f}" y2="{top + 30}"/>',
+        f'<text class="t" x="{LEFT + BAR_WIDTH + 12}" y="{top + 15}">{number(row.ratio)}</text>',
+        f'<text class="s" x="{LEFT + BAR_WIDTH + 12}" y="{top + 30}">goal {goal:g}</text>',
     ]
 
 
@@ -157,7 +157,7 @@ def _bar(row: Row, top: int) -> list[str]:
 
 
 def with_table(readme: str, block: str) -> str:
-    """The README with what stands between the marks replaced."""
+    """Returns the README with the text between the markers replaced."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -165,22 +165,22 @@ def with_table(readme: str, block: str) -> str:
     return f"{before}{BEGIN}\n{block}{END}{after}"
 
 
-def documents(kept: Mapping[str, Any], readme: str) -> dict[Path, str]:
-    """Every file that follows from `docs/bench.json`, with what it is to say."""
-    rows = [Row(**each) for each in kept["rows"]]
+def documents(results: Mapping[str, Any], readme: str) -> dict[Path, str]:
+    """Returns the content of each file that is generated from `docs/bench.json`."""
+    rows = [Row(**each) for each in results["rows"]]
     return {
-        README: with_table(readme, markdown(rows, kept["machine"], kept["peers"])),
-        DOCS / "bench-ratios.svg": picture(rows),
+        README: with_table(readme, markdown(rows, results["machine"], results["peers"])),
+        DOCS / "bench-ratios.svg": chart(rows),
     }
 
 
 def main() -> None:
-    """Takes the last run's figures into the documents."""
+    """Copies the last run's figures into the documents."""
     machine = json.loads((BUILD / "machine.json").read_text())
     rows = from_json((BUILD / "bench.json").read_text())
-    kept = {**machine, "rows": [asdict(row) for row in rows]}
-    (DOCS / "bench.json").write_text(json.dumps(kept, indent=1) + "\n")
-    for path, text in documents(kept, README.read_text()).items():
+    results = {**machine, "rows": [asdict(row) for row in rows]}
+    (DOCS / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+    for path, text in documents(results, README.read_text()).items():
         path.write_text(text)
 
 

@@ -1,9 +1,8 @@
-"""One line of the table that `make bench` prints. Pure.
+"""One row of the table that `make bench` prints. Pure.
 
 Rules
-- A row is a ratio wherever there is a peer: machines differ, and ratios hardly do.
-- A goal is written as it is judged: `goal` says the bound, `met` what became of it, and None that
-  nothing is to be reached.
+- A row with a peer has a ratio, which differs less between machines than absolute figures.
+- `goal` states the bound as it is checked, `met` the result. `met` is None if there is no goal.
 """
 
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: ours, in `unit`, beside a peer's in the same run.
+    """One measurement of ours and of a peer in the same run, both in `unit`.
 
-    `ratio` is ours / the peer's, and None where there is no peer.
+    `ratio` is ours / the peer's, or None without a peer.
     """
 
     name: str
@@ -27,24 +26,28 @@ class Row:
     note: str = ""
 
 
-def against(  # noqa: PLR0913 - a row has this many cells
+def against(  # noqa: PLR0913 - the cells of a row
     name: str,
     ours: float,
     unit: str,
     peer: str,
     peer_value: float,
     *,
-    most: float | None = None,
+    at_most: float | None = None,
     note: str = "",
 ) -> Row:
-    """Ours in relation to a peer's; the goal is a ratio of at most `most`."""
+    """Returns a row with a peer; the goal is a ratio of at most `at_most`."""
     ratio = ours / peer_value
-    goal = "" if most is None else f"ratio at most {most:g}"
-    met = None if most is None else ratio <= most
+    goal = "" if at_most is None else f"ratio at most {at_most:g}"
+    met = None if at_most is None else ratio <= at_most
     return Row(name, ours, unit, peer, peer_value, ratio, goal, met, note)
 
 
-def alone(name: str, ours: float, unit: str, *, most: float | None = None, note: str = "") -> Row:
-    """A figure with no peer; the goal is at most `most`, in its own unit."""
-    goal = "" if most is None else f"at most {most:g} {unit}".rstrip()
-    return Row(name, ours, unit, "", None, None, goal, None if most is None else ours <= most, note)
+def alone(
+    name: str, ours: float, unit: str, *, at_most: float | None = None, note: str = ""
+) -> Row:
+    """Returns a row without a peer; the goal is at most `at_most`, in `unit`."""
+    goal = "" if at_most is None else f"at most {at_most:g} {unit}".rstrip()
+    return Row(
+        name, ours, unit, "", None, None, goal, None if at_most is None else ours <= at_most, note
+    )

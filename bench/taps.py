@@ -1,8 +1,8 @@
-"""The warm local stack with a tap on each of the function's lines: what passes, when, how much.
+"""The warm local stack with a tap on each of the function's connections.
 
-A tap is a TCP relay between the function and an endpoint. It reads nothing but the first line and
-one header of a request, and adds one hop on loopback to what is measured. The gateway, the taps and
-the clients share the process that measures, so that one clock tells all times.
+A tap is a TCP relay between the function and an endpoint that records the time and size of what
+passes. It reads only the first line and one header of a request, and adds one hop on loopback. The
+gateway, the taps and the clients run in the measuring process, so that all times are of one clock.
 """
 
 import asyncio
@@ -20,80 +20,82 @@ from local.lambda_runtime.function import CONCURRENCY, Function
 from local.loopback import HOST
 from local.stack import ROOT, backends
 
-# DynamoDB's requests name the operation in a header.
+# A request to DynamoDB has the operation in a header.
 _OPERATION = re.compile(rb"\r\nx-amz-target: *\w+\.(\w+)", re.IGNORECASE)
 _REQUEST = (b"POST ", b"GET ")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its answer: seconds of `time.perf_counter`, and bytes with their headers.
+    """One request and its response: seconds of `time.perf_counter`, and bytes with the headers.
 
-    `pieces` are the times at which something of the answer passed, and `sizes` how much it was.
+    `chunk_times` are the times at which parts of the response passed, `chunk_sizes` their bytes.
     """
 
     operation: str
-    asked: float
-    pieces: list[float] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    bytes_asked: int = 0
-    bytes_answered: int = 0
+    started: float
+    chunk_times: list[float] = field(default_factory=list)
+    chunk_sizes: list[int] = field(default_factory=list)
+    request_bytes: int = 0
+    response_bytes: int = 0
 
 
 class Tap:
-    """Relays connections to an endpoint, and keeps each `Exchange` in `seen`."""
+    """Relays connections to an endpoint, and records each `Exchange` in `exchanges`."""
 
     def __init__(self) -> None:
-        self.seen: list[Exchange] = []
+        self.exchanges: list[Exchange] = []
         self.url = ""
         self.upstream = ""
         self._server: asyncio.Server | None = None
-        self._ends: set[asyncio.StreamWriter] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        """Listens; `upstream` may be set later, before the first connection."""
-        self._server = await asyncio.start_server(self._line, HOST, 0)
+        """Starts listening. `upstream` may be set later, before the first connection."""
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
         self.url = f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """Hangs up."""
+        """Closes the server and all connections."""
         if self._server:
             self._server.close()
-        for end in self._ends:
-            end.close()
-        await asyncio.sleep(0)  # those who read from them see the end
+        for writer in self._writers:
+            writer.close()
+        await asyncio.sleep(0)  # lets their readers see the end
 
-    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: requests one way, answers the other, in turn (HTTP/1.1)."""
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Relays one connection: requests and responses alternate (HTTP/1.1)."""
         upstream = urlsplit(self.upstream)
-        far, near = await asyncio.open_connection(upstream.hostname, upstream.port)
-        self._ends |= {near, writer}
+        from_upstream, to_upstream = await asyncio.open_connection(upstream.hostname, upstream.port)
+        self._writers |= {to_upstream, writer}
         current: list[Exchange] = []
 
-        def asked(data: bytes) -> None:
+        def on_request(data: bytes) -> None:
             if data.startswith(_REQUEST):
                 found = _OPERATION.search(data)
                 current[:] = [Exchange(found[1].decode() if found else "", time.perf_counter())]
-                self.seen += current
-            current[0].bytes_asked += len(data)
+                self.exchanges += current
+            current[0].request_bytes += len(data)
 
-        def answered(data: bytes) -> None:
-            current[0].pieces.append(time.perf_counter())
-            current[0].sizes.append(len(data))
-            current[0].bytes_answered += len(data)
+        def on_response(data: bytes) -> None:
+            current[0].chunk_times.append(time.perf_counter())
+            current[0].chunk_sizes.append(len(data))
+            current[0].response_bytes += len(data)
 
-        await asyncio.gather(_relay(reader, near, asked), _relay(far, writer, answered))
-        for end in (near, writer):
-            self._ends.discard(end)
-            end.close()
+        await asyncio.gather(
+            _relay(reader, to_upstream, on_request), _relay(from_upstream, writer, on_response)
+        )
+        for each in (to_upstream, writer):
+            self._writers.discard(each)
+            each.close()
 
 
 async def _relay(
-    source: asyncio.StreamReader, sink: asyncio.StreamWriter, saw: Callable[[bytes], None]
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, record: Callable[[bytes], None]
 ) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await source.read(65536):
-            saw(data)
+            record(data)
             sink.write(data)
             await sink.drain()
     sink.close()
@@ -101,10 +103,10 @@ async def _relay(
 
 @dataclass(slots=True)
 class Tapped:
-    """The stack: where clients connect, its gateway and taps, and its table's own URL.
+    """The stack: the URL for clients, its gateway and taps, and the URL of its table.
 
-    `arrived` are the times at which the gateway made an event out of a frame; `logged` the lines
-    that the function wrote.
+    `frames_received` are the times at which the gateway made an event of a frame, `logged` the
+    lines that the function wrote.
     """
 
     url: str = ""
@@ -112,20 +114,20 @@ class Tapped:
     dynamodb: Tap = field(default_factory=Tap)
     bedrock: Tap = field(default_factory=Tap)
     posts: Tap = field(default_factory=Tap)
-    arrived: list[float] = field(default_factory=list)
+    frames_received: list[float] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     gateway: Gateway | None = None
 
     def slow_posts(self, seconds: float) -> None:
-        """From now on every post takes so long before it is delivered."""
+        """Delays the delivery of every later post."""
         if self.gateway:
             self.gateway.connections.post_delay = seconds
 
-    def forget(self) -> None:
-        """Begins a new measurement."""
+    def clear(self) -> None:
+        """Discards what was recorded, for a new measurement."""
         for tap in (self.dynamodb, self.bedrock, self.posts):
-            tap.seen.clear()
-        self.arrived.clear()
+            tap.exchanges.clear()
+        self.frames_received.clear()
         self.logged.clear()
 
 
@@ -137,7 +139,7 @@ async def tapped(
     environment: Mapping[str, str] | None = None,
     concurrency: int = CONCURRENCY,
 ) -> AsyncIterator[Tapped]:
-    """Runs the stack with a scripted model, and the taps in it."""
+    """Runs the stack with a scripted model and taps."""
     tapped = Tapped()
     async with contextlib.AsyncExitStack() as parts:
         running = await parts.enter_async_context(backends(say=_silent, log=tapped.logged.append))
@@ -161,7 +163,7 @@ async def tapped(
             Api.load(chat_integration="async"),
             function.invoke,
             function.invoke_async,
-            record=lambda _event: tapped.arrived.append(time.perf_counter()),
+            record=lambda _event: tapped.frames_received.append(time.perf_counter()),
         )
         parts.push_async_callback(gateway.close)
         port = await gateway.start()
@@ -172,4 +174,4 @@ async def tapped(
 
 
 def _silent(_: str) -> None:
-    """Says nothing."""
+    """Discards a line of output."""

@@ -1,12 +1,11 @@
-"""What a turn costs late in a conversation: `python -m bench.turns`.
+"""The cost of a turn late in a conversation: `python -m bench.turns`.
 
-The cost is what is paid for: DynamoDB's calls, the bytes that its answers bring (it charges reads
-by them), and the function's CPU. Not its time: moto's grows with a conversation, DynamoDB's does
-not.
+Measured are DynamoDB's calls, the bytes of its responses (which it charges reads by), and the
+function's CPU. Wall time is not: moto's grows with a conversation, DynamoDB's does not.
 
-The window is 20 turns here, full in both conversations: the one has 20 turns behind it, the other
-1,000. (With the default, 50 turns, a conversation's 20th turn reads less than the window, of
-course: that is in the last row.) Every measured turn is one more: the two never share a session.
+The window is 20 turns and full in both conversations, one with 20 earlier turns and one with 1,000.
+With the default of 50 turns, turn 20 reads less than the window; the last row shows that. The two
+conversations have different sessions, and each measured turn extends its own.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ from local.stack import ROOT, TABLE
 
 sys.path[:0] = [str(ROOT / "src")]
 
-from memory import Turn  # noqa: E402 - found through the line above
+from memory import Turn  # noqa: E402 - needs the path above
 from settings import MAX_BATCH_WRITE  # noqa: E402 - as above
 from store.conversations import session_key, turn_sk  # noqa: E402 - as above
 
@@ -43,12 +42,12 @@ ANSWER = "It depends on several things. " * 20  # 600 bytes, about 150 tokens
 TOKENS = 190
 ORDER = "/script " + json.dumps({"chunks": 20, "text": "w "})
 RUNS, QUICK_RUNS = 15, 3
-PATIENCE = 60
+TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One turn: DynamoDB's calls, bytes that its answers brought, milliseconds of CPU."""
+    """One turn: DynamoDB's calls, the bytes of their responses, and milliseconds of CPU."""
 
     calls: int
     read: int
@@ -56,7 +55,7 @@ class Cost:
 
 
 def fill(url: str, session_id: str, turns: int) -> None:
-    """Writes so many turns, as if they had been said."""
+    """Writes so many turns to the table."""
     client: Any = boto3.client(
         "dynamodb",
         endpoint_url=url,
@@ -71,7 +70,7 @@ def fill(url: str, session_id: str, turns: int) -> None:
 
 
 def item(session_id: str, number: int) -> dict[str, dict[str, str]]:
-    """One turn as DynamoDB takes it."""
+    """Returns a turn as a DynamoDB item."""
     now = int(time.time())
     turn = Turn(
         number=number,
@@ -83,21 +82,21 @@ def item(session_id: str, number: int) -> dict[str, dict[str, str]]:
         created_at=now,
         stop_reason="end_turn",
     )
-    whole = {
+    attributes = {
         **session_key(session_id, turn_sk(number)),
         **msgspec.structs.asdict(turn),
         "expires_at": now + 86_400,
     }
     return {
         name: {"S": value} if isinstance(value, str) else {"N": str(value)}
-        for name, value in whole.items()
+        for name, value in attributes.items()
     }
 
 
 async def cost(stack: Tapped, socket: ClientConnection) -> Cost:
-    """One more turn of that conversation."""
-    stack.forget()
-    async with asyncio.timeout(PATIENCE):
+    """Runs one more turn of the conversation and returns its cost."""
+    stack.clear()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         await socket.send(ORDER)
         frame = {"type": ""}
         while frame["type"] != "done":
@@ -105,34 +104,34 @@ async def cost(stack: Tapped, socket: ClientConnection) -> Cost:
             if frame["type"] == "error":
                 raise RuntimeError(f"no answer: {frame}")
         while not (cpu := [line for line in stack.logged if "cpu_ms" in line]):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # it is said after the last frame
-    trips = stack.dynamodb.seen
+            await asyncio.sleep(0.01)  # logged after the last frame
+    trips = stack.dynamodb.exchanges
     return Cost(
-        len(trips), sum(trip.bytes_answered for trip in trips), json.loads(cpu[0])["cpu_ms"]
+        len(trips), sum(trip.response_bytes for trip in trips), json.loads(cpu[0])["cpu_ms"]
     )
 
 
 async def costs(window: int, runs: int) -> tuple[list[Cost], list[Cost]]:
-    """So many turns early and late, in turn."""
+    """Returns the costs of so many early and late turns, interleaved."""
     environment = {"HISTORY_TURNS": str(window)}
     async with contextlib.AsyncExitStack() as parts:
         stack = await parts.enter_async_context(
-            tapped(PROBES, "timed.lambda_handler", environment=environment, concurrency=1)
+            tapped(PROBES, "timed_handler.lambda_handler", environment=environment, concurrency=1)
         )
         await asyncio.to_thread(fill, stack.table_url, "early", EARLY)
         await asyncio.to_thread(fill, stack.table_url, "late", LATE)
-        # All before the first turn: a function that is busy with a turn's end refuses a connection.
+        # All before the first turn: the one worker refuses a connection while it ends a turn.
         sockets = [
             await parts.enter_async_context(connect(f"{stack.url}?session_id={name}"))
             for name in ("warm", "early", "late")
         ]
         await cost(stack, sockets[0])
-        both = [[await cost(stack, each) for each in sockets[1:]] for _ in range(runs)]
-    return [early for early, _ in both], [late for _, late in both]
+        pairs = [[await cost(stack, each) for each in sockets[1:]] for _ in range(runs)]
+    return [early for early, _ in pairs], [late for _, late in pairs]
 
 
 def measure(quick: bool) -> list[Row]:
-    """The rows."""
+    """Returns the rows."""
     runs = QUICK_RUNS if quick else RUNS
     rows = []
     early, late = asyncio.run(costs(WINDOW, runs))
@@ -142,14 +141,14 @@ def measure(quick: bool) -> list[Row]:
         ("turn 1,000: the function's CPU", "cpu", "ms"),
     ):
         ours, theirs = (
-            statistics.median(getattr(each, part) for each in those) for those in (late, early)
+            statistics.median(getattr(each, part) for each in samples) for samples in (late, early)
         )
-        rows.append(against(name, ours, unit, "the same at turn 20", theirs, most=1.1))
+        rows.append(against(name, ours, unit, "turn 20", theirs, at_most=1.1))
     if quick:
         return rows
     early, late = asyncio.run(costs(50, 1))
     note = "the default window, 50 turns, is not full at turn 20"
-    name, peer = "turn 1,000: bytes read, window of 50", "the same at turn 20"
+    name, peer = "turn 1,000: bytes read, window of 50", "turn 20"
     rows.append(against(name, late[0].read, "bytes", peer, early[0].read, note=note))
     return rows
 

@@ -1,22 +1,21 @@
-"""The one place that calls Bedrock; its failures are translated here and nowhere else.
+"""The one place that calls Bedrock.
 
 Rules
 - A thread of its own reads from Bedrock, so that reading never waits for a post. Each iteration
   returns all events that have arrived since the one before, in order.
 - An answer has an end of its own (`Stopped`), or it failed: a stream that ends without one was cut.
-- A call that was rejected, or that failed before its first delta, is retried for a while
-  (`_ErrorSpec.retry_safe`). After a delta, never: it was billed, and sent.
+- A call that was rejected, or that failed before its first delta, is retried for a while where
+  that is safe (`bedrock_errors`). After a delta, never: it was billed, and sent.
 - Leaving the context cancels the call, so that Bedrock stops generating and billing. A reader that
   waits for a chunk stops at once; one that waits for the call's response stops when it comes, or at
   the read timeout.
-- Every failure leaves as one `ChatError`, without an ARN or any part of the prompt.
+- Every failure leaves as one `ChatError`, translated in `bedrock_errors`.
 
 Does not know the principal, the session, or where the text goes.
 """
 
 import json
 import random
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,14 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from botocore.config import Config
-from botocore.eventstream import ParserError
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ReadTimeoutError
-from botocore.exceptions import ConnectionError as BotoConnectionError
 from msgspec import Struct, field
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import ReadTimeoutError as StreamTimeoutError
 
 import log
+from bedrock_errors import CUT, FaultError, is_fault, translate
 from errors import ChatError
 from families.registry import Decoder, Family, request_body
 from families.types import Event, Prompt, ReasoningDelta, Stopped, TextDelta
@@ -52,7 +47,7 @@ def client_config(stall_seconds: float) -> Config:
     """The Bedrock client's configuration.
 
     One attempt: botocore would repeat a call whose response is merely slow, and each is billed;
-    retries are decided here (`_ErrorSpec.retry_safe`). The read timeout is the longest time without
+    retries are decided here and in `bedrock_errors`. The read timeout is the longest time without
     data, before the first byte and between any two.
     """
     return Config(
@@ -120,8 +115,20 @@ def open_stream(
 
 
 def _batches(queue: "_StreamQueue", deadline: float, tick: float) -> Iterator[list[StreamItem]]:
+    """Waits for one item, then takes all that there are; an end of either kind is the last.
+
+    What has arrived by the deadline counts: it was paid for.
+    """
     while True:
-        batch = _next_batch(queue, deadline, tick)
+        remaining = deadline - time.monotonic()
+        batch: list[StreamItem | ChatError] = []
+        with suppress(Empty):
+            batch.append(queue.get(timeout=max(0.0, min(remaining, tick))))
+            while True:
+                batch.append(queue.get_nowait())
+        is_over = time.monotonic() >= deadline
+        if is_over and not (batch and isinstance(batch[-1], Stopped | ChatError)):
+            batch.append(Stopped("deadline"))
         yield [item for item in batch if not isinstance(item, ChatError)]
         match batch[-1:]:
             case [ChatError() as failure]:
@@ -130,56 +137,23 @@ def _batches(queue: "_StreamQueue", deadline: float, tick: float) -> Iterator[li
                 return
 
 
-def _next_batch(
-    queue: "_StreamQueue", deadline: float, tick: float
-) -> list[StreamItem | ChatError]:
-    """Waits for one item, then takes all that there are. An end of either kind is the last.
-
-    What has arrived by the deadline counts: it was paid for.
-    """
-    remaining = deadline - time.monotonic()
-    batch: list[StreamItem | ChatError] = []
-    with suppress(Empty):
-        batch.append(queue.get(timeout=max(0.0, min(remaining, tick))))
-        while True:
-            batch.append(queue.get_nowait())
-    is_over = time.monotonic() >= deadline
-    if is_over and not (batch and isinstance(batch[-1], Stopped | ChatError)):
-        batch.append(Stopped("deadline"))
-    return batch
-
-
 # -- the reading thread ----------------------------------------------------------------------------
 
 _StreamQueue = SimpleQueue[StreamItem | ChatError]
 
 
-class _Cancellation:
-    """Cancels the call in flight from the other thread, wherever the reader waits."""
+class _Cancellation(threading.Event):
+    """Set when the answer is no longer wanted; `cancel` also wakes the reader."""
 
-    def __init__(self) -> None:
-        self._cancelled = threading.Event()
-        self._stream: Any = None
+    stream: Any = None  # what is being read
 
     def cancel(self) -> None:
-        """Wakes the reader. Best effort: else it notices at the next chunk or at its timeout."""
-        self._cancelled.set()
+        """Best effort: a reader that is not woken notices at the next chunk or at its timeout."""
+        self.set()
         # urllib3's way to end a read in another thread (2.3 and newer); botocore has none. Closing
         # the socket alone would leave the other thread in `recv`.
         with suppress(AttributeError, ValueError, RuntimeError, OSError):
-            self._stream._raw_stream.shutdown()  # noqa: SLF001 - see above
-
-    def watch(self, stream: Any) -> None:
-        """Sets the stream that is read from now on."""
-        self._stream = stream
-
-    def is_cancelled(self) -> bool:
-        """Whether the answer is no longer wanted."""
-        return self._cancelled.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Waits for `seconds`, or until cancelled: then True."""
-        return self._cancelled.wait(seconds)
+            self.stream._raw_stream.shutdown()  # noqa: SLF001 - see above
 
 
 def _read(
@@ -197,7 +171,7 @@ def _read(
         if time.monotonic() + wait > retry_deadline:
             queue.put(failure)
             return
-        if cancellation.is_cancelled():
+        if cancellation.is_set():
             return
         log.write("WARN", "stream.retry", code=failure.code, cause=failure.cause)
         queue.put(RetryNotice())
@@ -217,7 +191,7 @@ def _read_once(
     has_delta = False
     try:
         for event in _join_surrogates(_events(model, prompt, cancellation)):
-            if cancellation.is_cancelled():
+            if cancellation.is_set():
                 return None
             if isinstance(event, Stopped):
                 stopped = event
@@ -225,7 +199,7 @@ def _read_once(
                 queue.put(event)
                 has_delta = has_delta or isinstance(event, TextDelta | ReasoningDelta)
     except Exception as error:  # noqa: BLE001 - no exception may end the thread in silence
-        failure, retry_safe = _translate(error)
+        failure, retry_safe = translate(error)
         if stopped is None:
             if retry_safe and not has_delta:
                 return failure
@@ -233,13 +207,13 @@ def _read_once(
             return None
         # The answer is complete; only its usage may be missing.
         log.write("WARN", "stream.failed_after_stop", code=failure.code, cause=failure.cause)
-    queue.put(stopped or ChatError("model_error", _CUT, cause="no terminal chunk"))
+    queue.put(stopped or ChatError("model_error", CUT, cause="no terminal chunk"))
     return None
 
 
 def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterator[Event]:
     """Calls Bedrock and reads the stream to its end, or to the longest answer that is stored."""
-    if cancellation.is_cancelled():
+    if cancellation.is_set():
         return
     response = model.client.invoke_model_with_response_stream(
         modelId=model.model_id,
@@ -249,11 +223,11 @@ def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterat
         **model.options,  # type: ignore[arg-type]
     )
     stream = response["body"]
-    cancellation.watch(stream)
+    cancellation.stream = stream
     decoder = Decoder(model.family)
     size = 0
     try:
-        if cancellation.is_cancelled():  # while the call was in flight: nothing to wake yet
+        if cancellation.is_set():  # while the call was in flight: nothing to wake yet
             return
         for message in stream:
             for event in decoder.events(_chunk(message)):
@@ -274,20 +248,16 @@ def _chunk(message: Mapping[str, Any]) -> Mapping[str, Any]:
     as an event message arrives here as a dict.
     """
     if "chunk" in message:
-        chunk = _decoded(message["chunk"]["bytes"])
+        data = message["chunk"]["bytes"]
+        try:
+            chunk = msgspec.json.decode(data)
+        except msgspec.DecodeError:  # `json` accepts what msgspec does not: half a surrogate pair
+            chunk = json.loads(data)
         return chunk if isinstance(chunk, dict) else {}
     for name, detail in message.items():
-        if _plain_name(name) in _FAULTS or _plain_name(name) == "validation":
-            raise _FaultError(name, str(detail.get("message", "")))
+        if is_fault(name):
+            raise FaultError(name, str(detail.get("message", "")))
     return {}
-
-
-def _decoded(data: bytes) -> Any:
-    """The JSON value; `json` accepts what msgspec does not, such as half a surrogate pair."""
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return json.loads(data)
 
 
 def _join_surrogates(events: Iterator[Event]) -> Iterator[Event]:
@@ -308,144 +278,3 @@ def _join_surrogates(events: Iterator[Event]) -> Iterator[Event]:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if text:
             yield kind(text)
-
-
-# -- failures --------------------------------------------------------------------------------------
-
-_CUT = "The model's answer was cut off."
-_SILENT = "The model stopped sending data."
-_UNREACHABLE = "The model cannot be reached."
-_CREDENTIALS = "This deployment's credentials were refused."
-
-
-class _FaultError(Exception):
-    """A fault that Bedrock names, with its message."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(name)
-        self.name = name
-        self.message = message
-
-
-class _ErrorSpec(Struct, frozen=True):
-    """The `ChatError` of a failure; `retry_safe`: before the first delta, the call may be retried.
-
-    That is so where the call was rejected or cut off: no answer was generated. Where one may be on
-    its way (no data, a timeout), a second call could be billed beside it.
-    """
-
-    code: str
-    message: str
-    retryable: bool
-    retry_safe: bool = False
-
-
-_BAD_CREDENTIALS = _ErrorSpec("model_unavailable", _CREDENTIALS, retryable=False)
-
-# Bedrock's fault, without "Exception" and with a small first letter (outside a stream its names
-# begin with a capital, inside with none).
-_FAULTS: Mapping[str, _ErrorSpec] = {
-    "throttling": _ErrorSpec(
-        "throttled", "Rate limit reached; try again shortly.", True, retry_safe=True
-    ),
-    "serviceQuotaExceeded": _ErrorSpec(
-        "throttled", "A quota of this AWS account is exhausted.", False
-    ),
-    "accessDenied": _ErrorSpec(
-        "model_unavailable", "This deployment has no permission to use the model.", False
-    ),
-    "resourceNotFound": _ErrorSpec(
-        "model_unavailable", "The model does not exist in this Region.", False
-    ),
-    "modelNotReady": _ErrorSpec(
-        "model_unavailable",
-        "The model is being prepared; try again shortly.",
-        True,
-        retry_safe=True,
-    ),
-    "serviceUnavailable": _ErrorSpec(
-        "model_unavailable", "The model is temporarily unavailable.", True, retry_safe=True
-    ),
-    "modelTimeout": _ErrorSpec("model_error", "The model timed out.", True),
-    "modelStreamError": _ErrorSpec("model_error", _CUT, True),
-    "modelError": _ErrorSpec("model_error", "The model failed.", True),
-    "internalServer": _ErrorSpec(
-        "model_error", "The model's service had an internal error.", True, retry_safe=True
-    ),
-    "expiredToken": _BAD_CREDENTIALS,
-    "unrecognizedClient": _BAD_CREDENTIALS,
-    "invalidSignature": _BAD_CREDENTIALS,
-    "incompleteSignature": _BAD_CREDENTIALS,
-    "missingAuthenticationToken": _BAD_CREDENTIALS,
-}
-_UNNAMED = _ErrorSpec("model_error", "The model failed.", True)
-
-# ValidationException covers faults of the client, the operator and ours; only its message tells.
-_VALIDATION: tuple[tuple[re.Pattern[str], _ErrorSpec], ...] = (
-    (
-        re.compile(
-            r"(?i)too long|too many (input )?tokens|context (length|window)|exceeds? the max"
-        ),
-        _ErrorSpec(
-            "context_too_long",
-            "The conversation is too long for the model; clear it or start a new one.",
-            False,
-        ),
-    ),
-    (
-        re.compile(r"(?i)on-demand throughput"),
-        _ErrorSpec(
-            "model_unavailable", "This model can be used only through an inference profile.", False
-        ),
-    ),
-    (
-        re.compile(r"(?i)model identifier"),
-        _ErrorSpec("model_unavailable", "The model does not exist in this Region.", False),
-    ),
-    (re.compile(r""), _ErrorSpec("model_error", "The model refused the request.", False)),
-)
-
-# Every exception that is not an error response of Bedrock's, most specific first.
-_BREAKS: tuple[tuple[type[Exception], _ErrorSpec], ...] = (
-    (
-        NoCredentialsError,
-        _ErrorSpec("model_unavailable", "This deployment has no credentials.", False),
-    ),
-    (ReadTimeoutError, _ErrorSpec("model_error", _SILENT, True)),
-    (StreamTimeoutError, _ErrorSpec("model_error", _SILENT, True)),
-    (BotoConnectionError, _ErrorSpec("model_unavailable", _UNREACHABLE, True, retry_safe=True)),
-    # urllib3's, raw inside a stream
-    (HTTPError, _ErrorSpec("model_error", _CUT, True, retry_safe=True)),
-    (ParserError, _ErrorSpec("model_error", "The model's answer arrived corrupted.", True)),
-    (ValueError, _ErrorSpec("model_error", "The model's answer could not be decoded.", True)),
-    (BotoCoreError, _ErrorSpec("internal", "The model could not be called.", True)),
-    (Exception, _ErrorSpec("internal", "The model could not be called.", True)),
-)
-
-
-def _translate(error: Exception) -> tuple[ChatError, bool]:
-    """The error for the client, and whether the call may be retried."""
-    match error:
-        case _FaultError():
-            spec, cause = _fault(error.name, error.message), f"bedrock {error.name}"
-        case ClientError():  # EventStreamError is one
-            details = error.response.get("Error", {})
-            name = details.get("Code", "")
-            spec, cause = _fault(name, details.get("Message", "")), f"bedrock {name}"
-        case _:
-            spec = next(spec for kind, spec in _BREAKS if isinstance(error, kind))
-            cause = type(error).__name__
-    failure = ChatError(spec.code, spec.message, retryable=spec.retryable, cause=cause)
-    return failure, spec.retry_safe
-
-
-def _fault(name: str, message: str) -> _ErrorSpec:
-    plain = _plain_name(name)
-    if plain == "validation":
-        return next(spec for pattern, spec in _VALIDATION if pattern.search(message))
-    return _FAULTS.get(plain, _UNNAMED)
-
-
-def _plain_name(name: str) -> str:
-    name = name.removesuffix("Exception")
-    return name[:1].lower() + name[1:]

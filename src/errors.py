@@ -6,6 +6,7 @@ Rules
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -64,3 +65,19 @@ class ChatError(Exception):
         self.retryable = CODES[code].retryable if retryable is None else retryable
         self.cause = cause
         self.retry_at = retry_at
+
+
+def to_chat_error(error: Exception) -> ChatError:
+    """The failure as a client may see it: any that is not a `ChatError` is `internal`."""
+    if isinstance(error, ChatError):
+        return error
+    return ChatError("internal", "Internal error.", cause=_origin(error))
+
+
+def _origin(error: Exception) -> str:
+    """The exception's type and the line that raised it: what may go into a log."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    where = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
+    return f"{type(error).__name__} at {where}"

@@ -17,13 +17,12 @@ import os
 import secrets
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, assert_never
 
 import log
 import metrics
 import services
-from errors import ChatError
+from errors import ChatError, to_chat_error
 from memory import Turn
 from services import Services
 from store.connections import RedeliveredError
@@ -31,7 +30,7 @@ from store.items import Connection
 from store.leases import LEASE_SECONDS, Listener
 from turn import CONTINUE, Deadlines, RequestContext, run_turn
 from wire.events import Done, Failed, HistoryPage, PastTurn
-from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG
+from wire.formats import DEFAULT_FORMAT, FORMATS, PONG, SEED_PING, SEED_PONG, encoder_for
 from wire.requests import (
     Chat,
     Clear,
@@ -47,7 +46,7 @@ from wire.requests import (
     valid_id,
 )
 from wire.websocket_event import SUBPROTOCOL, Context, WebSocketEvent
-from ws_sender import EventLog, Sender
+from ws_sender import Sender
 
 SESSION_ID_BYTES = 24  # 192 random bits: cannot be guessed
 
@@ -84,7 +83,7 @@ def handle(app: Services, raw: Any, context: Context) -> Response:
             case _:
                 assert_never(event.event_type)
     except Exception as error:  # noqa: BLE001 - see the rules
-        metrics.failed("event.failed", app.settings.model_name, to_chat_error(error))
+        metrics.record_failure("event.failed", app.settings.model_name, to_chat_error(error))
         return _status(500, "Internal error.")
     finally:
         log.about()  # nothing: this event is over
@@ -112,7 +111,7 @@ def connect(app: Services, event: WebSocketEvent) -> Response:
             connection_id=event.connection_id,
             session_id=session_id,
             principal=principal,
-            # Anonymous clients share a principal, but not an allowance: theirs is by address.
+            # Anonymous clients share a principal, but not a quota: theirs is by address.
             # Stored as a digest, for addresses are personal data.
             quota_subject=(
                 principal if principal != ANONYMOUS else f"ip#{log.digest(event.source_ip)}"
@@ -249,15 +248,11 @@ def resume(app: Services, context: RequestContext, request: Resume) -> None:
             context.session_id, connection.principal, wanted, listener, deadline
         ):
             return
-        sender.log = EventLog(app.sessions.replay(context.session_id, wanted))
+        sender.replay(app.sessions.replay(context.session_id, wanted), request.from_seq)
     except ChatError as error:
         if error.retryable:
             raise
         _send_failure(app, context.event, sender, error)
-        return
-    encoder = FORMATS[connection.format](wanted)
-    sender.attach(connection.connection_id, encoder, request.from_seq)
-    sender.send([])
 
 
 def history(app: Services, context: RequestContext, request: History) -> None:
@@ -286,11 +281,9 @@ def ping(_app: Services, context: RequestContext, _request: Ping) -> None:
 
 def _sender(app: Services, event: WebSocketEvent, request_id: str, wire_format: str) -> Sender:
     poster = app.poster_for(app.settings.callback_url or event.endpoint)
-    encoder = FORMATS[wire_format](request_id)
+    encoder = encoder_for(wire_format, request_id)
     deadlines = Deadlines.of(event, app.settings)
-    return Sender(
-        poster, event.connection_id, encoder, deadlines.posts, max(deadlines.posts, deadlines.save)
-    )
+    return Sender(poster, event.connection_id, encoder, deadlines.posts, deadlines.save)
 
 
 def _require_first_delivery(app: Services, context: RequestContext) -> None:
@@ -306,7 +299,7 @@ def _send_failure(app: Services, event: WebSocketEvent, sender: Sender, error: C
         ended = ended or not app.connections.is_first_delivery(f"{event.event_id}#failed")
     if not ended:
         sender.send([Failed(error)])
-    metrics.failed("request.failed", app.settings.model_name, error)
+    metrics.record_failure("request.failed", app.settings.model_name, error)
 
 
 def _status(status: int, text: str) -> Response:
@@ -323,19 +316,3 @@ def to_past_turn(turn: Turn) -> PastTurn:
         user=turn.user,
         assistant=turn.assistant,
     )
-
-
-def to_chat_error(error: Exception) -> ChatError:
-    """The failure as a client may see it."""
-    if isinstance(error, ChatError):
-        return error
-    return ChatError("internal", "Internal error.", cause=_origin(error))
-
-
-def _origin(error: Exception) -> str:
-    """The exception's type and the line that raised it: what may go into a log."""
-    frame = error.__traceback__
-    while frame and frame.tb_next:
-        frame = frame.tb_next
-    where = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
-    return f"{type(error).__name__} at {where}"

@@ -75,7 +75,7 @@ METRICS = (
 )
 
 
-def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
+def record_turn(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
     """Reports a turn, however it ended."""
     failure = answer.end.error if isinstance(answer.end, Failed) else None
     frames = sum(isinstance(item, TextDelta | ReasoningDelta) for item in sender.log.events)
@@ -104,7 +104,7 @@ def turned(model: str, turn: Turn, answer: Answer, sender: Sender) -> None:
     )
 
 
-def failed(event: str, model: str, error: ChatError) -> None:
+def record_failure(event: str, model: str, error: ChatError) -> None:
     """Reports any other failure: `event` is the log line's name."""
     level = _level(error, "INFO")
     _write(level, event, cause=error.cause, Model=model, Code=error.code, Failures=1)

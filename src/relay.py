@@ -10,14 +10,14 @@ Does not know what was asked before, or how a turn is saved.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct, field
 
 import bedrock_stream
 import log
 from bedrock_stream import RetryNotice, StreamItem
-from errors import ChatError
+from errors import ChatError, to_chat_error
 from families.types import Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 from memory import Turn
 from store import transcript
@@ -31,15 +31,11 @@ from store.leases import (
     Listener,
 )
 from wire.events import Done, Failed, Latency, Start
-from wire.formats import FORMATS
+from wire.formats import encoder_for
 from ws_sender import Sender
 
-# The turn's state for each stop reason that is not the model's own.
-STATES: Mapping[str, str] = {
-    "deadline": "deadline",
-    "disconnected": "disconnected",
-    "stopped": "stopped",
-}
+# The stop reasons that are not the model's own; each is also the turn's state.
+EARLY_STOPS = frozenset({"deadline", "disconnected", "stopped"})
 
 # How many listeners may attach between an answer's end and its save; more can only be a client that
 # reconnects in a loop, and must not hold up the save.
@@ -87,14 +83,14 @@ class StreamOptions(Struct, frozen=True):
 class TurnSession(Struct):
     """The session of a running turn: its lease, and the connection that listens.
 
-    `began_at` (of `time.monotonic`) is when the event arrived, `acked_event_id` the event of the
+    `started_at` (of `time.monotonic`) is when the event arrived, `acked_event_id` the event of the
     last listener that was switched to, "" while it is the connection that asked.
     """
 
     sender: Sender
     leases: Leases
     lease: Lease
-    began_at: float
+    started_at: float
     acked_event_id: str = ""
     _poll_at: float = field(default_factory=lambda: time.monotonic() + POLL_SECONDS)
     _renew_at: float = field(default_factory=lambda: time.monotonic() + RENEW_SECONDS)
@@ -128,7 +124,7 @@ class TurnSession(Struct):
     def switch_listener(self, listener: Listener) -> None:
         """Sends to another connection from the next `send` on, from the frame that it asked for."""
         self.acked_event_id = listener.event_id
-        encoder = FORMATS[listener.format](self.lease.request_id)
+        encoder = encoder_for(listener.format, self.lease.request_id)
         self.sender.attach(listener.connection_id, encoder, listener.from_seq)
 
     def save(self, turn: Turn, end: Done | Failed, deadline: float) -> None:
@@ -149,7 +145,7 @@ class TurnSession(Struct):
 
     def elapsed_ms(self) -> int:
         """Milliseconds since the event arrived."""
-        return round((time.monotonic() - self.began_at) * 1000)
+        return round((time.monotonic() - self.started_at) * 1000)
 
     def _transcript(self, *end: Done | Failed) -> StoredTranscript:
         """The events so far, and the end that is sent next, as they are stored."""
@@ -222,8 +218,8 @@ def relay(
                 )
                 if received.stop_reason:
                     break
-    except ChatError as error:
-        failure = error
+    except Exception as error:  # noqa: BLE001 - what was received is saved, whatever failed
+        failure = to_chat_error(error)
     if sender.truncated and not failure:
         received.stop_reason = "deadline"  # the answer may be complete, but not all was sent
     if received.stop_reason == "deadline" and not received.text:
@@ -247,7 +243,11 @@ def _answer(received: _Accumulator, failure: ChatError | None, total_ms: int, mo
     return Answer(
         text="".join(received.text),
         reasoning="".join(received.reasoning),
-        state=STATES.get(received.stop_reason, "error" if failure else "complete"),
+        state=received.stop_reason
+        if received.stop_reason in EARLY_STOPS
+        else "error"
+        if failure
+        else "complete",
         usage=received.usage,
         end=Failed(failure) if failure else done,
         latency_ms=latency,

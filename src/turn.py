@@ -2,9 +2,10 @@
 
 Rules
 - A question is sent to the model only by the one event that acquired its lease.
-- Whatever was said is saved, with the state in which it ended, before its end is sent.
+- All text that was received is saved, with the state in which the turn ended, before its terminal
+  frame is sent.
 
-Does not know how a message arrived, or which action asked for the turn (`handler`).
+Does not know how a message arrived, or which action started the turn (`handler`).
 """
 
 import time
@@ -16,7 +17,7 @@ import metrics
 from errors import ChatError
 from families.types import Prompt
 from memory import Turn, estimate_tokens, messages, turn_tokens, used_tokens, window
-from relay import Answer, StreamOptions, TurnSession, relay
+from relay import StreamOptions, TurnSession, relay
 from services import Services
 from settings import Settings
 from store.items import Connection
@@ -52,15 +53,16 @@ class Deadlines(Struct, frozen=True):
     def of(cls, event: WebSocketEvent, settings: Settings) -> "Deadlines":
         """Counted back from the moment when Lambda stops the invocation."""
         end = event.deadline
+        posts = end - SAVING_SHARE * settings.deadline_seconds
         return cls(
             stream=end - settings.deadline_seconds,
-            posts=end - SAVING_SHARE * settings.deadline_seconds,
-            save=end - TERMINAL_FRAME_SECONDS,
+            posts=posts,
+            save=max(end - TERMINAL_FRAME_SECONDS, posts),
         )
 
 
 class RequestContext(Struct, frozen=True):
-    """One message of a client: the event and connection that it came by, and the reply's sender."""
+    """One message of a client: its event and connection, and the sender of its frames."""
 
     event: WebSocketEvent
     connection: Connection
@@ -70,7 +72,10 @@ class RequestContext(Struct, frozen=True):
     deadlines: Deadlines
 
     def claim(self, question: str = "", tokens: int = 0) -> Claim:
-        """What the lease is acquired for; `question` is "" where the model is not called."""
+        """What the lease is acquired for; `question` is "" where the model is not called.
+
+        `tokens` is the most that the turn can use, which is reserved of the daily quota.
+        """
         return Claim(
             session_id=self.session_id,
             principal=self.connection.principal,
@@ -96,7 +101,9 @@ def run_turn(
     if len(question.encode()) > settings.max_input_bytes:
         raise ChatError("too_large", f"A message may have {settings.max_input_bytes} bytes.")
 
-    with app.leases.acquire(context.claim(question, _most_tokens(settings, question))) as lease:
+    prompt_tokens = estimate_tokens(settings.system_prompt) + estimate_tokens(question)
+    most = prompt_tokens + settings.history_tokens + settings.max_output_tokens
+    with app.leases.acquire(context.claim(question, most)) as lease:
         recent = app.conversations.recent(context.session_id, settings.history_turns)
         past = window(recent.newest_first, settings.history_tokens)
         if is_continuation and not (past and past[-1].is_incomplete):
@@ -128,9 +135,12 @@ def run_turn(
             stop_reason=answer.stop_reason,
             reasoning=reasoning_in(sender.log.events),
         )
-        answer, turn = _save(session, answer, turn, deadlines)
+        try:
+            session.save(turn, answer.end, deadlines.save)
+        except ChatError as error:  # what the last renewal stored becomes an unfinished turn
+            answer, turn = replace(answer, end=Failed(error)), replace(turn, state="unfinished")
     sender.send([answer.end])
-    metrics.turned(settings.model_name, turn, answer, sender)
+    metrics.record_turn(settings.model_name, turn, answer, sender)
 
 
 def _prompt(settings: Settings, past: tuple[Turn, ...], question: str) -> Prompt:
@@ -143,20 +153,3 @@ def _prompt(settings: Settings, past: tuple[Turn, ...], question: str) -> Prompt
         stop_sequences=settings.stop_sequences,
         cache=settings.prompt_cache,
     )
-
-
-def _most_tokens(settings: Settings, question: str) -> int:
-    """The most that the turn can use: what is reserved of the day's allowance."""
-    most = settings.history_tokens + settings.max_output_tokens
-    return estimate_tokens(settings.system_prompt) + estimate_tokens(question) + most
-
-
-def _save(
-    session: TurnSession, answer: Answer, turn: Turn, deadlines: Deadlines
-) -> tuple[Answer, Turn]:
-    """Saves the turn; where that fails, both become what the next reader will find."""
-    try:
-        session.save(turn, answer.end, deadlines.save)
-    except ChatError as error:  # what the last renewal stored becomes an unfinished turn
-        return replace(answer, end=Failed(error)), replace(turn, state="unfinished")
-    return answer, turn

@@ -78,40 +78,31 @@ class EventLog:
         """Whether the terminal event has its index."""
         return bool(self.events) and isinstance(self.events[-1], Done | Failed)
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether there is a terminal event, with an index or without."""
-        return self.ended or any(isinstance(item, Done | Failed) for item in self._pending)
-
-    def add(self, events: Iterable[Item]) -> None:
-        """Takes events that have no index yet."""
+    def add(self, events: Iterable[Item]) -> bool:
+        """Takes events that have no index yet; whether the terminal event is there by now."""
         self._pending.extend(events)
         if self._pending and self.ended:
             raise RuntimeError("an event after the terminal event")
+        return self.ended or any(isinstance(item, Done | Failed) for item in self._pending)
 
     def assign_next(self) -> bool:
         """Gives the next event, joined as far as one frame holds, its index, if there is one."""
-        event = self._take()
-        if event is None:
-            return False
-        self.events.append(event)
-        return True
+        if not self._fitted:
+            self._fitted.extend(fit_to_frames(self._pending))
+            self._pending = []
+        if self._fitted:
+            self.events.append(self._fitted.popleft())
+            return True
+        return False
 
     def assign_all(self, *, only_terminal: bool = False) -> bool:
         """Gives all events their index, or the terminal one alone; whether any was dropped."""
         dropped = False
-        while (event := self._take()) is not None:
-            if only_terminal and not isinstance(event, Done | Failed):
+        while self.assign_next():
+            if only_terminal and not self.ended:
+                self.events.pop()
                 dropped = True
-            else:
-                self.events.append(event)
         return dropped
-
-    def _take(self) -> Item | None:
-        if not self._fitted:
-            self._fitted.extend(fit_to_frames(self._pending))
-            self._pending = []
-        return self._fitted.popleft() if self._fitted else None
 
 
 class Delivery:
@@ -136,7 +127,7 @@ class Delivery:
         self.next_seq = 0
         self._poster = poster
         self._connection_id = connection_id
-        self._from_seq = from_seq  # the client has the frames before it
+        self.from_seq = from_seq  # the client has the frames before it
         self._unposted: list[str] = []
         self._retry_at = 0.0
 
@@ -151,9 +142,9 @@ class Delivery:
         A terminal event is sent again to a client that has even that: it asked.
         """
         seq, event = self.next_seq, log.events[self.next_seq]
-        client_has_it = seq < self._from_seq
+        client_has_it = seq < self.from_seq
         if client_has_it and isinstance(event, Done | Failed):
-            client_has_it, seq = False, self._from_seq
+            client_has_it, seq = False, self.from_seq
         # Encoded in any case: some formats accumulate the text.
         for frame in list(self.encoder.encode(seq, event)):
             if not client_has_it:
@@ -205,8 +196,8 @@ class Sender:
     """The log of one request's events, and its delivery to one connection at a time.
 
     From `deadline` (of `time.monotonic`) on nothing is posted before the terminal frame: there is a
-    turn to be saved first. `truncated` says that deltas were dropped for that. From `last` on only
-    the terminal frame is posted.
+    turn to be saved first. `truncated` says that deltas were dropped for that. From
+    `backlog_deadline` on only the terminal frame is posted.
     """
 
     def __init__(
@@ -215,11 +206,11 @@ class Sender:
         connection_id: str,
         encoder: Encoder,
         deadline: float,
-        last: float | None = None,
+        backlog_deadline: float | None = None,
     ) -> None:
         self._poster = poster
         self._deadline = deadline
-        self._last = deadline if last is None else last
+        self._backlog_deadline = deadline if backlog_deadline is None else backlog_deadline
         self.log = EventLog()
         self.delivery = Delivery(poster, connection_id, encoder)
         self.truncated = False
@@ -234,6 +225,12 @@ class Sender:
         posts = self.delivery.posts
         self.delivery = Delivery(self._poster, connection_id, encoder, from_seq, posts)
 
+    def replay(self, events: Iterable[Item], from_seq: int) -> None:
+        """Sends the events of a request that has ended, from the frame of `from_seq` on."""
+        self.log = EventLog(events)
+        self.delivery.from_seq = from_seq
+        self.send([])
+
     def send(self, events: Iterable[Item]) -> None:
         """Sends the events, after those that this connection was not sent yet.
 
@@ -241,8 +238,7 @@ class Sender:
         `CATCH_UP_SECONDS`: the next call goes on. Where the format has a pause between frames, it
         is spent here: meanwhile the next deltas gather.
         """
-        self.log.add(events)
-        ending = self.log.is_ending
+        ending = self.log.add(events)
         if ending:
             self.assign_sequence()
         if self.delivery.state is DeliveryState.UNREACHABLE:
@@ -275,7 +271,9 @@ class Sender:
             is_replay = delivery.next_seq < len(log.events)
             if not ending and (now >= self._deadline or (is_replay and now >= catch_up_deadline)):
                 break
-            if ending and now >= self._last:  # the terminal frame alone; resume has the rest
+            if (
+                ending and now >= self._backlog_deadline
+            ):  # the terminal frame alone; resume has the rest
                 delivery.next_seq = max(delivery.next_seq, len(log.events) - 1)
             if delivery.next_seq == len(log.events) and not log.assign_next():
                 return

@@ -1,8 +1,10 @@
 """What all tests share: an environment without an AWS account, and the order of the run."""
 
+import functools
 import os
 import shutil
 from collections.abc import Generator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -95,12 +97,21 @@ def without_coverage() -> Iterator[None]:
         measuring.start()
 
 
+@functools.cache
+def dynamodb() -> Any:
+    """One client for all tables: making one takes many times as long as a test."""
+    return boto3.Session().client("dynamodb", config=client_config())
+
+
 @pytest.fixture
 def table() -> Iterator[Table]:
     """An empty table in moto, in this process."""
     with mock_aws():
-        create_table("https://dynamodb.us-east-1.amazonaws.com", "chat")
-        client = boto3.client("dynamodb", config=client_config())
+        client = dynamodb()
+        with pytest.MonkeyPatch.context() as patched:
+            made = SimpleNamespace(client=lambda *_, **__: client)
+            patched.setattr(boto3, "Session", lambda *_, **__: made)
+            create_table("https://dynamodb.us-east-1.amazonaws.com", "chat")
         yield Table(client, "chat")
 
 

@@ -1,4 +1,4 @@
-"""Covers src/authorizer.py, with real keys and an issuer that answers over loopback HTTP."""
+"""Covers src/authorizer.py, with real keys and an issuer on loopback HTTP."""
 
 import base64
 import contextlib
@@ -41,8 +41,8 @@ PRIVATE: dict[str, Any] = {
 PEM = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def jwk(private: Any, kid: str, **more: str) -> dict[str, Any]:
-    """What an issuer publishes of a key."""
+def jwk(private: Any, kid: str, **members: str) -> dict[str, Any]:
+    """Returns a key as an issuer publishes it."""
     public = private.public_key()
     if isinstance(public, rsa.RSAPublicKey):
         published = RSAAlgorithm.to_jwk(public, as_dict=True)
@@ -50,23 +50,23 @@ def jwk(private: Any, kid: str, **more: str) -> dict[str, Any]:
         published = ECAlgorithm.to_jwk(public, as_dict=True)
     else:
         published = OKPAlgorithm.to_jwk(public, as_dict=True)
-    return {**published, "kid": kid, **more}
+    return {**published, "kid": kid, **members}
 
 
 class Issuer:
-    """An OIDC issuer on loopback: what it publishes can be changed, and what it is asked is kept.
+    """An OIDC issuer on loopback. Its documents can be changed; `requests` has the requested paths.
 
     A document is an object, bytes, or a status.
     """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.keys: list[Any] = [jwk(RSA, "one", alg="RS256", use="sig")]
         self.documents: dict[str, Any] = {}
 
     def document(self, path: str) -> Any:
-        self.asked.append(path)
+        self.requests.append(path)
         published = {
             "/.well-known/openid-configuration": {
                 "issuer": self.url,
@@ -78,11 +78,11 @@ class Issuer:
         return published.get(path, 404)
 
     def token(self, algorithm: str = "RS256", kid: str | None = "one", **claims: Any) -> str:
-        """A good token, but for what is asked for; a claim of None is left out."""
+        """Returns a valid token, except for the claims given here; a claim of None is left out."""
         now = int(time.time())
-        said = {"iss": self.url, "sub": "alice", "aud": "chat", "iat": now, "exp": now + 600}
-        said |= claims
-        payload = {name: value for name, value in said.items() if value is not None}
+        all_claims = {"iss": self.url, "sub": "alice", "aud": "chat", "iat": now, "exp": now + 600}
+        all_claims |= claims
+        payload = {name: value for name, value in all_claims.items() if value is not None}
         headers = {"kid": kid} if kid else {}
         return jwt.encode(payload, PRIVATE[algorithm], algorithm, headers)
 
@@ -91,7 +91,7 @@ class Issuer:
 def issuer() -> Iterator[Issuer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            document = one.document(self.path)
+            document = loopback_issuer.document(self.path)
             status = document if isinstance(document, int) else 200
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
@@ -105,10 +105,10 @@ def issuer() -> Iterator[Issuer]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        one = Issuer(server.server_port)
+        loopback_issuer = Issuer(server.server_port)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield one
+        yield loopback_issuer
         server.shutdown()
         thread.join()
 
@@ -127,46 +127,46 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gate(issuer: Issuer, clock: Clock) -> Authorizer:
+def jwt_authorizer(issuer: Issuer, clock: Clock) -> Authorizer:
     return Authorizer(issuer.url, ["chat", "other-chat"], Keys(issuer.url, clock))
 
 
-# As deep as a token's length allows.
+# As deeply nested as the length of a token allows.
 NESTED = base64.urlsafe_b64encode(b"[" * 6000).decode()
 
 
-def knock(*, query: Any = None, headers: Any = None, **more: Any) -> dict[str, Any]:
-    """A REQUEST authorizer's event."""
+def connect_event(*, query: Any = None, headers: Any = None, **members: Any) -> dict[str, Any]:
+    """Returns the event of a REQUEST authorizer."""
     return {
         "type": "REQUEST",
         "methodArn": ARN,
         "headers": {"Host": "abc.example", **(headers or {})},
         "queryStringParameters": query or {},
         "requestContext": {"connectionId": "c=", "requestId": "r="},
-        **more,
+        **members,
     }
 
 
-def offering(token: str, name: str = "Sec-WebSocket-Protocol") -> dict[str, Any]:
-    return knock(headers={name: f"chat.v1, bearer.{token}"})
+def event_with(token: str, name: str = "Sec-WebSocket-Protocol") -> dict[str, Any]:
+    return connect_event(headers={name: f"chat.v1, bearer.{token}"})
 
 
 def effect(policy: dict[str, Any]) -> str:
     return str(policy["policyDocument"]["Statement"][0]["Effect"])
 
 
-def unavailable(gate: Authorizer, event: dict[str, Any]) -> None:
-    """The gateway gets an error, and Lambda's log nothing of what it came of."""
+def assert_unavailable(jwt_authorizer: Authorizer, event: dict[str, Any]) -> None:
+    """The authorizer raises an error without a cause, which Lambda would log."""
     with pytest.raises(Exception, match=r"^Unavailable$") as caught:
-        gate.answer(event)
+        jwt_authorizer.answer(event)
     assert Exception is caught.type
     assert caught.value.__suppress_context__
     assert None is caught.value.__cause__
 
 
-def denied(gate: Authorizer, event: dict[str, Any]) -> None:
-    """The gateway gets a policy that denies, for nobody."""
-    policy = gate.answer(event)
+def assert_denied(jwt_authorizer: Authorizer, event: dict[str, Any]) -> None:
+    """The policy denies, without a principal."""
+    policy = jwt_authorizer.answer(event)
     assert ("Deny", "nobody") == (effect(policy), policy["principalId"])
 
 
@@ -174,25 +174,27 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def refused(
-    gate: Authorizer,
+def refusal(
+    jwt_authorizer: Authorizer,
     token: str,
     capsys: pytest.CaptureFixture[str],
-    answer: Callable[[Authorizer, dict[str, Any]], None] = denied,
+    verify: Callable[[Authorizer, dict[str, Any]], None] = assert_denied,
 ) -> str:
-    """Refuses the token with that answer, and gives the one reason in the log."""
-    answer(gate, offering(token))
+    """Checks that the token is refused, and returns the reason in the log."""
+    verify(jwt_authorizer, event_with(token))
     (line,) = logged(capsys)
     assert {"timestamp", "level", "event", "connection_id", "event_id", "reason"} == set(line)
     return str(line["reason"])
 
 
-# -- who comes in ----------------------------------------------------------------------------------
+# -- accepted tokens -------------------------------------------------------------------------------
 
 
-def test_the_policy(gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Allows this one connection, for the issuer's subject; the log says so and no more."""
-    policy = gate.answer(offering(issuer.token()))
+def test_a_valid_token_allows_this_connection_for_its_subject(
+    jwt_authorizer: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log has one line, without the subject."""
+    policy = jwt_authorizer.answer(event_with(issuer.token()))
 
     statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": ARN}
     assert {
@@ -211,71 +213,77 @@ def test_the_policy(gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "carry",
     [
-        offering,
-        lambda token: offering(token, "sec-websocket-protocol"),
-        lambda token: offering(token, "SEC-WEBSOCKET-PROTOCOL"),
-        lambda token: knock(query={"token": token}),
-        lambda token: knock(multiValueQueryStringParameters={"token": [token, token]}),
-        lambda token: knock(
+        event_with,
+        lambda token: event_with(token, "sec-websocket-protocol"),
+        lambda token: event_with(token, "SEC-WEBSOCKET-PROTOCOL"),
+        lambda token: connect_event(query={"token": token}),
+        lambda token: connect_event(multiValueQueryStringParameters={"token": [token, token]}),
+        lambda token: connect_event(
             multiValueHeaders={"Sec-WebSocket-Protocol": ["chat.v1", f"bearer.{token}"]},
             headers={"Sec-WebSocket-Protocol": f"bearer.{token}"},
         ),
-        lambda token: offering(token) | {"queryStringParameters": {"token": token}},
-        lambda token: offering(token) | {"queryStringParameters": None},
+        lambda token: event_with(token) | {"queryStringParameters": {"token": token}},
+        lambda token: event_with(token) | {"queryStringParameters": None},
     ],
     ids=["protocol", "lower", "upper", "query", "query twice", "two lines", "both", "no query"],
 )
-def test_how_a_token_travels(
-    gate: Authorizer, issuer: Issuer, carry: Callable[[str], dict[str, Any]]
+def test_a_token_is_read_from_the_subprotocol_or_the_query(
+    jwt_authorizer: Authorizer, issuer: Issuer, carry: Callable[[str], dict[str, Any]]
 ) -> None:
-    """As a subprotocol, whatever the header's letters and lines, or in the query, or in both."""
-    assert "Allow" == effect(gate.answer(carry(issuer.token())))
+    """With a header name in any case, on one line or several, or in both places."""
+    assert "Allow" == effect(jwt_authorizer.answer(carry(issuer.token())))
 
 
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        (knock(), "no_token"),
-        (knock(headers={"Sec-WebSocket-Protocol": "chat.v1"}), "no_token"),
-        (knock(headers={"Authorization": "Bearer x.y.z"}), "no_token"),
-        (knock(query={"Token": "x.y.z"}), "no_token"),
-        (offering("x.y.z") | {"queryStringParameters": {"token": "a.b.c"}}, "two_tokens"),
-        (knock(multiValueQueryStringParameters={"token": ["x.y.z", "a.b.c"]}), "two_tokens"),
-        (offering("x" * (MAX_TOKEN_BYTES + 1)), "too_long"),
-        (offering("x" * MAX_TOKEN_BYTES), "malformed"),
-        (offering(""), "malformed"),
-        (offering("x.y.z"), "malformed"),
-        (offering(f"{NESTED}.e30.AA"), "malformed"),
-        (knock(query={"token": "e30.e30.☃"}), "malformed"),
+        (connect_event(), "no_token"),
+        (connect_event(headers={"Sec-WebSocket-Protocol": "chat.v1"}), "no_token"),
+        (connect_event(headers={"Authorization": "Bearer x.y.z"}), "no_token"),
+        (connect_event(query={"Token": "x.y.z"}), "no_token"),
+        (event_with("x.y.z") | {"queryStringParameters": {"token": "a.b.c"}}, "two_tokens"),
+        (
+            connect_event(multiValueQueryStringParameters={"token": ["x.y.z", "a.b.c"]}),
+            "two_tokens",
+        ),
+        (event_with("x" * (MAX_TOKEN_BYTES + 1)), "too_long"),
+        (event_with("x" * MAX_TOKEN_BYTES), "malformed"),
+        (event_with(""), "malformed"),
+        (event_with("x.y.z"), "malformed"),
+        (event_with(f"{NESTED}.e30.AA"), "malformed"),
+        (connect_event(query={"token": "e30.e30.☃"}), "malformed"),
     ],
 )
-def test_no_token(
-    gate: Authorizer,
+def test_a_missing_ambiguous_or_malformed_token_is_refused(
+    jwt_authorizer: Authorizer,
     issuer: Issuer,
     event: dict[str, Any],
     reason: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """None, two, or what is none: refused, and the issuer hears nothing of it."""
-    denied(gate, event)
+    """Without a request to the issuer."""
+    assert_denied(jwt_authorizer, event)
     assert [reason] == [line["reason"] for line in logged(capsys)]
-    assert [] == issuer.asked
+    assert [] == issuer.requests
 
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
-def test_every_algorithm(gate: Authorizer, issuer: Issuer, algorithm: str) -> None:
-    """Each of those that we name works."""
+def test_each_supported_algorithm_is_accepted(
+    jwt_authorizer: Authorizer, issuer: Issuer, algorithm: str
+) -> None:
     issuer.keys = [jwk(PRIVATE[algorithm], "one", alg=algorithm)]
 
-    assert "Allow" == effect(gate.answer(offering(issuer.token(algorithm))))
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(issuer.token(algorithm))))
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA"])
-def test_a_key_that_names_no_algorithm(gate: Authorizer, issuer: Issuer, algorithm: str) -> None:
-    """Its kind tells; an RSA key's is RS256."""
+def test_a_key_without_an_algorithm_has_that_of_its_type(
+    jwt_authorizer: Authorizer, issuer: Issuer, algorithm: str
+) -> None:
+    """An RSA key's is RS256."""
     issuer.keys = [jwk(PRIVATE[algorithm], "one")]
 
-    assert "Allow" == effect(gate.answer(offering(issuer.token(algorithm))))
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(issuer.token(algorithm))))
 
 
 @pytest.mark.parametrize(
@@ -292,19 +300,21 @@ def test_a_key_that_names_no_algorithm(gate: Authorizer, issuer: Issuer, algorit
     ],
     ids=lambda claims: "+".join(f"{name}={str(value)[:9]}" for name, value in claims.items()),
 )
-def test_claims_that_do(gate: Authorizer, issuer: Issuer, claims: dict[str, Any]) -> None:
-    """Clocks may differ a little; one audience of several is enough; Cognito's client id counts."""
+def test_sufficient_claims_are_accepted(
+    jwt_authorizer: Authorizer, issuer: Issuer, claims: dict[str, Any]
+) -> None:
+    """Clocks may differ by the leeway; one matching audience suffices; Cognito has a client id."""
     now = int(time.time())
-    said: dict[str, Any] = {
+    absolute: dict[str, Any] = {
         name: v + now if isinstance(v, int) else v for name, v in claims.items()
     }
-    policy = gate.answer(offering(issuer.token(**said)))
+    policy = jwt_authorizer.answer(event_with(issuer.token(**absolute)))
 
     assert "Allow" == effect(policy)
     assert f"{issuer.url}#{claims.get('sub', 'alice')}" == policy["principalId"]
 
 
-# -- who does not ----------------------------------------------------------------------------------
+# -- refused tokens --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -315,17 +325,17 @@ def test_claims_that_do(gate: Authorizer, issuer: Issuer, claims: dict[str, Any]
         ({"iat": LEEWAY_SECONDS + 60}, "not_yet_valid"),
     ],
 )
-def test_the_wrong_time(
-    gate: Authorizer,
+def test_a_token_outside_its_validity_is_refused(
+    jwt_authorizer: Authorizer,
     issuer: Issuer,
     offset: dict[str, int],
     reason: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Past the leeway, a token of yesterday or of tomorrow is refused."""
+    """If it has expired or is not yet valid by more than the leeway."""
     claims: dict[str, Any] = {name: int(time.time()) + s for name, s in offset.items()}
 
-    assert reason == refused(gate, issuer.token(**claims), capsys)
+    assert reason == refusal(jwt_authorizer, issuer.token(**claims), capsys)
 
 
 @pytest.mark.parametrize(
@@ -340,15 +350,15 @@ def test_the_wrong_time(
         ({"iat": {}}, "malformed"),
     ],
 )
-def test_the_wrong_claims(
-    gate: Authorizer,
+def test_another_issuer_or_invalid_times_are_refused(
+    jwt_authorizer: Authorizer,
     issuer: Issuer,
     claims: dict[str, Any],
     reason: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The issuer must be ours, and a token must end."""
-    assert reason == refused(gate, issuer.token(**claims), capsys)
+    """A token must be of the configured issuer and must expire."""
+    assert reason == refusal(jwt_authorizer, issuer.token(**claims), capsys)
 
 
 @pytest.mark.parametrize(
@@ -368,21 +378,20 @@ def test_the_wrong_claims(
         ({"sub": "ä"}, "subject"),
     ],
 )
-def test_a_genuine_token_that_is_not_for_us(
-    gate: Authorizer,
+def test_another_audience_or_an_invalid_subject_is_refused(
+    jwt_authorizer: Authorizer,
     issuer: Issuer,
     claims: dict[str, Any],
     reason: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Another audience, or a subject that cannot be told apart: a policy that denies, for 403."""
-    denied(gate, offering(issuer.token(**claims)))
+    """With a policy that denies, which is 403, although the signature is valid."""
+    assert_denied(jwt_authorizer, event_with(issuer.token(**claims)))
 
     assert [reason] == [line["reason"] for line in logged(capsys)]
 
 
-def test_a_subject_that_is_no_text(gate: Authorizer, issuer: Issuer) -> None:
-    """A number is no subject: 403."""
+def test_a_subject_that_is_no_text_is_refused(jwt_authorizer: Authorizer, issuer: Issuer) -> None:
     token = jwt.api_jws.encode(
         json.dumps({"iss": issuer.url, "aud": "chat", "sub": 7, "exp": time.time() + 60}).encode(),
         RSA,
@@ -390,11 +399,11 @@ def test_a_subject_that_is_no_text(gate: Authorizer, issuer: Issuer) -> None:
         {"kid": "one"},
     )
 
-    assert "Deny" == effect(gate.answer(offering(token)))
+    assert "Deny" == effect(jwt_authorizer.answer(event_with(token)))
 
 
-def by_hand(header: dict[str, Any], payload: dict[str, Any], signature: bytes = b"") -> str:
-    """A token that no library would make."""
+def handmade_token(header: dict[str, Any], payload: dict[str, Any], signature: bytes = b"") -> str:
+    """Returns a token that a JWT library would refuse to create."""
     parts = [json.dumps(header).encode(), json.dumps(payload).encode(), signature]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
@@ -406,40 +415,40 @@ def claims_of(issuer: Issuer) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name", ["none", "None", "nOnE", "", "HS256", "ES256K", None, 7, ["RS256"], {}]
 )
-def test_an_algorithm_that_is_none_of_ours(
-    gate: Authorizer, issuer: Issuer, name: Any, capsys: pytest.CaptureFixture[str]
+def test_an_unsupported_algorithm_is_refused_without_a_key_lookup(
+    jwt_authorizer: Authorizer, issuer: Issuer, name: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`none` in any letters, a symmetric one, none at all: refused before a key is looked for."""
-    token = by_hand({"alg": name, "kid": "one"}, claims_of(issuer))
+    """`none` in any case, a symmetric algorithm, or no algorithm."""
+    token = handmade_token({"alg": name, "kid": "one"}, claims_of(issuer))
 
-    assert refused(gate, token, capsys) in ("algorithm", "malformed")
-    assert [] == issuer.asked
+    assert refusal(jwt_authorizer, token, capsys) in ("algorithm", "malformed")
+    assert [] == issuer.requests
 
 
-def test_algorithm_confusion(
-    gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+def test_the_public_key_is_no_symmetric_key(
+    jwt_authorizer: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What everybody can read of the issuer, its public key, signs nothing."""
+    """Algorithm confusion: HS256 with the published key as the secret is refused."""
     import hashlib  # noqa: PLC0415 - for this attack alone
     import hmac  # noqa: PLC0415 - as above
 
     for secret in (PEM, json.dumps(issuer.keys[0]).encode()):
-        unsigned = by_hand({"alg": "HS256", "kid": "one"}, claims_of(issuer)).rstrip(".")
+        unsigned = handmade_token({"alg": "HS256", "kid": "one"}, claims_of(issuer)).rstrip(".")
         digest = hmac.new(secret, unsigned.encode(), hashlib.sha256).digest()
         signature = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-        assert "algorithm" == refused(gate, f"{unsigned}.{signature}", capsys)
+        assert "algorithm" == refusal(jwt_authorizer, f"{unsigned}.{signature}", capsys)
 
 
-def test_a_symmetric_key_is_no_key(
-    gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+def test_a_published_symmetric_key_verifies_nothing(
+    jwt_authorizer: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An issuer that publishes a secret has published it to everybody."""
+    """Anyone can read a secret that an issuer publishes."""
     secret = b"s" * 32
     issuer.keys.append({"kty": "oct", "kid": "two", "k": base64.b64encode(secret).decode()})
     token = jwt.encode(claims_of(issuer), secret, "HS256", {"kid": "two"})
 
-    assert "algorithm" == refused(gate, token, capsys)
+    assert "algorithm" == refusal(jwt_authorizer, token, capsys)
 
 
 @pytest.mark.parametrize(
@@ -455,124 +464,125 @@ def test_a_symmetric_key_is_no_key(
         (jwk(RSA, "one", alg="HS256"), "RS256"),
     ],
 )
-def test_a_key_is_for_what_it_says(
-    gate: Authorizer,
+def test_a_key_verifies_only_its_own_algorithm_use_and_id(
+    jwt_authorizer: Authorizer,
     issuer: Issuer,
     published: dict[str, Any],
     signed: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its own algorithm, its own use, its own name."""
     issuer.keys = [published]
 
-    assert "unknown_key" == refused(gate, issuer.token(signed), capsys)
+    assert "unknown_key" == refusal(jwt_authorizer, issuer.token(signed), capsys)
 
 
-def test_a_token_that_names_no_key(
-    gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+def test_a_token_without_a_key_id_is_refused(
+    jwt_authorizer: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Is not tried against any."""
-    assert "unknown_key" == refused(gate, issuer.token(kid=None), capsys)
+    """It is not verified with any key."""
+    assert "unknown_key" == refusal(jwt_authorizer, issuer.token(kid=None), capsys)
 
 
-def test_a_key_in_the_token(
-    gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+def test_a_key_in_the_token_is_ignored(
+    jwt_authorizer: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key, or the place of one, that the token brings along is not looked at."""
+    """Its `jwk` is not used, and its `jku` is not fetched."""
     headers = {"kid": "mine", "jwk": jwk(OTHER_RSA, "mine"), "jku": f"{issuer.url}/mine"}
     issuer.documents["/mine"] = {"keys": [jwk(OTHER_RSA, "mine")]}
     token = jwt.encode(claims_of(issuer), OTHER_RSA, "RS256", headers)
 
-    assert "unknown_key" == refused(gate, token, capsys)
-    assert "/mine" not in issuer.asked
+    assert "unknown_key" == refusal(jwt_authorizer, token, capsys)
+    assert "/mine" not in issuer.requests
 
 
 @pytest.mark.parametrize("forged", [OTHER_RSA, "tampered"])
-def test_a_forged_signature(
-    gate: Authorizer, issuer: Issuer, forged: Any, capsys: pytest.CaptureFixture[str]
+def test_a_forged_signature_is_refused(
+    jwt_authorizer: Authorizer, issuer: Issuer, forged: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another's key under the issuer's key id, or other claims under a genuine signature."""
+    """Another key with the issuer's key id, or other claims with a valid signature."""
     if forged == "tampered":
         header, _, signature = issuer.token().split(".")
-        claims = by_hand({}, claims_of(issuer)).split(".")[1]
+        claims = handmade_token({}, claims_of(issuer)).split(".")[1]
         token = f"{header}.{claims}.{signature}"
     else:
         token = jwt.encode(claims_of(issuer), forged, "RS256", {"kid": "one"})
 
-    assert "signature" == refused(gate, token, capsys)
+    assert "signature" == refusal(jwt_authorizer, token, capsys)
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
-def test_a_key_that_is_too_short(
-    gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+def test_a_key_that_is_too_short_is_refused(
+    jwt_authorizer: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An RSA key of 1,024 bits verifies nothing."""
     issuer.keys = [jwk(SMALL_RSA, "one", alg="RS256")]
     token = jwt.encode(claims_of(issuer), SMALL_RSA, "RS256", {"kid": "one"})
 
-    assert "malformed" == refused(gate, token, capsys)
+    assert "malformed" == refusal(jwt_authorizer, token, capsys)
 
 
 # -- the issuer's keys -----------------------------------------------------------------------------
 
 
-def test_keys_are_kept(gate: Authorizer, issuer: Issuer, clock: Clock) -> None:
-    """The issuer is asked once, and again when the keys have grown old."""
+def test_keys_are_cached_for_keep_seconds(
+    jwt_authorizer: Authorizer, issuer: Issuer, clock: Clock
+) -> None:
     for _ in range(3):
-        gate.answer(offering(issuer.token()))
-    assert ["/.well-known/openid-configuration", "/keys"] == issuer.asked
+        jwt_authorizer.answer(event_with(issuer.token()))
+    assert ["/.well-known/openid-configuration", "/keys"] == issuer.requests
 
     clock.now += KEEP_SECONDS
-    gate.answer(offering(issuer.token()))
-    assert 4 == len(issuer.asked)
+    jwt_authorizer.answer(event_with(issuer.token()))
+    assert 4 == len(issuer.requests)
 
 
-def test_a_new_key(
-    gate: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
+def test_a_new_key_is_fetched_for_the_first_token_that_names_it(
+    jwt_authorizer: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The issuer rotates: its new key is fetched when the first token names it."""
-    gate.answer(offering(issuer.token()))
+    """At most once in `REFETCH_SECONDS`; keys that the issuer removed are no longer accepted."""
+    jwt_authorizer.answer(event_with(issuer.token()))
     issuer.keys = [jwk(PRIVATE["ES256"], "two", alg="ES256")]
     token = issuer.token("ES256", "two")
     capsys.readouterr()
 
-    assert "unknown_key" == refused(gate, token, capsys)  # asked a moment ago
+    assert "unknown_key" == refusal(jwt_authorizer, token, capsys)  # fetched a moment ago
     clock.now += REFETCH_SECONDS
-    assert "Allow" == effect(gate.answer(offering(token)))
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(token)))
     capsys.readouterr()
-    assert "unknown_key" == refused(gate, issuer.token(), capsys)  # the old one went with it
+    assert "unknown_key" == refusal(
+        jwt_authorizer, issuer.token(), capsys
+    )  # the old key is removed
 
 
-def test_a_key_that_is_withdrawn(
-    gate: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
+def test_a_withdrawn_key_is_accepted_until_the_cache_expires(
+    jwt_authorizer: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Is trusted for as long as keys are kept, and no longer."""
-    gate.answer(offering(issuer.token()))
+    jwt_authorizer.answer(event_with(issuer.token()))
     issuer.keys = [jwk(OTHER_RSA, "two", alg="RS256")]
     clock.now += KEEP_SECONDS - 1
-    assert "Allow" == effect(gate.answer(offering(issuer.token())))
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(issuer.token())))
     capsys.readouterr()
 
     clock.now += 1
-    assert "unknown_key" == refused(gate, issuer.token(), capsys)
+    assert "unknown_key" == refusal(jwt_authorizer, issuer.token(), capsys)
 
 
-def test_strangers_do_not_make_us_hammer_the_issuer(
-    gate: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
+def test_unknown_key_ids_cause_few_requests_to_the_issuer(
+    jwt_authorizer: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However many unknown keys are named, the issuer is asked once in a while."""
+    """Keys are fetched at most once in `REFETCH_SECONDS`."""
     for i in range(50):
-        refused(gate, issuer.token(kid=f"made-up-{i}"), capsys)
-    assert 2 == len(issuer.asked)
+        refusal(jwt_authorizer, issuer.token(kid=f"made-up-{i}"), capsys)
+    assert 2 == len(issuer.requests)
 
     clock.now += REFETCH_SECONDS
     for i in range(50):
-        refused(gate, issuer.token(kid=f"made-up-{i}"), capsys)
-    assert 4 == len(issuer.asked)
+        refusal(jwt_authorizer, issuer.token(kid=f"made-up-{i}"), capsys)
+    assert 4 == len(issuer.requests)
 
 
-def test_keys_that_are_none_of_ours(gate: Authorizer, issuer: Issuer) -> None:
-    """A set may hold what we cannot read; the others of it work, two of one name too."""
+def test_unusable_keys_in_a_set_are_ignored(jwt_authorizer: Authorizer, issuer: Issuer) -> None:
+    """The usable keys work, also if two have the same id."""
     issuer.keys = [
         None,
         7,
@@ -593,15 +603,15 @@ def test_keys_that_are_none_of_ours(gate: Authorizer, issuer: Issuer) -> None:
         jwk(RSA, "one"),
     ]
 
-    assert "Allow" == effect(gate.answer(offering(issuer.token())))
-    assert "Allow" == effect(gate.answer(offering(issuer.token("ES256"))))
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(issuer.token())))
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(issuer.token("ES256"))))
 
 
 DISCOVERY = "/.well-known/openid-configuration"
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("documents", "reason"),
     [
         ({DISCOVERY: 500}, "HTTPError"),
         ({DISCOVERY: 404}, "HTTPError"),
@@ -617,117 +627,119 @@ DISCOVERY = "/.well-known/openid-configuration"
         ({"/keys": b""}, "no JSON object"),
     ],
 )
-def test_no_keys_no_entry(
-    gate: Authorizer,
+def test_without_the_issuers_keys_the_answer_is_an_error(
+    jwt_authorizer: Authorizer,
     issuer: Issuer,
-    said: dict[str, Any],
+    documents: dict[str, Any],
     reason: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Where the issuer does not say its keys, or lies about who it is, the answer is 500."""
-    issuer.documents |= said
+    """If the issuer returns no keys, or a discovery document of another issuer: 500."""
+    issuer.documents |= documents
 
-    assert reason == refused(gate, issuer.token(), capsys, unavailable)
-    assert "/elsewhere" not in issuer.asked  # a redirect is not followed
+    assert reason == refusal(jwt_authorizer, issuer.token(), capsys, assert_unavailable)
+    assert "/elsewhere" not in issuer.requests  # a redirect is not followed
 
 
 @pytest.mark.parametrize(
-    "place",
+    "url",
     ["http://example.invalid/keys", "file:///etc/hosts", "keys", "http://[/", None, 7, ""],
 )
-def test_keys_from_an_untrusted_place(
-    gate: Authorizer, issuer: Issuer, place: Any, capsys: pytest.CaptureFixture[str]
+def test_keys_are_fetched_only_over_https_or_loopback(
+    jwt_authorizer: Authorizer, issuer: Issuer, url: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Keys come over https, or from this machine."""
-    issuer.documents[DISCOVERY] = {"issuer": issuer.url, "jwks_uri": place}
+    issuer.documents[DISCOVERY] = {"issuer": issuer.url, "jwks_uri": url}
 
-    assert "not https" == refused(gate, issuer.token(), capsys, unavailable)
+    assert "not https" == refusal(jwt_authorizer, issuer.token(), capsys, assert_unavailable)
 
 
 @pytest.mark.parametrize("keys", [None, {}, "keys", []])
-def test_a_set_without_keys(
-    gate: Authorizer, issuer: Issuer, keys: Any, capsys: pytest.CaptureFixture[str]
+def test_a_set_without_keys_refuses_every_token(
+    jwt_authorizer: Authorizer, issuer: Issuer, keys: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The issuer has said that it has none."""
+    """The issuer is available and has no keys."""
     issuer.documents["/keys"] = {"keys": keys}
 
-    assert "unknown_key" == refused(gate, issuer.token(), capsys)
+    assert "unknown_key" == refusal(jwt_authorizer, issuer.token(), capsys)
 
 
-def test_an_issuer_that_is_down_is_not_hammered_either(
-    gate: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
+def test_an_unavailable_issuer_gets_few_requests_and_recovers(
+    jwt_authorizer: Authorizer, issuer: Issuer, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is asked once in a while; known keys go on working meanwhile, and it may come back."""
+    """Cached keys remain valid meanwhile."""
     issuer.documents[DISCOVERY] = 503
     for _ in range(20):
-        refused(gate, issuer.token(), capsys, unavailable)
-    assert 1 == len(issuer.asked)
+        refusal(jwt_authorizer, issuer.token(), capsys, assert_unavailable)
+    assert 1 == len(issuer.requests)
 
     clock.now += REFETCH_SECONDS
     del issuer.documents[DISCOVERY]
-    assert "Allow" == effect(gate.answer(offering(issuer.token())))
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(issuer.token())))
     capsys.readouterr()
-    assert "unknown_key" == refused(gate, issuer.token(kid="two"), capsys)
+    assert "unknown_key" == refusal(jwt_authorizer, issuer.token(kid="two"), capsys)
 
     issuer.documents[DISCOVERY] = 503
     clock.now += REFETCH_SECONDS
     capsys.readouterr()
-    # Whether the issuer has such a key, nobody can say.
-    assert "HTTPError" == refused(gate, issuer.token(kid="two"), capsys, unavailable)
-    assert "Allow" == effect(gate.answer(offering(issuer.token())))
+    # It is unknown whether the issuer has such a key.
+    assert "HTTPError" == refusal(
+        jwt_authorizer, issuer.token(kid="two"), capsys, assert_unavailable
+    )
+    assert "Allow" == effect(jwt_authorizer.answer(event_with(issuer.token())))
 
 
-def test_an_issuer_that_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing listens there: 500, and the log says what failed and not how."""
-    nowhere = Issuer(1)
-    gate = Authorizer(nowhere.url, ["chat"], Keys(nowhere.url))
+def test_an_unreachable_issuer_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """With status 500; the log has the type of the error only."""
+    unreachable = Issuer(1)
+    jwt_authorizer = Authorizer(unreachable.url, ["chat"], Keys(unreachable.url))
 
-    assert "URLError" == refused(gate, nowhere.token(), capsys, unavailable)
+    assert "URLError" == refusal(jwt_authorizer, unreachable.token(), capsys, assert_unavailable)
 
 
-def test_an_issuer_that_ends_with_a_slash(issuer: Issuer) -> None:
-    """Its discovery document lies behind one slash, and its name keeps its own."""
-    own = f"{issuer.url}/pool/"
-    gate = Authorizer(own, ["chat"], Keys(own))
-    issuer.documents[f"/pool{DISCOVERY}"] = {"issuer": own, "jwks_uri": f"{issuer.url}/keys"}
+def test_an_issuer_that_ends_with_a_slash_is_supported(issuer: Issuer) -> None:
+    """The URL of its discovery document has one slash; its identifier keeps its own."""
+    url = f"{issuer.url}/pool/"
+    jwt_authorizer = Authorizer(url, ["chat"], Keys(url))
+    issuer.documents[f"/pool{DISCOVERY}"] = {"issuer": url, "jwks_uri": f"{issuer.url}/keys"}
 
-    assert f"{own}#alice" == gate.answer(offering(issuer.token(iss=own)))["principalId"]
+    assert f"{url}#alice" == jwt_authorizer.answer(event_with(issuer.token(iss=url)))["principalId"]
 
 
 # -- the log and the settings ----------------------------------------------------------------------
 
 
 def test_nothing_of_the_token_is_logged(
-    gate: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+    jwt_authorizer: Authorizer, issuer: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Let in or not, neither the token nor a claim of it is in any line."""
-    good = issuer.token(sub="subject-secret")
-    for token in (good, issuer.token(aud="audience-secret"), good[:-9], f"x{good}"):
+    """Whether it is accepted or refused."""
+    valid = issuer.token(sub="subject-secret")
+    for token in (valid, issuer.token(aud="audience-secret"), valid[:-9], f"x{valid}"):
         with contextlib.suppress(Exception):
-            gate.answer(offering(token))
-    written = capsys.readouterr()
+            jwt_authorizer.answer(event_with(token))
+    output = capsys.readouterr()
 
-    assert 4 == len(written.out.splitlines())
-    assert "" == written.err
-    assert "secret" not in written.out
-    assert not [part for part in good.split(".") if part[:12] in written.out]
+    assert 4 == len(output.out.splitlines())
+    assert "" == output.err
+    assert "secret" not in output.out
+    assert not [part for part in valid.split(".") if part[:12] in output.out]
 
 
-def test_lambda_handler(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads the settings once, when the first event comes, and keeps the keys."""
+def test_lambda_handler_reads_the_settings_at_the_first_event_and_caches_the_keys(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("JWT_ISSUER", issuer.url)
     monkeypatch.setenv("JWT_AUDIENCE", '["chat"]')
     authorizer._authorizer.cache_clear()
     for _ in range(2):
-        policy = authorizer.lambda_handler(offering(issuer.token()), None)
+        policy = authorizer.lambda_handler(event_with(issuer.token()), None)
         assert f"{issuer.url}#alice" == policy["principalId"]
     authorizer._authorizer.cache_clear()
 
-    assert 2 == len(issuer.asked)
+    assert 2 == len(issuer.requests)
 
 
 @pytest.mark.parametrize(
-    ("issuer_url", "audience", "named"),
+    ("issuer_url", "audience", "variable"),
     [
         ("", '["chat"]', "JWT_ISSUER"),
         ("http://id.example", '["chat"]', "JWT_ISSUER"),
@@ -743,9 +755,11 @@ def test_lambda_handler(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None
         ("https://id.example", "[1]", "JWT_AUDIENCE"),
     ],
 )
-def test_settings_that_will_not_do(issuer_url: str, audience: str, named: str) -> None:
-    """An issuer without TLS, or no audience, is an error by name; not everybody's way in."""
-    with pytest.raises(SettingsError, match=named):
+def test_invalid_settings_are_rejected_by_name(
+    issuer_url: str, audience: str, variable: str
+) -> None:
+    """An issuer without TLS, or no audience, does not disable authentication."""
+    with pytest.raises(SettingsError, match=variable):
         Authorizer.of({"JWT_ISSUER": issuer_url, "JWT_AUDIENCE": audience})
 
 
@@ -753,6 +767,5 @@ def test_settings_that_will_not_do(issuer_url: str, audience: str, named: str) -
     "url",
     ["https://id.example", "https://id.example/pool", "http://localhost:8080", "http://[::1]:1"],
 )
-def test_settings_that_do(url: str) -> None:
-    """An https issuer, or one on this machine."""
+def test_an_https_issuer_or_one_on_loopback_is_accepted(url: str) -> None:
     Authorizer.of({"JWT_ISSUER": url, "JWT_AUDIENCE": '["a", "b"]'})

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+import bedrock_errors
 import bedrock_stream
 from bedrock_stream import Model, RetryNotice, StreamItem, client_config, open_stream
 from errors import CODES, ChatError
@@ -35,7 +36,7 @@ MODELS = {
     "openai-chat": "openai.gpt-oss-120b-1:0",
     "palmyra": "us.writer.palmyra-x5-v1:0",
 }
-THINKING = {"claude", "nova", "deepseek-r1", "openai-chat"}
+REASONING_FAMILIES = {"claude", "nova", "deepseek-r1", "openai-chat"}
 
 
 def model_at(url: str, family: str = "claude", stall_seconds: float = 5.0) -> Model:
@@ -43,21 +44,21 @@ def model_at(url: str, family: str = "claude", stall_seconds: float = 5.0) -> Mo
     return Model(client, MODELS[family], family_of(MODELS[family]))
 
 
-def prompt(text: str) -> Prompt:
+def user_prompt(text: str) -> Prompt:
     return Prompt(system="Be kind.", messages=(Message("user", text),), max_tokens=4096)
 
 
 def script(**order: Any) -> Prompt:
-    return prompt("/script " + json.dumps(order))
+    return user_prompt("/script " + json.dumps(order))
 
 
-def read(model: Model, asked: Prompt, seconds: float = 30) -> list[list[StreamItem]]:
-    with open_stream(model, asked, time.monotonic() + seconds, 1) as batches:
+def read(model: Model, prompt: Prompt, seconds: float = 30) -> list[list[StreamItem]]:
+    with open_stream(model, prompt, time.monotonic() + seconds, 1) as batches:
         return list(batches)
 
 
-def read_all(model: Model, asked: Prompt) -> list[StreamItem]:
-    return [event for batch in read(model, asked) for event in batch]
+def read_all(model: Model, prompt: Prompt) -> list[StreamItem]:
+    return [event for batch in read(model, prompt) for event in batch]
 
 
 def readers() -> set[threading.Thread]:
@@ -69,8 +70,8 @@ def text(events: Iterable[StreamItem]) -> str:
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_an_answer(bedrock: str, family: str) -> None:
-    """The text in order, the usage, and the stop reason last, from the real binary stream."""
+def test_a_stream_gives_the_text_the_usage_and_one_stop_reason(bedrock: str, family: str) -> None:
+    """From the real binary stream: the text in order, the stop reason last."""
     events = read_all(model_at(bedrock, family), script(chunks=30, text="é🙂 "))
 
     assert "é🙂 " * 30 == text(events)
@@ -85,21 +86,21 @@ def test_an_answer(bedrock: str, family: str) -> None:
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_reasoning_is_kept_apart(bedrock: str, family: str) -> None:
-    """Reasoning is no part of the answer, and unknown events break nothing."""
+def test_reasoning_is_separate_from_the_answer(bedrock: str, family: str) -> None:
+    """Unknown events are ignored."""
     events = read_all(
         model_at(bedrock, family), script(chunks=3, text="a", reasoning=2, unknown=True)
     )
 
     assert "aaa" == text(events)
-    thought = [event.text for event in events if isinstance(event, ReasoningDelta)]
-    assert (family in THINKING) == bool("".join(thought).strip())
-    assert "<" not in "".join(thought)
+    reasoning = [event.text for event in events if isinstance(event, ReasoningDelta)]
+    assert (family in REASONING_FAMILIES) == bool("".join(reasoning).strip())
+    assert "<" not in "".join(reasoning)
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_a_clean_early_end_is_an_error(bedrock: str, family: str) -> None:
-    """A stream that just ceases, without its family's last chunk, is no short answer."""
+def test_an_end_without_the_terminal_chunk_is_an_error(bedrock: str, family: str) -> None:
+    """A stream that ends cleanly but without its family's last chunk is no short answer."""
     order = script(chunks=9, text="ab", fault={"at": 5, "type": "truncate"})
     with pytest.raises(ChatError) as failed:
         read(model_at(bedrock, family), order)
@@ -107,13 +108,13 @@ def test_a_clean_early_end_is_an_error(bedrock: str, family: str) -> None:
     assert ("model_error", "no terminal chunk") == (failed.value.code, failed.value.cause)
 
 
-def test_reading_never_waits_for_the_reader(bedrock: str) -> None:
-    """What arrives while nobody looks is there, all at once, at the next look."""
+def test_reading_does_not_wait_for_the_consumer(bedrock: str) -> None:
+    """Everything that arrives between two iterations is in the next batch."""
     with open_stream(
         model_at(bedrock), script(chunks=200, rate=400), time.monotonic() + 30, 1
     ) as batches:
         first = next(batches)
-        time.sleep(1.5)  # the post of the first delta, three times as long as the whole answer
+        time.sleep(1.5)  # the first post, three times as long as the answer
         second = next(batches)
 
     assert len(text(first)) < len("w " * 200)
@@ -121,8 +122,8 @@ def test_reading_never_waits_for_the_reader(bedrock: str) -> None:
     assert isinstance(second[-1], Stopped)
 
 
-def test_deltas_come_while_the_stream_runs(bedrock: str) -> None:
-    """A paced stream is given out as it arrives, not at its end."""
+def test_deltas_are_returned_while_the_stream_runs(bedrock: str) -> None:
+    """A paced stream is returned as it arrives, not at its end."""
     batches = read(model_at(bedrock), script(chunks=30, rate=60))
 
     assert len([batch for batch in batches if text(batch)]) > 3
@@ -146,9 +147,11 @@ def test_deltas_come_while_the_stream_runs(bedrock: str) -> None:
         ("UnrecognizedClientException", "model_unavailable", False),
     ],
 )
-def test_refusals(bedrock: str, fault: str, code: str, retryable: bool) -> None:
-    """Each of Bedrock's refusals is one documented error, asked once, without Bedrock's words."""
-    message = "arn:aws:bedrock:us-east-1:123456789012:secret is not so"
+def test_each_exception_before_the_stream_is_one_documented_error(
+    bedrock: str, fault: str, code: str, retryable: bool
+) -> None:
+    """After one call, and without Bedrock's message."""
+    message = "arn:aws:bedrock:us-east-1:123456789012:secret is invalid"
     with pytest.raises(ChatError) as failed:
         read(model_at(bedrock), script(fault={"before": fault, "message": message}))
 
@@ -177,24 +180,25 @@ def test_refusals(bedrock: str, fault: str, code: str, retryable: bool) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("at", [0, 5])
-def test_breaks(bedrock: str, fault: dict[str, Any], code: str, retryable: bool, at: int) -> None:
-    """What breaks inside the stream is one error, after everything that had arrived."""
-    said: list[StreamItem] = []
+def test_a_failure_within_the_stream_is_one_error_after_the_text(
+    bedrock: str, fault: dict[str, Any], code: str, retryable: bool, at: int
+) -> None:
+    """All events that arrived before it are returned."""
+    received: list[StreamItem] = []
     order = script(chunks=9, text="ab", fault={"at": at, **fault})
     model = model_at(bedrock, stall_seconds=0.5 if fault["type"] == "stall" else 5.0)
-    until = time.monotonic() + 30
-    with open_stream(model, order, until, 1) as batches, pytest.raises(ChatError) as failed:
-        said.extend(event for batch in batches for event in batch)
+    deadline = time.monotonic() + 30
+    with open_stream(model, order, deadline, 1) as batches, pytest.raises(ChatError) as failed:
+        received.extend(event for batch in batches for event in batch)
 
     assert (code, retryable) == (failed.value.code, failed.value.retryable)
-    assert "ab" * at == text(said)
-    assert not any(isinstance(event, Stopped) for event in said)
+    assert "ab" * at == text(received)
+    assert not any(isinstance(event, Stopped) for event in received)
 
 
-def test_nobody_there() -> None:
-    """A Bedrock that cannot be reached is an error of its own."""
+def test_an_unreachable_endpoint_is_model_unavailable() -> None:
     with pytest.raises(ChatError) as failed:
-        read(model_at("http://127.0.0.1:9"), prompt("hi"))
+        read(model_at("http://127.0.0.1:9"), user_prompt("hi"))
 
     assert "model_unavailable" == failed.value.code
 
@@ -208,20 +212,22 @@ def test_nobody_there() -> None:
         (MemoryError(), "internal"),
     ],
 )
-def test_other_failures(monkeypatch: pytest.MonkeyPatch, error: Exception, code: str) -> None:
-    """Whatever else is raised is told too, and the reading thread dies of nothing."""
+def test_any_exception_of_the_reader_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    """Exceptions of the reading thread are raised in the consumer."""
 
     def fail(*_: object) -> Iterator[Event]:
         raise error
 
     monkeypatch.setattr(bedrock_stream, "_events", fail)
     with pytest.raises(ChatError) as failed:
-        read(model_at("http://127.0.0.1:9"), prompt("hi"))
+        read(model_at("http://127.0.0.1:9"), user_prompt("hi"))
     assert code == failed.value.code
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("message", "code"),
     [
         ("Input is too long for requested model.", "context_too_long"),
         ("prompt is too long: 210000 tokens > 200000 maximum", "context_too_long"),
@@ -235,32 +241,30 @@ def test_other_failures(monkeypatch: pytest.MonkeyPatch, error: Exception, code:
         ("", "model_error"),
     ],
 )
-def test_validation_errors_by_their_words(words: str, code: str) -> None:
-    """One exception, several causes: its words tell the client what can be done."""
-    assert code == bedrock_stream._fault("ValidationException", words).code
+def test_a_validation_error_has_the_code_of_its_message(message: str, code: str) -> None:
+    """ValidationException has several causes, which only its message distinguishes."""
+    assert code == bedrock_errors._spec_of("ValidationException", message).code
 
 
-def test_every_fault_has_a_documented_code() -> None:
-    """The tables hold only codes that the protocol has."""
+def test_every_failure_has_a_code_of_the_protocol() -> None:
     rows = [
-        *bedrock_stream._FAULTS.values(),
-        *(row for _, row in bedrock_stream._VALIDATION),
-        *(row for _, row in bedrock_stream._BREAKS),
+        *bedrock_errors._FAULTS.values(),
+        *(row for _, row in bedrock_errors._VALIDATION),
+        *(row for _, row in bedrock_errors._BREAKS),
     ]
 
     assert {row.code for row in rows} <= set(CODES)
 
 
-def test_deadline(bedrock: str) -> None:
-    """At its time a stream is ended, with what had arrived given out before."""
+def test_a_stream_ends_at_the_deadline_with_what_arrived(bedrock: str) -> None:
     batches = read(model_at(bedrock), script(chunks=1000, rate=100), 1.5)
 
     assert Stopped("deadline") == batches[-1][-1]
     assert 0 < len(text([event for batch in batches for event in batch])) < 2 * 1000
 
 
-def test_deadline_while_nobody_looked(bedrock: str) -> None:
-    """The time was over during a long post: what had arrived is given out, and then the end."""
+def test_a_deadline_between_two_iterations_loses_no_text(bedrock: str) -> None:
+    """If a long post passes the deadline, what had arrived by then is returned before the end."""
     order = script(chunks=1000, rate=1000)
     with open_stream(model_at(bedrock), order, time.monotonic() + 0.5, 1) as batches:
         first = next(batches)
@@ -272,8 +276,8 @@ def test_deadline_while_nobody_looked(bedrock: str) -> None:
         assert [] == list(batches)
 
 
-def test_an_answer_that_was_whole_by_the_deadline(bedrock: str) -> None:
-    """An answer that ended in time is not cut because nobody looked."""
+def test_an_answer_that_ended_by_the_deadline_is_complete(bedrock: str) -> None:
+    """Even if it is read after the deadline."""
     with open_stream(model_at(bedrock), script(chunks=50), time.monotonic() + 1, 1) as batches:
         first = next(batches)
         time.sleep(1.2)
@@ -283,8 +287,8 @@ def test_an_answer_that_was_whole_by_the_deadline(bedrock: str) -> None:
     assert ("w " * 50, Stopped("end_turn")) == (text(everything), everything[-1])
 
 
-def test_deadline_of_a_silent_model(bedrock: str) -> None:
-    """The deadline does not depend on anything arriving."""
+def test_a_silent_model_ends_at_the_deadline(bedrock: str) -> None:
+    """The deadline does not depend on events."""
     order = script(chunks=9, fault={"at": 0, "type": "stall"})
 
     batches = read(model_at(bedrock), order, 0.3)
@@ -292,8 +296,8 @@ def test_deadline_of_a_silent_model(bedrock: str) -> None:
     assert [Stopped("deadline")] == batches[-1]
 
 
-def test_hanging_up(bedrock: str) -> None:
-    """Who leaves the context ends the reading, and with it Bedrock's stream."""
+def test_leaving_the_context_ends_the_reader(bedrock: str) -> None:
+    """And with it Bedrock's stream."""
     before = readers()
     order = script(chunks=10_000, rate=200)
     with open_stream(model_at(bedrock), order, time.monotonic() + 60, 1) as batches:
@@ -304,8 +308,10 @@ def test_hanging_up(bedrock: str) -> None:
     assert not reader.is_alive()
 
 
-def test_an_answer_too_long_to_keep(bedrock: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer ends where it could no longer be saved whole: all that is told is kept."""
+def test_an_answer_ends_at_the_size_that_can_be_saved(
+    bedrock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All text that is sent is also saved."""
     monkeypatch.setattr(bedrock_stream, "MAX_ANSWER_BYTES", 1000)
 
     events = read_all(model_at(bedrock), script(chunks=200, text="é" * 10))
@@ -314,8 +320,8 @@ def test_an_answer_too_long_to_keep(bedrock: str, monkeypatch: pytest.MonkeyPatc
     assert 1000 == len(text(events).encode())
 
 
-class Broken:
-    """A model whose chunks are given; it breaks off after them."""
+class BrokenClient:
+    """A Bedrock client whose stream has these chunks and then fails."""
 
     def __init__(self, *chunks: object) -> None:
         self.chunks = chunks
@@ -336,45 +342,47 @@ def delta(text: str) -> dict[str, Any]:
     return {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}
 
 
-def test_a_break_after_the_stop_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    """An answer that had its end is whole, though its usage was lost; the log has it."""
+def test_a_failure_after_the_stop_reason_is_only_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The answer is complete, although its usage is lost."""
     stop = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
-    broken: Any = Broken(delta("hi"), "[DONE]", stop)
-    events = read_all(Model(broken, "m", family_of("", "claude")), prompt("x"))
+    client: Any = BrokenClient(delta("hi"), "[DONE]", stop)
+    events = read_all(Model(client, "m", family_of("", "claude")), user_prompt("x"))
 
     assert ("hi", Stopped("end_turn")) == (text(events), events[-1])
     assert "stream.failed_after_stop" in capsys.readouterr().out
 
 
 @given(st.text(alphabet="a\ud83d\ude42é🙂", max_size=12), st.data())
-def test_join_surrogates(said: str, data: st.DataObject) -> None:
-    """Halves of a pair are joined over chunks, and lone ones replaced: the rest is untouched."""
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=5)))
-    pieces = [said[a:b] for a, b in zip([0, *cuts], [*cuts, len(said)], strict=True)]
-    whole = said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def test_surrogate_pairs_are_joined_across_chunks(answer: str, data: st.DataObject) -> None:
+    """Lone surrogates are replaced; other text is unchanged."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=5)))
+    pieces = [answer[a:b] for a, b in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
+    expected = answer.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     events = bedrock_stream._join_surrogates(TextDelta(p) for p in pieces if p)
 
-    assert whole == text(list(events)) + "\ufffd" * (said[-1:] == "\ud83d")
+    assert expected == text(list(events)) + "\ufffd" * (answer[-1:] == "\ud83d")
 
 
-def test_one_attempt_by_botocore() -> None:
-    """Botocore repeats no call: the first may have been billed."""
+def test_botocore_makes_one_attempt() -> None:
+    """It retries no call, since the first may have been billed."""
     config: Any = boto3.client("bedrock-runtime", config=client_config(60.0)).meta.config
 
     assert 1 == config.retries["total_max_attempts"]
     assert (3.0, 60.0) == (config.connect_timeout, config.read_timeout)
 
 
-# trying again
+# -- retries --------------------------------------------------------------------------------------
 
 
-ORDERS = itertools.count(1)
+ORDER_NUMBERS = itertools.count(1)
 
 
 def failing(**fault: Any) -> Prompt:
-    """An order that nobody gave before: a fault's `times` are counted by the very order."""
-    return script(chunks=3, fault={**fault, "message": f"order {next(ORDERS)}"})
+    """Returns a unique order: the model counts a fault's `times` for each order."""
+    return script(chunks=3, fault={**fault, "message": f"order {next(ORDER_NUMBERS)}"})
 
 
 @pytest.fixture
@@ -398,8 +406,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=str,
 )
-def test_turned_away_and_then_answered(bedrock: str, fault: dict[str, Any]) -> None:
-    """What turned the call away, or cut it before the first delta, is tried again, and counted."""
+def test_a_failure_before_the_first_delta_is_retried(bedrock: str, fault: dict[str, Any]) -> None:
+    """Each retry is counted by a `RetryNotice`."""
     model = replace(model_at(bedrock), retry_seconds=20.0)
     events = read_all(model, failing(**fault, times=2))
 
@@ -422,8 +430,10 @@ def test_turned_away_and_then_answered(bedrock: str, fault: dict[str, Any]) -> N
     ],
     ids=str,
 )
-def test_not_tried_again(bedrock: str, fault: dict[str, Any], code: str) -> None:
-    """What will not pass, what may have been answered, and all that had a first delta."""
+def test_a_permanent_or_billed_failure_is_not_retried(
+    bedrock: str, fault: dict[str, Any], code: str
+) -> None:
+    """Nor is any failure after the first delta."""
     model = replace(model_at(bedrock), retry_seconds=20.0)
 
     with pytest.raises(ChatError) as failed:
@@ -432,17 +442,16 @@ def test_not_tried_again(bedrock: str, fault: dict[str, Any], code: str) -> None
 
 
 @pytest.mark.usefixtures("quick")
-def test_trying_again_has_its_time(bedrock: str) -> None:
-    """A model that never comes back is told after `retry_seconds`, and within the deadline."""
+def test_retries_end_after_retry_seconds_or_at_the_deadline(bedrock: str) -> None:
     for seconds in (0.3, 0.0):
         model = replace(model_at(bedrock), retry_seconds=seconds)
         with pytest.raises(ChatError) as failed:
             read(model, failing(before="ThrottlingException"))
         assert "throttled" == failed.value.code
 
-    patient = replace(model_at(bedrock), retry_seconds=30.0)
-    try:  # whichever comes first: the last attempt that there is time for, or the end of the time
-        ended = read(patient, failing(before="ThrottlingException"), 0.3)
+    model = replace(model_at(bedrock), retry_seconds=30.0)
+    try:  # either the last attempt fails before the deadline, or the deadline comes first
+        ended = read(model, failing(before="ThrottlingException"), 0.3)
     except ChatError as error:
         assert "throttled" == error.code  # noqa: PT017
     else:
@@ -450,14 +459,14 @@ def test_trying_again_has_its_time(bedrock: str) -> None:
 
 
 def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Full jitter: each pause is drawn from nothing up to twice the last bound."""
+    """Full jitter: each pause is drawn between 0 and a bound that doubles."""
     bounds: list[tuple[float, float]] = []
     failure = ChatError("throttled", "Later.")
-    here = threading.get_ident()
+    this_thread = threading.get_ident()
 
-    def draw(least: float, most: float) -> float:
-        if threading.get_ident() == here:  # and not a reader of another test's, which still waits
-            bounds.append((least, most))
+    def draw(low: float, high: float) -> float:
+        if threading.get_ident() == this_thread:  # not a reader of another test that still waits
+            bounds.append((low, high))
         return 0.0
 
     failures = [failure] * 5 + [None]
@@ -465,14 +474,14 @@ def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bedrock_stream, "_read_once", lambda *_: failures.pop(0))
     model = replace(model_at("http://127.0.0.1:9"), retry_seconds=1.0)
     bedrock_stream._read(
-        model, prompt("x"), time.monotonic() + 9, SimpleQueue(), bedrock_stream._Cancellation()
+        model, user_prompt("x"), time.monotonic() + 9, SimpleQueue(), bedrock_stream._Cancellation()
     )
 
     assert [(0, 0.5), (0, 1.0), (0, 2.0), (0, 4.0), (0, 4.0)] == bounds
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "prompt",
     [
         script(chunks=9, fault={"at": 3, "type": "stall"}),
         script(chunks=9, fault={"at": 0, "type": "stall"}),
@@ -480,11 +489,11 @@ def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["silent", "silent from the start", "slow"],
 )
-def test_hanging_up_wakes_the_reader(bedrock: str, asked: Prompt) -> None:
-    """It waits neither for the next chunk nor for the stall time, 60 s here."""
+def test_leaving_the_context_wakes_a_waiting_reader(bedrock: str, prompt: Prompt) -> None:
+    """It waits neither for the next chunk nor for the read timeout, 60 s here."""
     before = readers()
     model = model_at(bedrock, stall_seconds=60.0)
-    with open_stream(model, asked, time.monotonic() + 60, 0.5) as batches:
+    with open_stream(model, prompt, time.monotonic() + 60, 0.5) as batches:
         next(batches)
         next(batches)
         (reader,) = readers() - before
@@ -493,10 +502,10 @@ def test_hanging_up_wakes_the_reader(bedrock: str, asked: Prompt) -> None:
     assert not reader.is_alive()
 
 
-def test_an_empty_batch_is_a_tick(bedrock: str) -> None:
-    """Who waits for a silent model can look about meanwhile."""
-    asked = script(chunks=9, fault={"at": 0, "type": "stall"})
-    with open_stream(model_at(bedrock), asked, time.monotonic() + 60, 0.05) as batches:
+def test_a_silent_model_gives_an_empty_batch_for_each_tick(bedrock: str) -> None:
+    """The consumer can do other work while it waits."""
+    prompt = script(chunks=9, fault={"at": 0, "type": "stall"})
+    with open_stream(model_at(bedrock), prompt, time.monotonic() + 60, 0.05) as batches:
         silent = [batch for batch, _ in zip(batches, range(5), strict=False)]
 
     assert [] == text_of(silent)
@@ -508,13 +517,13 @@ def text_of(batches: list[list[StreamItem]]) -> list[str]:
 
 def test_options_reach_the_call(bedrock: str) -> None:
     """Guardrail, service tier and latency are arguments of the call, beside the prompt."""
-    asked: list[Any] = []
+    sent: list[Any] = []
     model = replace(model_at(bedrock), options={"serviceTier": "flex", "guardrailIdentifier": "g"})
     model.client.meta.events.register(
-        "before-call.bedrock-runtime.*", lambda params, **_: asked.append(params["headers"])
+        "before-call.bedrock-runtime.*", lambda params, **_: sent.append(params["headers"])
     )
-    read_all(model, prompt("hi"))
+    read_all(model, user_prompt("hi"))
 
-    (headers,) = asked
+    (headers,) = sent
     assert "flex" == headers["X-Amzn-Bedrock-Service-Tier"]
     assert "g" == headers["X-Amzn-Bedrock-GuardrailIdentifier"]

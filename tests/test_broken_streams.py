@@ -23,7 +23,7 @@ import pytest
 from botocore.eventstream import EventStream
 from botocore.parsers import EventStreamJSONParser
 from support.family_streams import STREAMS, Stream, events
-from test_bedrock_stream import prompt
+from test_bedrock_stream import user_prompt
 
 from bedrock_stream import Model, StreamItem, open_stream
 from errors import CODES, ChatError
@@ -35,7 +35,7 @@ FUZZ = int(os.environ.get("FUZZ", "3000"))
 FUZZ_FROM = int(os.environ.get("FUZZ_FROM", "0"))
 
 OPERATION = "InvokeModelWithResponseStream"
-HURTFUL: list[Any] = [
+UNEXPECTED_VALUES: list[Any] = [
     *(None, True, 0, -1, 10**400, 1.5, "", "x", "\ud800", "[DONE]", "\x00", "<think>", "é🙂"),
     *([], {}, [[]], [None], [{}], {"text": None}, {"text": []}, {"": {}}, [[[[[]]]]]),
 ]
@@ -43,7 +43,7 @@ EVENT = {":event-type": "chunk", ":content-type": "application/json", ":message-
 
 
 class Raw:
-    """A response that arrives in these pieces."""
+    """A response body that arrives in these pieces."""
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self._pieces = pieces
@@ -59,7 +59,7 @@ class Raw:
 
 
 class Bedrock:
-    """A client whose call is answered with these bytes, as botocore reads them."""
+    """A client whose call returns these bytes, as botocore reads them."""
 
     shape: Any = None
 
@@ -79,7 +79,7 @@ def read(family: str, pieces: Sequence[bytes]) -> tuple[list[StreamItem], ChatEr
     client: Any = Bedrock(pieces)
     items: list[StreamItem] = []
     model = Model(client, "", family_of("", family))
-    with open_stream(model, prompt("hi"), time.monotonic() + 60, 60) as batches:
+    with open_stream(model, user_prompt("hi"), time.monotonic() + 60, 60) as batches:
         try:
             for batch in batches:
                 items += batch
@@ -92,51 +92,51 @@ def text(items: Sequence[StreamItem]) -> str:
     return "".join(event.text for event in items if isinstance(event, TextDelta))
 
 
-def pieces(rng: random.Random, whole: bytes) -> list[bytes]:
-    """The bytes as a network delivers them: cut anywhere."""
-    cuts = sorted(rng.randrange(len(whole) + 1) for _ in range(rng.randrange(6)))
-    return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+def pieces(rng: random.Random, stream: bytes) -> list[bytes]:
+    """Cuts the bytes at random positions, as a network may deliver them."""
+    cuts = sorted(rng.randrange(len(stream) + 1) for _ in range(rng.randrange(6)))
+    return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
 
 
 # -- bytes damaged in transit ----------------------------------------------------------------------
 
 
-def flipped(rng: random.Random, whole: bytes) -> bytes:
-    """Some bytes are changed."""
-    damaged = bytearray(whole)
+def flipped(rng: random.Random, stream: bytes) -> bytes:
+    """Changes some bytes."""
+    damaged = bytearray(stream)
     for _ in range(rng.randrange(1, 4)):
         damaged[rng.randrange(len(damaged))] ^= rng.randrange(1, 256)
     return bytes(damaged)
 
 
-def cut(rng: random.Random, whole: bytes) -> bytes:
-    """The end is missing."""
-    return whole[: rng.randrange(len(whole))]
+def cut(rng: random.Random, stream: bytes) -> bytes:
+    """Removes the end."""
+    return stream[: rng.randrange(len(stream))]
 
 
-def shortened(rng: random.Random, whole: bytes) -> bytes:
-    """Bytes in the middle are missing."""
-    at = rng.randrange(len(whole))
-    return whole[:at] + whole[at + rng.randrange(1, 40) :]
+def shortened(rng: random.Random, stream: bytes) -> bytes:
+    """Removes bytes in the middle."""
+    at = rng.randrange(len(stream))
+    return stream[:at] + stream[at + rng.randrange(1, 40) :]
 
 
-def lengthened(rng: random.Random, whole: bytes) -> bytes:
-    """Random bytes are inserted."""
-    at = rng.randrange(len(whole))
-    return whole[:at] + rng.randbytes(rng.randrange(1, 40)) + whole[at:]
+def lengthened(rng: random.Random, stream: bytes) -> bytes:
+    """Inserts random bytes."""
+    at = rng.randrange(len(stream))
+    return stream[:at] + rng.randbytes(rng.randrange(1, 40)) + stream[at:]
 
 
-def mislabelled(rng: random.Random, whole: bytes) -> bytes:
-    """A length is wrong, and the checksum over the lengths agrees with it."""
+def mislabelled(rng: random.Random, stream: bytes) -> bytes:
+    """Changes a length, and the checksum over the lengths with it."""
     starts = [0]
-    while (end := starts[-1] + int.from_bytes(whole[starts[-1] : starts[-1] + 4])) < len(whole):
+    while (end := starts[-1] + int.from_bytes(stream[starts[-1] : starts[-1] + 4])) < len(stream):
         starts.append(end)
     at = rng.choice(starts)
-    sizes = list(struct.unpack(">II", whole[at : at + 8]))
+    sizes = list(struct.unpack(">II", stream[at : at + 8]))
     wrong = [0, 1, 12, 15, 16, 17, 2**16, 2**24, 2**31, 2**32 - 1, sizes[0] - 1, sizes[0] + 1]
     sizes[rng.randrange(2)] = rng.choice(wrong)
     lengths = struct.pack(">II", *sizes)
-    return whole[:at] + lengths + struct.pack(">I", zlib.crc32(lengths)) + whole[at + 12 :]
+    return stream[:at] + lengths + struct.pack(">I", zlib.crc32(lengths)) + stream[at + 12 :]
 
 
 BREAKS: Sequence[Callable[[random.Random, bytes], bytes]] = (
@@ -152,7 +152,7 @@ BREAKS: Sequence[Callable[[random.Random, bytes], bytes]] = (
 
 
 def shuffled(rng: random.Random, chunks: Sequence[Any]) -> list[Any]:
-    """Chunks that are doubled, missing, or in another order."""
+    """Duplicates, removes or reorders chunks."""
     order = [chunk for chunk in chunks for _ in range(rng.choice([0, 1, 1, 1, 1, 2, 3]))]
     if rng.random() < 0.5:
         rng.shuffle(order)
@@ -160,9 +160,9 @@ def shuffled(rng: random.Random, chunks: Sequence[Any]) -> list[Any]:
 
 
 def corrupted(rng: random.Random, value: Any) -> Any:
-    """A JSON value with something else in one place."""
+    """Replaces one part of a JSON value with an unexpected one."""
     if rng.random() < 0.2 or not isinstance(value, dict | list) or not value:
-        return rng.choice(HURTFUL)
+        return rng.choice(UNEXPECTED_VALUES)
     if isinstance(value, list):
         at = rng.randrange(len(value))
         return [*value[:at], corrupted(rng, value[at]), *value[at + 1 :]]
@@ -171,7 +171,7 @@ def corrupted(rng: random.Random, value: Any) -> Any:
 
 
 def hostile(rng: random.Random) -> bytes:
-    """A message with valid checksums that Bedrock would not send."""
+    """Returns a message with valid checksums that Bedrock would not send."""
     payloads = [
         b"",
         b"{",
@@ -188,7 +188,7 @@ def hostile(rng: random.Random) -> bytes:
         json.dumps({"bytes": base64.b64encode(b"1e999").decode(), "message": []}).encode(),
     ]
     headers = {
-        name: rng.choice([value, value, "", "nothing-known", "é"]) for name, value in EVENT.items()
+        name: rng.choice([value, value, "", "unknown", "é"]) for name, value in EVENT.items()
     }
     kinds = ["exception", "error", "event", "event"]
     headers[":message-type"] = rng.choice(kinds)
@@ -203,7 +203,7 @@ def hostile(rng: random.Random) -> bytes:
 
 
 def with_one_bad_message(rng: random.Random, stream: Stream) -> list[bytes]:
-    """The stream's messages, one of them corrupted or hostile."""
+    """Returns the stream's messages, one of them corrupted or hostile."""
     messages = [eventstream.chunk(chunk) for chunk in stream.chunks]
     at = rng.randrange(len(messages))
     if rng.random() < 0.5:
@@ -219,7 +219,7 @@ def with_one_bad_message(rng: random.Random, stream: Stream) -> list[bytes]:
 
 
 def assert_one_end(items: Sequence[StreamItem], failure: ChatError | None) -> None:
-    """Text that can be encoded, then either one stop or one failure."""
+    """Asserts that all text can be encoded, and that one stop or one failure is last."""
     stops = [isinstance(event, Stopped) for event in items]
     assert [False] * (len(items) - 1) + [failure is None] == stops if items else failure
     assert failure is None or failure.code in CODES
@@ -237,10 +237,10 @@ def inputs() -> Iterator[tuple[int, random.Random, Stream]]:
 @pytest.mark.usefixtures("without_coverage")
 @pytest.mark.timeout(60 + FUZZ // 50)
 def test_damaged_bytes_end_in_one_failure() -> None:
-    """The text is a beginning of the model's."""
+    """The text is a prefix of the model's."""
     for number, rng, stream in inputs():
-        whole = b"".join(map(eventstream.chunk, stream.chunks))
-        items, failure = read(stream.family, pieces(rng, rng.choice(BREAKS)(rng, whole)))
+        original = b"".join(map(eventstream.chunk, stream.chunks))
+        items, failure = read(stream.family, pieces(rng, rng.choice(BREAKS)(rng, original)))
         assert_one_end(items, failure)
         assert stream.text.startswith(text(items)), number
         assert failure is not None or stream.text == text(items), number
@@ -248,8 +248,8 @@ def test_damaged_bytes_end_in_one_failure() -> None:
 
 @pytest.mark.usefixtures("without_coverage")
 @pytest.mark.timeout(60 + FUZZ // 50)
-def test_messages_are_read_in_their_order() -> None:
-    """Doubled, missing or shuffled ones too."""
+def test_messages_are_read_in_the_order_of_arrival() -> None:
+    """Including duplicated, missing and reordered ones."""
     for number, rng, stream in inputs():
         order = shuffled(rng, stream.chunks)
         items, failure = read(stream.family, pieces(rng, b"".join(map(eventstream.chunk, order))))
@@ -261,8 +261,8 @@ def test_messages_are_read_in_their_order() -> None:
 
 @pytest.mark.usefixtures("without_coverage")
 @pytest.mark.timeout(60 + FUZZ // 50)
-def test_hostile_messages_are_ignored_or_one_failure() -> None:
-    """No JSON, header or payload crashes or hangs the reader."""
+def test_a_hostile_message_is_ignored_or_ends_in_one_failure() -> None:
+    """No JSON, header or payload crashes or blocks the reader."""
     for number, rng, stream in inputs():
         messages = with_one_bad_message(rng, stream)
         items, failure = read(stream.family, pieces(rng, b"".join(messages)))

@@ -1,4 +1,4 @@
-"""Covers src/clients.py: clients that do as boto3's own, made with less."""
+"""Covers src/clients.py: clients that behave as boto3's own, with less of botocore loaded."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ URL = "https://a.execute-api.eu-central-1.amazonaws.com/p"
 
 
 @pytest.mark.parametrize("service", clients.SERVICES)
-def test_a_client_is_as_boto3_makes_it(service: Any) -> None:
+def test_a_client_equals_one_made_by_boto3(service: Any) -> None:
     """The same endpoint, signing, methods, user agent and exceptions."""
     url = URL if service == "apigatewaymanagementapi" else None
 
-    def seen(session: Any) -> Any:
+    def properties(session: Any) -> Any:
         client = session.client(service, region_name="eu-central-1", endpoint_url=url)
         return (
             client.meta.endpoint_url,
@@ -30,12 +30,12 @@ def test_a_client_is_as_boto3_makes_it(service: Any) -> None:
             sorted(name for name in dir(client.exceptions) if not name.startswith("_")),
         )
 
-    assert seen(boto3.Session()) == seen(clients.session())
+    assert properties(boto3.Session()) == properties(clients.session())
 
 
 @pytest.mark.parametrize("service", clients.SERVICES)
-def test_no_handler_is_missing_that_could_be_called(service: Any) -> None:
-    """For every event of a call, a client has the handlers that botocore's own has, in order."""
+def test_a_client_has_every_handler_of_a_call(service: Any) -> None:
+    """For each event of a call, a client has the handlers of botocore's own client, in order."""
     url = URL if service == "apigatewaymanagementapi" else None
     events = (
         *("before-parameter-build", "before-endpoint-resolution", "before-call", "request-created"),
@@ -60,10 +60,10 @@ def test_no_handler_is_missing_that_could_be_called(service: Any) -> None:
     assert handlers(botocore.session.Session()) == handlers(clients.session()._session)
 
 
-def test_what_is_left_out_is_of_other_services() -> None:
-    """Most handlers; and no old name of an event is one of ours."""
-    kept = [event for event, *_ in BUILTIN_HANDLERS if clients.concerns(event)]
+def test_only_handlers_of_other_services_are_left_out() -> None:
+    """Most handlers are; and no alias of an event belongs to our services."""
+    concerned = [event for event, *_ in BUILTIN_HANDLERS if clients.concerns(event)]
 
-    assert len(kept) < 20
-    assert {"choose-service-name", "before-parameter-build", "choose-signer"} <= set(kept)
+    assert len(concerned) < 20
+    assert {"choose-service-name", "before-parameter-build", "choose-signer"} <= set(concerned)
     assert not set(clients.SERVICES) & {*EVENT_ALIASES, *EVENT_ALIASES.values()}

@@ -18,7 +18,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wire",),
     ("memory",),
     ("store",),
-    ("bedrock_stream", "posting"),
+    ("bedrock_errors", "posting"),
+    ("bedrock_stream",),
     ("ws_sender",),
     ("relay",),
     ("metrics", "services"),
@@ -29,7 +30,7 @@ LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 AUTHORIZER = "authorizer"  # a function of its own, which shares the log alone
 
 # What a module does not know, beside the layers above it: boto3 and botocore are the third column.
-MAY_USE_AWS = {"bedrock_stream", "clients", "posting", "store", "ws_sender"}
+MAY_USE_AWS = {"bedrock_errors", "bedrock_stream", "clients", "posting", "store", "ws_sender"}
 
 
 def modules() -> list[Path]:

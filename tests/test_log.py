@@ -7,8 +7,8 @@ import pytest
 import log
 
 
-def test_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A line is one JSON object that Lambda can file by its level and time."""
+def test_an_event_is_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the level and timestamp that Lambda's JSON log format reads."""
     log.write("INFO", "turn", posts=3, code=None)
 
     out = capsys.readouterr().out
@@ -20,10 +20,10 @@ def test_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert line["timestamp"].endswith("+00:00")
 
 
-def test_what_it_is_about(
+def test_ids_precede_the_fields_and_follow_the_context(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ids come before the fields, the newest ones alone, and reach a thread with the context."""
+    """Only the latest ids are written; a thread that runs in the context has them too."""
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3f;Parent=53995c3f;Sampled=1")
     log.about(event_id="e0", connection_id="c0")
     log.about(event_id="e1")
@@ -41,10 +41,10 @@ def test_what_it_is_about(
 
 
 @pytest.mark.parametrize("header", ["", "Sampled=0", "Root"])
-def test_no_trace(
+def test_a_line_without_a_trace_id_is_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
-    """Where Lambda names none, or in another way, the line is written without it."""
+    """Lambda may set no trace header, or one of another form."""
     monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
     log.write("INFO", "x")
 
@@ -52,8 +52,8 @@ def test_no_trace(
     assert "xray_trace_id" not in line
 
 
-def test_digest_tells_apart_and_gives_nothing_away() -> None:
-    """A session id stands in the log as something that opens nothing."""
+def test_a_digest_identifies_a_secret_without_revealing_it() -> None:
+    """The log has the digest of a session id, which gives no access."""
     assert log.digest("a") != log.digest("b")
     assert log.digest("a") == log.digest("a")
     assert "secret" not in log.digest("secret")

@@ -42,7 +42,7 @@ TURN = Turn(
 
 
 class SenderStub:
-    """As much of a sender as is read."""
+    """The attributes of a sender that `metrics` reads."""
 
     log = EventLog([Start("s", MODEL), TextDelta("h"), TextDelta("i"), Done()])
     delivery = SimpleNamespace(posts=4, outcome="ok")
@@ -53,20 +53,22 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
 
 
-def turned(capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **attributes: Any) -> str:
+def turn_line(
+    capsys: pytest.CaptureFixture[str], answer: Answer = ANSWER, **attributes: Any
+) -> str:
     sender: Any = type("Sender", (SenderStub,), attributes)
-    metrics.turned(MODEL, TURN, answer, sender)
+    metrics.record_turn(MODEL, TURN, answer, sender)
     return capsys.readouterr().out
 
 
-def values(found: list[Datum], *by: str) -> dict[str, float]:
-    return {each.name: each.value for each in found if set(by) == each.dimensions.keys()}
+def values(found: list[Datum], *dimensions: str) -> dict[str, float]:
+    return {each.name: each.value for each in found if set(dimensions) == each.dimensions.keys()}
 
 
 def test_a_turn_has_every_metric(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line in the embedded metric format, with all that a turn can have, by model."""
+    """One line in the embedded metric format, with all metrics of a turn, by model."""
     before = time.time() * 1000
-    line = turned(capsys)
+    line = turn_line(capsys)
     found = data(line)
 
     assert {
@@ -91,13 +93,13 @@ def test_a_turn_has_every_metric(capsys: pytest.CaptureFixture[str]) -> None:
     assert "_aws" == list(json.loads(line))[-1]
 
 
-def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    """It counts as a turn and as a failure, by its code, and what it lacks is no metric."""
-    failure = Failed(ChatError("model_error", "It broke.", cause="cut"))
+def test_a_failed_turn_is_counted_by_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """It counts as a turn and as a failure; values that it lacks are no metrics."""
+    failure = Failed(ChatError("model_error", "It failed.", cause="cut"))
     answer = replace(
         ANSWER, end=failure, usage=Usage(), latency_ms=Latency(total=9), wait_ms=None, retries=0
     )
-    line = turned(capsys, answer, log=EventLog([Start("s", MODEL), failure]))
+    line = turn_line(capsys, answer, log=EventLog([Start("s", MODEL), failure]))
     found = data(line)
 
     assert {"Turns": 1, "TurnLatency": 9, "Posts": 4} == values(found, "Model")
@@ -111,9 +113,11 @@ def test_a_turn_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_a_failure_is_counted_by_its_code(capsys: pytest.CaptureFixture[str], code: str) -> None:
-    """Whatever else ends in an error frame is one line, and one metric; ours alone is an ERROR."""
-    metrics.failed("request.failed", MODEL, ChatError(code, "A sentence."))
+def test_a_failed_request_is_counted_by_its_code(
+    capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    """Any other error frame is one line and one metric; only `internal` has the level ERROR."""
+    metrics.record_failure("request.failed", MODEL, ChatError(code, "A sentence."))
     line = capsys.readouterr().out
 
     assert [Datum("chat", "Failures", {"Model": MODEL, "Code": code}, "Count", 1)] == data(line)
@@ -121,23 +125,22 @@ def test_a_failure_is_counted_by_its_code(capsys: pytest.CaptureFixture[str], co
     assert "A sentence." not in line
 
 
-def test_units_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each metric has its unit, and no name is there twice."""
-    units = {each.name: each.unit for each in data(turned(capsys))}
-    metrics.failed("request.failed", MODEL, ChatError("busy", ""))
+def test_each_metric_has_the_unit_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names are unique."""
+    units = {each.name: each.unit for each in data(turn_line(capsys))}
+    metrics.record_failure("request.failed", MODEL, ChatError("busy", ""))
     units |= {each.name: each.unit for each in data(capsys.readouterr().out)}
 
     assert {metric.name: metric.unit for metric in METRICS} == units
     assert len(METRICS) == len(units)
 
 
-def test_a_namespace_where_there_is_no_lambda(
+def test_the_namespace_outside_lambda_is_local(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line that is written elsewhere is in the format, too."""
     monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME")
 
-    assert {"local"} == {each.namespace for each in data(turned(capsys))}
+    assert {"local"} == {each.namespace for each in data(turn_line(capsys))}
 
 
 @pytest.mark.parametrize(
@@ -150,11 +153,11 @@ def test_a_namespace_where_there_is_no_lambda(
     ],
     ids=str,
 )
-def test_what_is_not_in_the_format_is_found(
+def test_a_line_that_violates_the_format_is_rejected(
     capsys: pytest.CaptureFixture[str], broken: dict[str, Any]
 ) -> None:
-    """The reader that judges here is as strict as CloudWatch's schema."""
-    document = json.loads(turned(capsys))
+    """The parser of these tests is as strict as CloudWatch's schema."""
+    document = json.loads(turn_line(capsys))
     document["_aws"]["CloudWatchMetrics"][0].update(broken)
 
     with pytest.raises(ValidationError):

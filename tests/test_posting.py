@@ -1,4 +1,4 @@
-"""What is posted is compared with what an unmodified boto3 client posts at the same moment."""
+"""Covers src/posting.py: its requests and failures equal those of an unmodified boto3 client."""
 
 import socket
 import ssl
@@ -41,18 +41,18 @@ def client(url: str, config: Config | None = None) -> Any:
 @pytest.mark.parametrize("token", [None, "a+token/of==temporary credentials"])
 @pytest.mark.parametrize("connection_id", ["L0SM9cOFvHcCIhw=", "a/b c+d~é", "plain"])
 @pytest.mark.parametrize("trace", [None, "Root=1-5759e988-bd862e3f;Parent=5;Sampled=1"])
-def test_the_request_is_botos(
+def test_the_request_equals_that_of_boto3(
     connections: ConnectionsEndpoint,
     monkeypatch: pytest.MonkeyPatch,
     connection_id: str,
     token: str | None,
     trace: str | None,
 ) -> None:
-    """Target, headers, signature and body are what boto3 sends, but for its count of retries."""
+    """The same target, headers, signature and body, except for the headers about retries."""
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: NOW)
     if token:
         monkeypatch.setenv("AWS_SESSION_TOKEN", token)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it knows the credentials of before
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it has the earlier credentials
     poster = connections.poster()
     if trace:  # Lambda sets it for each event
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
@@ -65,7 +65,7 @@ def test_the_request_is_botos(
     (target, headers, sent), ours = connections.requests
     for unsigned in ("amz-sdk-invocation-id", "amz-sdk-request"):
         del headers[unsigned]
-    # What a client may say of itself beside its version differs between any two clients.
+    # The metadata after the versions (`m/`) differs between any two clients.
     headers["User-Agent"] = " ".join(sorted(headers["User-Agent"].split(" m/")[0].split()))
     ours[1]["User-Agent"] = " ".join(sorted(ours[1]["User-Agent"].split(" m/")[0].split()))
     assert (target, headers, sent) == ours
@@ -73,18 +73,17 @@ def test_the_request_is_botos(
     assert "SignedHeaders=host;x-amz-date" in headers["Authorization"]
 
 
-def test_the_signing_scope_is_the_clients(
+def test_the_signing_scope_is_that_of_the_client(
     connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Region and service name come from the client's own rules."""
+    """The client determines the Region and the service name."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     connections.poster().post("c=", b"a")
 
     assert "/eu-central-1/execute-api/aws4_request" in connections.requests[0][1]["Authorization"]
 
 
-def test_fresh_credentials_are_used(connections: ConnectionsEndpoint) -> None:
-    """Credentials that botocore's session has refreshed sign the next post."""
+def test_refreshed_credentials_sign_the_next_post(connections: ConnectionsEndpoint) -> None:
     issued = iter(range(1, 9))
 
     def issue() -> dict[str, str]:
@@ -113,17 +112,17 @@ def test_fresh_credentials_are_used(connections: ConnectionsEndpoint) -> None:
     assert ["KEY2", "KEY3", "KEY4"] == keys
 
 
-def test_no_client_is_called(
+def test_a_post_does_not_call_the_client(
     connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client is called once, when the poster is made, and that sends nothing."""
+    """The client is called once, when the poster is created, which sends nothing."""
     calls: list[str] = []
     base: Any = botocore.client.BaseClient
-    usual = base._make_api_call
+    original = base._make_api_call
 
     def counted(self: Any, operation: str, params: Any) -> Any:
         calls.append(operation)
-        return usual(self, operation, params)
+        return original(self, operation, params)
 
     monkeypatch.setattr(base, "_make_api_call", counted)
     poster = connections.poster()
@@ -138,8 +137,8 @@ def test_no_client_is_called(
 # -- the connection --------------------------------------------------------------------------------
 
 
-def test_one_connection_serves_all(connections: ConnectionsEndpoint) -> None:
-    """Whatever is answered, the next post goes over the same connection."""
+def test_all_posts_use_one_connection(connections: ConnectionsEndpoint) -> None:
+    """The status of a response does not close it."""
     connections.answers = [200, 410, 429, 500, 302]
     poster = connections.poster()
 
@@ -147,45 +146,48 @@ def test_one_connection_serves_all(connections: ConnectionsEndpoint) -> None:
     assert 1 == len(set(connections.callers))
 
 
-def received(line: socket.socket) -> bytes:
-    """A request whose body is "a"."""
+def read_request(connection: socket.socket) -> bytes:
+    """Reads a request whose body is "a"."""
     request = b""
     while not request.endswith(b"\r\n\r\na"):
-        request += line.recv(65536)
+        request += connection.recv(65536)
     return request
 
 
 @contextmanager
-def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that gives each connection one of these answers, and hangs up; keeps what came."""
-    came: list[bytes] = []
+def raw_server(*responses: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """Runs a server that sends each connection one of these responses and closes it.
+
+    Yields its URL and the requests received so far.
+    """
+    requests: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            for answer in answers:
+            for response in responses:
                 try:
-                    line, _ = server.accept()
+                    connection, _ = server.accept()
                 except OSError:
                     return
-                with line:
-                    came.append(received(line))
-                    if answer == b"silence":
-                        line.recv(1)
+                with connection:
+                    requests.append(read_request(connection))
+                    if response == b"silence":
+                        connection.recv(1)
                     else:
-                        line.sendall(answer)
+                        connection.sendall(response)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", came
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", requests
         server.shutdown(socket.SHUT_RDWR)
         thread.join(5)
 
 
-def test_a_connection_that_was_closed_is_replaced() -> None:
-    """An idle connection that the other side has closed costs no failure, and no second post."""
+def test_a_closed_connection_is_replaced() -> None:
+    """An idle connection that the server has closed causes no failure and no second post."""
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome words"
-    with answering(ok, closing, ok) as (url, came):
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome text"
+    with raw_server(ok, closing, ok) as (url, requests):
         poster = SigningPoster(client(url))
         for _ in range(3):
             assert 200 == poster.post("c=", b"a")
@@ -193,13 +195,13 @@ def test_a_connection_that_was_closed_is_replaced() -> None:
             if http and http.sock:
                 http.sock.recv(1, socket.MSG_PEEK)  # until it is closed
 
-    assert 3 == len(came)
+    assert 3 == len(requests)
 
 
-def test_posts_behind_a_proxy(
+def test_a_proxy_of_the_environment_is_used(
     connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy of the environment is asked, as boto3 asks it."""
+    """In the same way as by boto3."""
     monkeypatch.setenv("HTTP_PROXY", connections.url.removesuffix("/prod"))
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -212,11 +214,11 @@ def test_posts_behind_a_proxy(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate and key for localhost, signed by nobody else."""
+    """A self-signed certificate for localhost, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     today = datetime.now(UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(today - timedelta(days=1))
         .not_valid_after(today + timedelta(days=1))
@@ -226,7 +228,7 @@ def certificate(tmp_path: Path) -> Path:
     )
     path = tmp_path / "localhost.pem"
     path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
+        signed.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -237,8 +239,8 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def secure(certificate: Path) -> Iterator[int]:
-    """An HTTPS server that takes every post; gives its port."""
+def https_server(certificate: Path) -> Iterator[int]:
+    """Runs an HTTPS server that accepts every post; yields its port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -269,14 +271,14 @@ def secure(certificate: Path) -> Iterator[int]:
             thread.join(5)
 
 
-def test_tls_is_checked_as_botocore_checks_it(
+def test_certificates_are_verified_as_by_botocore(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unknown certificate, or another host's, is refused; one that AWS_CA_BUNDLE names serves.
+    """An unknown certificate or another host's is rejected; AWS_CA_BUNDLE makes one known.
 
-    Not to check is only for a client that was made so.
+    Verification is off only for a client that was created with `verify=False`.
     """
-    with secure(certificate) as port:
+    with https_server(certificate) as port:
         url = f"https://localhost:{port}"
         unknown = outcome(lambda: SigningPoster(client(url)).post("c=", b"a"))
         unchecked: Any = boto3.client("apigatewaymanagementapi", endpoint_url=url, verify=False)
@@ -294,7 +296,7 @@ def test_tls_is_checked_as_botocore_checks_it(
 
 
 def outcome(call: Callable[[], object]) -> str:
-    """The name of botocore's exception, or none."""
+    """Returns the name of the exception that botocore raised, or an empty text."""
     try:
         call()
     except BotoCoreError as error:
@@ -302,12 +304,12 @@ def outcome(call: Callable[[], object]) -> str:
     return ""
 
 
-def impatient() -> Config:
+def short_timeout() -> Config:
     return client_config().merge(Config(read_timeout=0.1))
 
 
 @pytest.mark.parametrize(
-    ("answer", "name"),
+    ("response", "name"),
     [
         (b"", "ConnectionClosedError"),
         (b"not HTTP at all\r\n\r\n", "ConnectionClosedError"),
@@ -315,43 +317,45 @@ def impatient() -> Config:
         (b"silence", "ReadTimeoutError"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", ""),
     ],
-    ids=["hung-up", "not-http", "cut-in-status", "silence", "cut-in-body"],
+    ids=["closed", "not-http", "cut-in-status", "silence", "cut-in-body"],
 )
-def test_a_broken_answer_is_told_as_by_botocore(answer: bytes, name: str) -> None:
-    """What comes of a post is the exception, or none, that the client itself comes to."""
-    with answering(answer, answer) as (url, _):
-        botos = client(url, impatient())
-        theirs = outcome(lambda: botos.post_to_connection(ConnectionId="c=", Data=b"a"))
-        ours = outcome(lambda: SigningPoster(client(url, impatient())).post("c=", b"a"))
+def test_a_malformed_response_raises_the_same_as_botocore(response: bytes, name: str) -> None:
+    """A post raises the exception that the client raises, or none if that raises none."""
+    with raw_server(response, response) as (url, _):
+        boto3_client = client(url, short_timeout())
+        theirs = outcome(lambda: boto3_client.post_to_connection(ConnectionId="c=", Data=b"a"))
+        ours = outcome(lambda: SigningPoster(client(url, short_timeout())).post("c=", b"a"))
 
     assert (name, name) == (theirs, ours)
 
 
 @pytest.mark.parametrize(
-    ("met", "name"),
+    ("error", "name"),
     [
         (ConnectionRefusedError(), "EndpointConnectionError"),
         (socket.gaierror(), "EndpointConnectionError"),
         (TimeoutError(), "ConnectTimeoutError"),
     ],
 )
-def test_no_connection_is_told_as_by_botocore(
-    monkeypatch: pytest.MonkeyPatch, met: OSError, name: str
+def test_a_failed_connection_raises_the_same_as_botocore(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, name: str
 ) -> None:
-    """Refused, not found, or no answer in time."""
+    """Refused, host not found, or timed out."""
 
     def fail(*_: object) -> None:
-        raise met
+        raise error
 
-    botos, poster = client("http://127.0.0.1:9"), SigningPoster(client("http://127.0.0.1:9"))
+    boto3_client, poster = client("http://127.0.0.1:9"), SigningPoster(client("http://127.0.0.1:9"))
     monkeypatch.setattr(socket.socket, "connect", fail)
-    theirs = outcome(lambda: botos.post_to_connection(ConnectionId="c=", Data=b"a"))
+    theirs = outcome(lambda: boto3_client.post_to_connection(ConnectionId="c=", Data=b"a"))
 
     assert (name, name) == (theirs, outcome(lambda: poster.post("c=", b"a")))
 
 
-def test_no_credentials(connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without credentials nothing is posted; a poster can be made all the same."""
+def test_a_post_without_credentials_fails_and_sends_nothing(
+    connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poster can be created without credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -361,8 +365,8 @@ def test_no_credentials(connections: ConnectionsEndpoint, monkeypatch: pytest.Mo
     assert [] == connections.requests
 
 
-def test_one_attempt_by_botocore(connections: ConnectionsEndpoint) -> None:
-    """Whoever posts decides on pauses: nothing is repeated here, and nothing waits for long."""
+def test_a_post_is_one_attempt_with_short_timeouts(connections: ConnectionsEndpoint) -> None:
+    """The caller decides about retries and pauses."""
     connections.answers = [0, 500]
     config: Any = client_config()
     poster = connections.poster()

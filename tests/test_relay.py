@@ -454,3 +454,27 @@ def test_listeners_that_never_cease_do_not_hold_up_the_save(scene: Scene) -> Non
 
     assert MAX_LATE_LISTENERS + 1 == len(scene.leases.saves)
     assert scene.leases.saves[-1] is None
+
+
+# what must not cost an answer
+
+
+def test_a_fault_of_our_own_is_the_end_and_keeps_the_text(scene: Scene) -> None:
+    """Whatever fails while it streams, what was received is saved with its turn."""
+    scene.batches = [[TextDelta("a")], ZeroDivisionError()]
+
+    answer = scene.run()
+
+    assert isinstance(answer.end, Failed)
+    assert ("a", "error", "internal") == (answer.text, answer.state, answer.end.error.code)
+    assert answer.end.error.cause.startswith("ZeroDivisionError at ")
+
+
+def test_a_listener_of_an_unknown_format_gets_the_default(scene: Scene) -> None:
+    """During a rollout a newer version may have stored a format that this one does not have."""
+    newer = Listener("resume1", 1, "tab1=", "markdown", 0)
+    scene.leases.statuses = [LeaseStatus(listener=newer)]
+    scene.batches = [[TextDelta("a")], POLL_SECONDS, [TextDelta("b")], *WHOLE]
+
+    assert "complete" == scene.run().state
+    assert [("start", 0), ("delta", 1), ("delta", 2), ("delta", 3)] == scene.poster.at("tab1=")

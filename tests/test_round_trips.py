@@ -1,4 +1,4 @@
-"""What a turn calls: counted, so that neither a change nor a guess makes it more."""
+"""Counts the calls of a turn: no change may add one, and docs/capacity.md may not assume others."""
 
 import json
 from collections import Counter
@@ -30,12 +30,12 @@ from store.uploads import Uploads
 
 @dataclass
 class Calls:
-    """DynamoDB's and Bedrock's calls in their order, and the writes of each transaction."""
+    """The calls to DynamoDB and Bedrock in order, and the number of writes of each transaction."""
 
     names: list[str] = field(default_factory=list)
     writes: list[int] = field(default_factory=list)
 
-    def take(self, model: Any, params: Any, **_: Any) -> None:
+    def record(self, model: Any, params: Any, **_: Any) -> None:
         self.names.append(model.name)
         body = json.loads(params["body"]) if model.name == "TransactWriteItems" else {}
         if body:
@@ -49,7 +49,7 @@ class Clock:
 
 @dataclass
 class Function:
-    """The handler, with a budget as a deployment has one, and its calls."""
+    """The handler, with a budget as in a deployment, and its recorded calls."""
 
     app: Services
     calls: Calls
@@ -73,19 +73,19 @@ def function(bedrock: str, connections: ConnectionsEndpoint) -> Iterator[Functio
         dynamodb = boto3.client("dynamodb", config=table_config())
         model = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
         for client in (dynamodb, model):
-            client.meta.events.register("before-call", calls.take)
+            client.meta.events.register("before-call", calls.record)
         settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
         table = Table(dynamodb, "chat")
-        memory = Conversations(table, 30)
-        leases = Leases(table, memory, Budget(500, 1_000_000))
+        conversations = Conversations(table, 30)
+        leases = Leases(table, conversations, Budget(500, 1_000_000))
         poster = connections.poster()
         app = Services(
             settings=settings,
             model=Model(model, settings.model_id, family_of(settings.model_id)),
             connections=Connections(table),
-            conversations=memory,
+            conversations=conversations,
             leases=leases,
-            sessions=Sessions(table, memory, leases),
+            sessions=Sessions(table, conversations, leases),
             uploads=Uploads(table, settings.max_input_bytes),
             poster_for=lambda _: poster,
         )
@@ -96,7 +96,7 @@ def function(bedrock: str, connections: ConnectionsEndpoint) -> Iterator[Functio
 
 
 def test_three_round_trips_before_bedrock_is_called(function: Function) -> None:
-    """The connection, the claim, the history; then the model: in the first turn and after."""
+    """The connection, the claim and the history, then the model: in every turn."""
     expected = ["GetItem", "TransactWriteItems", "Query", "InvokeModelWithResponseStream"]
     for number in (1, 2, 3):
         function.calls.names.clear()
@@ -105,25 +105,25 @@ def test_three_round_trips_before_bedrock_is_called(function: Function) -> None:
 
 
 def test_four_round_trips_in_a_turn(function: Function) -> None:
-    """A turn that is shorter than a look costs one more: the save. docs/capacity.md counts so."""
+    """A turn shorter than the poll interval adds one, the save, as docs/capacity.md assumes."""
     function.event("MESSAGE", 1, body="hello")
     dynamodb = Counter(name for name in function.calls.names if not name.startswith("Invoke"))
 
     assert dict(capacity.DYNAMODB_CALLS) == dict(dynamodb)
 
 
-def test_what_a_turn_writes(function: Function) -> None:
-    """The claim writes three items and the save four, each at double: docs/capacity.md's units."""
+def test_the_claim_writes_three_items_and_the_save_four(function: Function) -> None:
+    """Each at double cost: these are the units of docs/capacity.md."""
     function.event("MESSAGE", 1, body="hello")
 
     assert [3, 4] == function.calls.writes
     assert capacity.writes(5, 5) == 2 * sum(function.calls.writes)
 
 
-def test_one_post_for_what_came_at_once(
+def test_deltas_that_arrive_together_are_one_post(
     function: Function, connections: ConnectionsEndpoint
 ) -> None:
-    """A short answer is `start`, its deltas and `done`, and posts no more than its frames."""
+    """A short answer is posted as `start`, at most one frame per delta, and `done`."""
     function.event("MESSAGE", 1, body="hello")
     kinds = [json.loads(frame)["type"] for frame in connections.frames]
 

@@ -6,8 +6,7 @@ import pytest
 from settings import DEFAULT_MODEL_ID, Settings, SettingsError, load
 
 
-def test_defaults() -> None:
-    """Only the table must be named; all else has a default."""
+def test_every_setting_but_the_table_has_a_default() -> None:
     settings = load({"TABLE_NAME": "chat"})
 
     assert ("chat", DEFAULT_MODEL_ID) == (settings.table_name, settings.model_id)
@@ -15,28 +14,28 @@ def test_defaults() -> None:
     assert settings.show_reasoning is False
 
 
-def test_every_setting_is_read() -> None:
-    """Each field takes its value from its own variable, as its own type."""
+def test_every_setting_is_read_from_its_variable_as_its_type() -> None:
     examples: dict[str, tuple[str, Any]] = {
-        "StrType": ("words", "words"),
+        "StrType": ("text", "text"),
         "IntType": ("7", 7),
         "FloatType": ("0.5", 0.5),
         "BoolType": ("on", True),
         "VarTupleType": ('["END", "\\n\\n"]', ("END", "\n\n")),
     }
-    written, read = {}, {}
+    environment, expected = {}, {}
     for field in msgspec.inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
         kind = _bare(field.type)
         if type(kind).__name__ == "LiteralType":
-            written[field.encode_name] = read[field.name] = kind.values[-1]
+            environment[field.encode_name] = expected[field.name] = kind.values[-1]
         else:
-            written[field.encode_name], read[field.name] = examples[type(kind).__name__]
+            example = examples[type(kind).__name__]
+            environment[field.encode_name], expected[field.name] = example
 
-    assert read == msgspec.structs.asdict(load(written))
+    assert expected == msgspec.structs.asdict(load(environment))
 
 
 def _bare(kind: Any) -> Any:
-    """The type without what is said about it, and without None."""
+    """Returns the type without its metadata and without None."""
     while True:
         if hasattr(kind, "types"):
             kind = next(each for each in kind.types if type(each).__name__ != "NoneType")
@@ -46,14 +45,13 @@ def _bare(kind: Any) -> Any:
             return kind
 
 
-def test_missing_table() -> None:
-    """A setting that has no default is asked for by its name."""
+def test_a_missing_setting_without_a_default_is_reported_by_name() -> None:
     with pytest.raises(SettingsError, match="TABLE_NAME is not set"):
         load({})
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
         ("MAX_OUTPUT_TOKENS", "many", "a whole number from 1 to 64000, not 'many'"),
         ("MAX_OUTPUT_TOKENS", "0", "from 1 to 64000, not '0'"),
@@ -70,19 +68,20 @@ def test_missing_table() -> None:
         ("ON_DISCONNECT", "ignore", "one of cancel, finish, not 'ignore'"),
     ],
 )
-def test_bad_values(name: str, value: str, words: str) -> None:
-    """A bad value is refused by name, with what would be good."""
-    with pytest.raises(SettingsError, match=f"{name} must be .*{words}"):
+def test_an_invalid_value_is_rejected_with_what_is_allowed(
+    name: str, value: str, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be .*{message}"):
         load({"TABLE_NAME": "chat", name: value})
 
 
-def test_empty_is_unset() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     """Terraform writes an unset variable as an empty one."""
     assert load({"TABLE_NAME": "chat", "TEMPERATURE": " "}).temperature is None
 
 
 def test_model_name_hides_the_account() -> None:
-    """Clients are told an ARN's last part only: the rest names the AWS account."""
+    """Clients receive only the last part of an ARN: the rest contains the AWS account."""
     arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
 
     assert "abc123" == load({"TABLE_NAME": "chat", "MODEL_ID": arn}).model_name

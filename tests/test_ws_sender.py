@@ -20,7 +20,7 @@ def sender(connections: ConnectionsEndpoint) -> Sender:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the pauses short; how many there are stays the same."""
+    """Shortens the pauses; their number stays the same."""
     for name in ("PATIENCE_SECONDS", "FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
         monkeypatch.setattr(ws_sender, name, getattr(ws_sender, name) / 100)
 
@@ -30,7 +30,7 @@ def kinds(connections: ConnectionsEndpoint) -> list[tuple[str, int]]:
 
 
 def test_frames_arrive_in_order(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """Each call posts its frames in turn, to the connection whose id it bears."""
+    """Each call posts its frames in order, to the path of its connection."""
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a"), TextDelta("b")])
     sender.send([])
@@ -47,7 +47,7 @@ def test_frames_arrive_in_order(sender: Sender, connections: ConnectionsEndpoint
 
 
 def test_long_text_is_split(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """What is too long for one frame takes several posts."""
+    """Text that exceeds one frame takes several posts."""
     sender.send([TextDelta("x" * 70_000)])
 
     assert 3 == sender.delivery.posts
@@ -55,10 +55,10 @@ def test_long_text_is_split(sender: Sender, connections: ConnectionsEndpoint) ->
 
 
 @pytest.mark.parametrize("end", [Done("end_turn"), Failed(ChatError("internal", "Sorry."))])
-def test_nothing_follows_the_terminal_frame(
+def test_an_event_after_the_terminal_frame_raises(
     sender: Sender, connections: ConnectionsEndpoint, end: Done | Failed
 ) -> None:
-    """A second end, or a delta after the end, is a fault in the caller and is not posted."""
+    """A second terminal event, or a later delta, is a defect of the caller and is not posted."""
     sender.send([end])
 
     assert sender.log.ended
@@ -73,10 +73,10 @@ def test_nothing_follows_the_terminal_frame(
     ("status", "delivery"),
     [(410, "gone"), (403, "forbidden"), (413, "too large"), (400, "refused")],
 )
-def test_final_refusals(
+def test_a_final_status_ends_the_posting_without_a_retry(
     sender: Sender, connections: ConnectionsEndpoint, status: int, delivery: str
 ) -> None:
-    """What no retry can mend is tried once, is no exception, and ends the posting."""
+    """A status that no retry can change is a delivery state, not an exception."""
     connections.answers = [200, status]
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a"), Done("end_turn")])
@@ -88,8 +88,10 @@ def test_final_refusals(
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 0])
-def test_passing_trouble(sender: Sender, connections: ConnectionsEndpoint, status: int) -> None:
-    """Back-pressure and passing failures are waited out; the frame goes again, in its place."""
+def test_a_temporary_failure_is_retried_in_order(
+    sender: Sender, connections: ConnectionsEndpoint, status: int
+) -> None:
+    """After back-pressure or a temporary failure, the same frame is posted before any other."""
     connections.answers = [200, status, status, 200]
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a"), Done("end_turn")])
@@ -99,26 +101,28 @@ def test_passing_trouble(sender: Sender, connections: ConnectionsEndpoint, statu
 
 
 @pytest.mark.usefixtures("quick")
-def test_patience_ends(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """Who takes nothing for too long counts as gone, and is waited for once more at the end."""
+def test_a_connection_that_fails_for_long_is_unreachable(
+    sender: Sender, connections: ConnectionsEndpoint
+) -> None:
+    """Retries stop after `PATIENCE_SECONDS`, and are resumed once for the terminal frame."""
     connections.answers = [429] * 1000
     sender.send([TextDelta("a")])
-    tries = sender.delivery.posts
+    attempts = sender.delivery.posts
     sender.send([TextDelta("b")])
 
     assert ("status 429", True) == (sender.delivery.outcome, sender.is_undeliverable)
-    assert 5 < tries < 30
-    assert tries == sender.delivery.posts
+    assert 5 < attempts < 30
+    assert attempts == sender.delivery.posts
     sender.send([Done("end_turn")])
-    assert tries < sender.delivery.posts < 60
+    assert attempts < sender.delivery.posts < 60
     assert [] == connections.frames
 
 
 @pytest.mark.usefixtures("quick")
-def test_back_pressure_that_passes_in_the_end(
+def test_frames_are_posted_in_order_once_back_pressure_ends(
     sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What could not be posted for long is posted in its order, with what gathered behind it."""
+    """The delayed frame comes first, then the deltas that arrived meanwhile, as one frame."""
     connections.answers = [200] + [429] * 1000
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a")])
@@ -136,22 +140,21 @@ def test_back_pressure_that_passes_in_the_end(
 
 
 @pytest.mark.usefixtures("quick")
-def test_no_endpoint() -> None:
-    """An endpoint that cannot be reached is no exception either."""
-    nowhere = ConnectionsEndpoint(url="http://127.0.0.1:9")
-    unreached = Sender(nowhere.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
-    unreached.post("a")
+def test_an_unreachable_endpoint_is_a_state_and_no_exception() -> None:
+    endpoint = ConnectionsEndpoint(url="http://127.0.0.1:9")
+    sender = Sender(endpoint.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
+    sender.post("a")
 
     assert ("EndpointConnectionError", True) == (
-        unreached.delivery.outcome,
-        unreached.is_undeliverable,
+        sender.delivery.outcome,
+        sender.is_undeliverable,
     )
 
 
-def test_pauses_grow(
+def test_pauses_double_up_to_a_bound(
     sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pauses double with jitter, up to a bound, and stay within the patience."""
+    """With jitter; their sum stays within `PATIENCE_SECONDS`."""
     pauses: list[float] = []
     now = [0.0]
 
@@ -170,27 +173,27 @@ def test_pauses_grow(
     assert 3.0 < sum(pauses) <= 5.0
 
 
-def test_a_format_for_people_has_pauses(
+def test_the_text_format_pauses_after_each_post(
     connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Text leaves at once, and is given time to be read; nothing waits where nothing was posted."""
+    """Text is posted at once, followed by a pause for the reader; without a post there is none."""
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
-    reader = Sender(connections.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
-    reader.send([Start("s", "m")])
-    reader.send([TextDelta("a")])
-    reader.send([])
-    reader.send([TextDelta("b")])
-    reader.send([Done("end_turn")])
+    sender = Sender(connections.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
+    sender.send([Start("s", "m")])
+    sender.send([TextDelta("a")])
+    sender.send([])
+    sender.send([TextDelta("b")])
+    sender.send([Done("end_turn")])
 
     assert ["a", "b"] == connections.frames
     assert [0.25, 0.25] == slept
 
 
-def test_when_the_time_is_over_only_the_end_is_told(
+def test_after_the_deadline_only_the_terminal_frame_is_posted(
     sender: Sender, connections: ConnectionsEndpoint
 ) -> None:
-    """Posts that are too slow cost deltas, not the terminal frame, and leave no gap in `seq`."""
+    """Slow posts cause the loss of deltas, never of the terminal frame, and no gap in `seq`."""
     connections.delay = 0.2
     sender._deadline = time.monotonic() + 0.3
     sender.send([Start("s", "m")])
@@ -207,18 +210,20 @@ def test_when_the_time_is_over_only_the_end_is_told(
     assert sum(len(json.loads(f).get("text", "")) for f in connections.frames) < 40_000
 
 
-def test_the_end_is_told_in_any_case(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """Where Lambda's time is nearly over, the end goes before what is still to be told."""
+def test_the_terminal_frame_precedes_a_replay_when_lambda_is_about_to_end(
+    sender: Sender, connections: ConnectionsEndpoint
+) -> None:
+    """The terminal frame is posted in any case; the replay is omitted."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a"), TextDelta("b")])
-    sender._deadline = sender._last = time.monotonic()
+    sender._deadline = sender._backlog_deadline = time.monotonic()
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([Done("deadline")])
 
     assert [("done", 3)] == kinds(connections)
 
 
-def test_tries_do_not_outlast_the_time(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """Waiting out back-pressure ends when the turn has to be saved."""
+def test_retries_end_at_the_deadline(sender: Sender, connections: ConnectionsEndpoint) -> None:
+    """The turn has to be saved then."""
     connections.answers = [429] * 1000
     sender._deadline = time.monotonic() + 0.2
     sender.send([TextDelta("a")])
@@ -230,36 +235,38 @@ def test_tries_do_not_outlast_the_time(sender: Sender, connections: ConnectionsE
 @pytest.mark.parametrize(
     ("post_ms", "posts"), [(1, 1001), (5, 1001), (15, 335), (50, 101), (150, 35)]
 )
-def test_posts_grow_fewer_as_they_grow_slower(post_ms: int, posts: int) -> None:
-    """1,000 chunks, 5 ms apart: as many posts as fit in their time, each with all that gathered."""
+def test_slower_posts_carry_more_deltas(post_ms: int, posts: int) -> None:
+    """1,000 chunks, 5 ms apart: a post carries all that arrived during the last one."""
     now = made = 0
 
-    class Slow:
+    class SlowPoster:
         def post(self, _connection_id: str, _body: bytes) -> int:
             nonlocal now, made
             now, made = now + post_ms, made + 1
             return 200
 
-    slow: Any = Slow()
-    reply = Sender(slow, "c=", EventsEncoder("r"), time.monotonic() + 60)
+    poster: Any = SlowPoster()
+    sender = Sender(poster, "c=", EventsEncoder("r"), time.monotonic() + 60)
     arrivals = [5 * at for at in range(1000)]
     while arrivals:
         now = max(now, arrivals[0])
         batch = [at for at in arrivals if at <= now]
         del arrivals[: len(batch)]
-        reply.send(TextDelta("w ") for _ in batch)
-    reply.send([Done("end_turn")])
+        sender.send(TextDelta("w ") for _ in batch)
+    sender.send([Done("end_turn")])
 
     assert posts - 1 <= made <= posts + 1
-    assert made == reply.delivery.posts
-    assert "w " * 1000 == "".join(i.text for i in reply.log.events if isinstance(i, TextDelta))
+    assert made == sender.delivery.posts
+    assert "w " * 1000 == "".join(i.text for i in sender.log.events if isinstance(i, TextDelta))
 
 
-# another connection
+# -- another connection ---------------------------------------------------------------------------
 
 
-def test_listening_elsewhere(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """Whoever comes hears what is missing, in its places, and then what is new."""
+def test_an_attached_connection_gets_the_missing_frames_and_the_next(
+    sender: Sender, connections: ConnectionsEndpoint
+) -> None:
+    """The frames that it lacks keep their `seq`."""
     connections.answers = [200, 200, 410]
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a")])
@@ -272,14 +279,16 @@ def test_listening_elsewhere(sender: Sender, connections: ConnectionsEndpoint) -
     sender.attach("new=", EventsEncoder("r"), 1)
     sender.send([Done("end_turn")])
 
-    heard = [json.loads(frame) for frame in connections.frames]
-    assert [1, 2, 3, 4] == [frame["seq"] for frame in heard]
-    assert ["a", "b", "cde"] == [frame["text"] for frame in heard[:-1]]
+    frames = [json.loads(frame) for frame in connections.frames]
+    assert [1, 2, 3, 4] == [frame["seq"] for frame in frames]
+    assert ["a", "b", "cde"] == [frame["text"] for frame in frames[:-1]]
     assert connections.paths[-1].endswith("/new=")
 
 
-def test_what_nobody_heard_has_its_place(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """What gathered for nobody is one frame, and counts before the turn is saved."""
+def test_undelivered_events_get_a_sequence_number(
+    sender: Sender, connections: ConnectionsEndpoint
+) -> None:
+    """Deltas that gathered without a client are one event, numbered before the turn is saved."""
     connections.answers = [410]
     sender.send([Start("s", "m")])
     for text in "abc":
@@ -292,22 +301,24 @@ def test_what_nobody_heard_has_its_place(sender: Sender, connections: Connection
 
 
 @pytest.mark.parametrize(
-    ("from_seq", "heard"), [(0, [0, 1, 2]), (1, [1, 2]), (2, [2]), (3, [3]), (9, [9])]
+    ("from_seq", "expected"), [(0, [0, 1, 2]), (1, [1, 2]), (2, [2]), (3, [3]), (9, [9])]
 )
-def test_an_answer_that_ended(
-    sender: Sender, connections: ConnectionsEndpoint, from_seq: int, heard: list[int]
+def test_an_ended_answer_is_replayed_from_the_requested_seq(
+    sender: Sender, connections: ConnectionsEndpoint, from_seq: int, expected: list[int]
 ) -> None:
-    """The rest of it; whoever has heard all of it, or more, hears the end again, in its place."""
+    """A client that has all frames gets the terminal frame again, with the requested `seq`."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a"), Done("end_turn")])
     sender.attach("new=", EventsEncoder("r"), from_seq)
     sender.send([])
 
-    assert heard == [seq for _, seq in kinds(connections)]
+    assert expected == [seq for _, seq in kinds(connections)]
     assert "done" == kinds(connections)[-1][0]
 
 
-def test_formats_that_add_up(sender: Sender, connections: ConnectionsEndpoint) -> None:
-    """The seed's frames hold all the text so far, also where the first of it is not told again."""
+def test_a_cumulative_format_includes_the_text_before_the_replay(
+    sender: Sender, connections: ConnectionsEndpoint
+) -> None:
+    """The seed's frames have all the text so far, even if its first frames are not replayed."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a"), TextDelta("b"), Done("end_turn")])
     sender.attach("new=", SeedEncoder("r"), 2)
     sender.send([])
@@ -315,10 +326,10 @@ def test_formats_that_add_up(sender: Sender, connections: ConnectionsEndpoint) -
     assert ["ab", "ab"] == [json.loads(frame)["msg"] for frame in connections.frames]
 
 
-def test_much_to_tell_again(
+def test_a_long_replay_is_interrupted_and_completed(
     sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A long answer is told again a piece at a time; what is new follows, and nothing is lost."""
+    """Each call replays for `CATCH_UP_SECONDS`; new events follow, and none is lost."""
     monkeypatch.setattr(ws_sender, "CATCH_UP_SECONDS", 0.05)
     connections.delay = 0.02
     sender.log = EventLog([Start("s", "m"), *(TextDelta(str(n)) for n in range(20))])
@@ -330,17 +341,17 @@ def test_much_to_tell_again(
 
     assert calls > 3
     sender.send([Done("end_turn")])
-    heard = [json.loads(frame) for frame in connections.frames]
-    assert list(range(23)) == [frame["seq"] for frame in heard]
-    assert "".join(str(n) for n in range(20)) + "xx" == "".join(f.get("text", "") for f in heard)
+    frames = [json.loads(frame) for frame in connections.frames]
+    assert list(range(23)) == [frame["seq"] for frame in frames]
+    assert "".join(str(n) for n in range(20)) + "xx" == "".join(f.get("text", "") for f in frames)
 
 
-def test_nothing_is_told_again_when_the_time_is_over(
+def test_nothing_is_replayed_between_the_deadline_and_the_terminal_frame(
     sender: Sender, connections: ConnectionsEndpoint
 ) -> None:
-    """There is a turn to be saved first; then the rest is told, with the end."""
+    """The turn is saved first; then the missing frames are posted, with the terminal one."""
     sender.log = EventLog([Start("s", "m"), TextDelta("a")])
-    sender._deadline, sender._last = time.monotonic(), time.monotonic() + 60
+    sender._deadline, sender._backlog_deadline = time.monotonic(), time.monotonic() + 60
     sender.attach("new=", EventsEncoder("r"), 0)
     sender.send([TextDelta("too late")])
     assert [] == connections.frames

@@ -25,8 +25,8 @@ PART_SECONDS = 0.05  # assumed: one write
 AUTHORIZER_SECONDS = 0.02  # assumed: one signature verified, with cached keys
 AUTHORIZER_GB = 0.5  # terraform/authorizer.tf
 
-_PRICE: Mapping[str, float] = {each.what: each.dollars / each.per for each in capacity.PRICES}
-_QUOTA: Mapping[str, float] = {each.what: each.most for each in capacity.QUOTAS}
+_PRICE: Mapping[str, float] = {each.name: each.dollars / each.per for each in capacity.PRICES}
+_QUOTA: Mapping[str, float] = {each.name: each.limit for each in capacity.QUOTAS}
 
 
 def bounds() -> str:
@@ -140,7 +140,7 @@ def worst_cases() -> tuple[WorstCase, ...]:
         + _PRICE["Lambda, requests"]
         + PART_SECONDS * chosen["memory_size"] / 1024 * _PRICE["Lambda, time"]
     )
-    token = max(_PRICE["Bedrock, tokens in"], _PRICE["Bedrock, tokens out"])
+    token = max(_PRICE["Bedrock, input tokens"], _PRICE["Bedrock, output tokens"])
     return (
         WorstCase(
             "unauthenticated client, `iam`",
@@ -173,7 +173,7 @@ def worst_cases() -> tuple[WorstCase, ...]:
             {
                 "Bedrock's tokens a minute": _QUOTA["Bedrock, tokens a minute (weighted)"],
                 "minutes": DAY_SECONDS / 60,
-                "$ a weighted token": _PRICE["Bedrock, tokens in"],
+                "$ a weighted token": _PRICE["Bedrock, input tokens"],
             },
         ),
     )

@@ -1,1 +1,1 @@
-"""Handlers of other designs, each run as the function of the same local stack."""
+"""Handlers of other designs, each run as the function of the local stack."""

@@ -1,4 +1,4 @@
-"""The same clients as AWS's samples make them, with boto3 as it is installed."""
+"""Creates the same clients as AWS's samples do, with boto3 as installed."""
 
 import boto3
 

@@ -1,4 +1,4 @@
-"""LangChain's ChatBedrock instead of the chain."""
+"""Creates LangChain's ChatBedrock and the other two clients."""
 
 import boto3
 from langchain_aws import ChatBedrock

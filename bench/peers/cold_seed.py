@@ -1,4 +1,4 @@
-"""The seed's design: ConversationChain with BedrockLLM and ConversationBufferMemory."""
+"""Creates the seed's objects: ConversationChain with BedrockLLM and ConversationBufferMemory."""
 
 import warnings
 

@@ -1,6 +1,6 @@
-"""The peer: a post per chunk with all the text so far in it, as the seed does it.
+"""The peer: a post per chunk, each with all the text so far, as in the seed.
 
-Its frames in their shape and number, without LangChain around them: `request_id`, `msg`, `status`.
+Its frames have the seed's members (`request_id`, `msg`, `status`) and number, without LangChain.
 """
 
 import base64
@@ -41,7 +41,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, int]:
 
 
 def post(meta: dict[str, str], text: str, status: str) -> None:
-    """One frame."""
+    """Posts one frame."""
     frame = {"request_id": meta["requestId"], "msg": text, "status": status}
     connections.post_to_connection(
         ConnectionId=meta["connectionId"], Data=json.dumps(frame, ensure_ascii=False).encode()

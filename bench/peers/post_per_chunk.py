@@ -1,7 +1,8 @@
-"""The peer: one `post_to_connection` for each chunk, as AWS's own streaming samples do it.
+"""The peer: one `post_to_connection` for each chunk, as in AWS's streaming samples.
 
-https://github.com/aws-samples/serverless-patterns (apigw-websocket-api-bedrock-streaming) in its
-essence: no memory, no claim, no coalescing; the next chunk is read after the post of the last.
+The essence of https://github.com/aws-samples/serverless-patterns
+(apigw-websocket-api-bedrock-streaming): no history, no lease, no coalescing; the next chunk is read
+after the post of the last one.
 """
 
 import base64
@@ -41,5 +42,5 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, int]:
 
 
 def post(connection_id: str, frame: dict[str, str]) -> None:
-    """One frame."""
+    """Posts one frame."""
     connections.post_to_connection(ConnectionId=connection_id, Data=json.dumps(frame).encode())

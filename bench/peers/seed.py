@@ -1,4 +1,4 @@
-"""The peer: the seed's chain behind a WebSocket. It waits for the whole answer, then posts it."""
+"""The peer: the seed's chain behind a WebSocket. It posts the answer once it is complete."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from cold_seed import chain  # type: ignore[import-not-found]  # beside this file
 
-# Titan's own transcript: the chain's default is for no model in particular, and is refused.
+# Titan's prompt format: the chain's default fits no particular model, and Titan rejects it.
 chain.prompt = chain.prompt.model_copy(update={"template": "{history}\nUser: {input}\nBot:"})
 connections = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["CALLBACK_URL"])
 

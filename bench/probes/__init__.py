@@ -1,1 +1,1 @@
-"""The function itself, with a measurement around it; run as the function of the local stack."""
+"""Programs that the benchmarks run in other processes: our function, measured, and an endpoint."""

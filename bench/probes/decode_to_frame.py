@@ -1,8 +1,8 @@
-"""From Bedrock's bytes to frames, with nobody to post them to. Prints CPU per chunk, all threads.
+"""From Bedrock's bytes to frames, without HTTP posts. Prints CPU per chunk, of all threads.
 
-`decode_to_frame.py URL CHUNKS RATE KIND`: `ours`, or what it stands upon: `botocore` reads its
-stream and parses the JSON, `http` reads the bytes alone. Run by the peers' interpreter, so that
-both have the same Python and botocore.
+Usage: `decode_to_frame.py URL CHUNKS RATE KIND`. KIND is `ours`, or a lower bound: `botocore` reads
+its stream and parses the JSON, `http` reads the bytes only. Run with the peers' interpreter, so
+that both use the same Python and botocore.
 """
 
 import json
@@ -22,31 +22,31 @@ from wire.formats import EventsEncoder
 from ws_sender import Sender
 
 MODEL = "global.anthropic.claude-sonnet-4-6"
-WORDS = "some words "
+TEXT = "some words "
 
 
-class Nobody:
-    """Takes every post at once."""
+class NullPoster:
+    """Discards every post."""
 
     def post(self, _connection_id: str, _body: bytes) -> int:
-        """Says that it went."""
+        """Reports success."""
         return 200
 
 
 def ours(model: Model, prompt: Prompt, chunks: int) -> None:
-    """One answer, whole. Posts that take no time gather least: this is the most that it costs."""
-    nobody: Any = Nobody()
-    reply = Sender(nobody, "c=", EventsEncoder("r"), time.monotonic() + 600)
+    """Streams one answer. Posts without delay coalesce least, so this is the maximum cost."""
+    poster: Any = NullPoster()
+    sender = Sender(poster, "c=", EventsEncoder("r"), time.monotonic() + 600)
     with open_stream(model, prompt, time.monotonic() + 600, 1.0) as batches:
         for batch in batches:
-            reply.send(event for event in batch if isinstance(event, TextDelta))
-    text = "".join(item.text for item in reply.log.events if isinstance(item, TextDelta))
-    if text != WORDS * chunks:
-        raise RuntimeError("the answer is not whole")
+            sender.send(event for event in batch if isinstance(event, TextDelta))
+    text = "".join(item.text for item in sender.log.events if isinstance(item, TextDelta))
+    if text != TEXT * chunks:
+        raise RuntimeError("the answer is incomplete")
 
 
-def floor(model: Model, prompt: Prompt, *, parsed: bool) -> None:
-    """The same answer, read and thrown away."""
+def lower_bound(model: Model, prompt: Prompt, *, parsed: bool) -> None:
+    """Reads the same answer and discards it."""
     response: Any = model.client.invoke_model_with_response_stream(
         modelId=MODEL, body=json.dumps(request_body(model.family, MODEL, prompt))
     )
@@ -59,25 +59,25 @@ def floor(model: Model, prompt: Prompt, *, parsed: bool) -> None:
 
 
 def run(model: Model, chunks: int, rate: int, kind: str) -> None:
-    """One answer, ours or a floor."""
-    order = json.dumps({"chunks": chunks, "rate": rate, "text": WORDS})
+    """Streams one answer of this kind."""
+    order = json.dumps({"chunks": chunks, "rate": rate, "text": TEXT})
     message = Message("user", f"/script {order}")
     prompt = Prompt(system="", messages=(message,), max_tokens=64_000)
     if kind == "ours":
         ours(model, prompt, chunks)
     else:
-        floor(model, prompt, parsed=kind == "botocore")
+        lower_bound(model, prompt, parsed=kind == "botocore")
 
 
 def main() -> None:
-    """Warms up, then measures."""
+    """Measures one answer after a warm-up."""
     url, chunks, rate, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     client = boto3.client("bedrock-runtime", endpoint_url=url, config=client_config(10.0))
     model = Model(client, MODEL, family_of(MODEL))
     run(model, 50, 0, kind)
-    began = time.process_time()
+    start = time.process_time()
     run(model, chunks, rate, kind)
-    sys.stdout.write(f"{(time.process_time() - began) / chunks * 1e6}\n")
+    sys.stdout.write(f"{(time.process_time() - start) / chunks * 1e6}\n")
 
 
 if __name__ == "__main__":

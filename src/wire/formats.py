@@ -256,6 +256,12 @@ FORMATS: Mapping[str, Callable[[str], Encoder]] = {
 }
 DEFAULT_FORMAT = "events"
 
+
+def encoder_for(wire_format: str, request_id: str) -> Encoder:
+    """The encoder of a stored format; of one that a later version stored, the default."""
+    return FORMATS.get(wire_format, FORMATS[DEFAULT_FORMAT])(request_id)
+
+
 # The seed's own keep-alive. Its client sends the bare word, and expects the response as a JSON
 # string: it searches for the word after a quotation mark, and parses everything else as a frame.
 SEED_PING, SEED_PONG = "__ping__", '"__pong__"'

@@ -251,7 +251,7 @@ def test_with_iam_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPat
     """Nothing is sent."""
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
 
-    with pytest.raises(SmokeError, match="no AWS credentials"):
+    with pytest.raises(SmokeError, match="No AWS credentials were found"):
         smoke.opened(Target(url="ws://127.0.0.1:9", auth="iam", region="us-east-1"), PATIENCE)
 
 

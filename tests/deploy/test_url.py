@@ -147,7 +147,7 @@ def test_missing_credentials_are_reported(
     out, err = printed(capsys, status=1)
 
     assert ("", 1) == (out, len(err.splitlines()))
-    assert "There are no AWS credentials here." in err
+    assert "No AWS credentials were found." in err
 
 
 EXPIRED = """
@@ -184,7 +184,7 @@ def test_unusable_credentials_are_reported_with_the_reason(
     out, err = printed(capsys, "--profile", "mine", status=1)
 
     assert "" == out
-    assert "Your AWS credentials cannot be used" in err
+    assert "Cannot use your AWS credentials" in err
     assert reason in err.lower()
 
 
@@ -198,7 +198,7 @@ def test_a_url_that_is_too_long_for_api_gateway_is_refused(
     out, err = printed(capsys, status=1)
 
     assert ("", 1) == (out, len(err.splitlines()))
-    assert "API Gateway takes 4096" in err
+    assert "API Gateway's limit is 4096" in err
 
 
 def test_without_a_deployment_the_command_to_run_is_named(

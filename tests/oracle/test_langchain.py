@@ -126,9 +126,10 @@ def theirs(stream: Stream) -> Reading:
 def read(stream: Stream) -> Iterator[Any]:
     """Returns the chunks of a boto3 response as langchain-aws reads them."""
     messages = [{"chunk": {"bytes": json.dumps(chunk).encode()}} for chunk in stream.chunks]
-    return LLMInputOutputAdapter.prepare_output_stream(
+    chunks: Iterator[Any] = LLMInputOutputAdapter.prepare_output_stream(
         PROVIDERS[stream.family], {"body": messages}, messages_api=stream.family == "claude"
     )
+    return chunks
 
 
 @pytest.mark.parametrize("name", STREAMS)

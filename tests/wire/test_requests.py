@@ -253,6 +253,7 @@ def test_an_invalid_frame_has_a_request_id(raw: str | None, request_id: str | No
     assert request_id == request_id_in(raw)
 
 
+@pytest.mark.usefixtures("without_coverage")
 def test_each_fuzzed_frame_is_a_request_or_refused() -> None:
     """Each of thousands is a valid request or `invalid_request`.
 

@@ -1,10 +1,10 @@
-"""An endpoint that takes every post at once, in a process of its own. Prints its port."""
+"""An HTTP endpoint that accepts every post at once. Prints its port; exits when its input ends."""
 
 import asyncio
 import re
 import sys
 
-ANSWER = (
+RESPONSE = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-amzn-RequestId: 7f6e5d4c-3b2a-4190-8f7e\r\n\r\n"
 )
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -18,7 +18,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             break
         if length:
             await reader.readexactly(int(length[1]))
-        writer.write(ANSWER)
+        writer.write(RESPONSE)
     writer.close()
 
 
@@ -30,7 +30,7 @@ async def _main() -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    await reader.read()  # it ends when its input does
+    await reader.read()  # until the input ends
 
 
 if __name__ == "__main__":
