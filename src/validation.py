@@ -56,7 +56,7 @@ def _expected(kind: Any) -> str:
     if name == "UnionType":  # with None, which is the same as leaving the field out
         return _expected(next(each for each in kind.types if type(each).__name__ != "NoneType"))
     if name == "LiteralType":
-        return f"one of {', '.join(sorted(kind.values))}"
+        return f"one of {', '.join(kind.values)}"
     return _NAMES[name] + _bounds(getattr(kind, "ge", None), getattr(kind, "le", None))
 
 
