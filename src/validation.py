@@ -69,7 +69,7 @@ def _expected(kind: Any) -> str:
         types = (each for each in kind.types if type(each).__name__ != "NoneType")
         return " or ".join(dict.fromkeys(map(_expected, types)))
     if name == "LiteralType":  # "" is the same as leaving the field out
-        return f"one of {', '.join(sorted(str(each) for each in kind.values if each != ''))}"
+        return f"one of {', '.join(str(each) for each in kind.values if each != '')}"
     return _NAMES.get(name, "valid") + _bounds(getattr(kind, "ge", None), getattr(kind, "le", None))
 
 

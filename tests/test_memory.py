@@ -4,7 +4,14 @@ from hypothesis import strategies as st
 from support.store_fixtures import turn
 
 from families.types import Message, Prompt, Usage
-from memory import Turn, messages, turn_tokens, used_tokens, window
+from memory import (
+    Turn,
+    estimate_prompt_tokens,
+    messages,
+    turn_tokens,
+    used_tokens,
+    window,
+)
 
 
 def test_window_takes_the_newest_that_fit() -> None:
@@ -56,6 +63,19 @@ def test_user_and_assistant_alternate_whatever_the_turns(newest_first: list[Turn
     assert Message("user", "now?") == read[-1]
 
 
+def test_each_turn_is_its_question_and_its_answer() -> None:
+    """In the roles of those who wrote them, and in the order of the turns."""
+    past = (turn(1, user="q1", assistant="a1"), turn(2, user="q2", assistant="a2"))
+
+    assert (
+        Message("user", "q1"),
+        Message("assistant", "a1"),
+        Message("user", "q2"),
+        Message("assistant", "a2"),
+        Message("user", "q3"),
+    ) == messages(past, "q3")
+
+
 def test_a_turns_tokens_are_those_that_bedrock_reported() -> None:
     """What the prompt has grown by, and the answer; cached tokens count."""
     past = (turn(1, tokens=30), turn(2, tokens=20))
@@ -68,6 +88,22 @@ def test_a_turns_tokens_are_estimated_without_a_report() -> None:
     """Too high rather than too low, and never 0; each of the two by itself."""
     assert 4 + 2 == turn_tokens(Usage(), (), "x" * 10, "y" * 5)
     assert 1 + 2 == turn_tokens(Usage(input_tokens=1), (turn(tokens=50),), "x", "y" * 5)
+
+
+def test_a_report_of_no_tokens_is_a_report() -> None:
+    """Nothing is estimated in its place: the answer may be empty."""
+    nothing = Usage(input_tokens=0, output_tokens=0)
+    prompt = Prompt(system="s" * 9, messages=(Message("user", "q" * 9),), max_tokens=5)
+
+    assert 1 + 0 == turn_tokens(nothing, (), "x" * 10, "y" * 5)
+    assert 0 == used_tokens(nothing, prompt, "a" * 5)
+
+
+def test_every_message_of_a_prompt_is_estimated_by_its_bytes() -> None:
+    """Characters would be too few: scripts other than Latin have fewer of them per token."""
+    read = (Message("user", "q" * 9), Message("assistant", "é" * 9), Message("user", "q"))
+
+    assert 1 + 4 + 7 + 1 == estimate_prompt_tokens(Prompt(system="", messages=read, max_tokens=5))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ class Example(Struct, rename={"count": "theCount"}):
     choice: Literal["b", "a"] = "a"
     code: Annotated[str, Meta(pattern="^x", extra={"expected": "text that begins with x"})] = "x"
     renamed: int = field(default=0, name="continue")
+    described: Annotated[int, Meta(description="A number of things.")] = 0
+    below: Annotated[int, Meta(ge=-5, le=0)] = 0
+    optional: None | int = None  # noqa: RUF036 - the order must not matter
+    many: Annotated[list[str], Meta(extra={"expected": "a list of texts"})] = []
 
     def __post_init__(self) -> None:
         if self.text == "forbidden":
@@ -38,6 +42,10 @@ class Example(Struct, rename={"count": "theCount"}):
         ({"text": "a", "choice": "c"}, "choice must be one of a, b"),
         ({"text": "a", "code": "y"}, "code must be text that begins with x"),
         ({"text": "a", "continue": "y"}, "continue must be a whole number"),
+        ({"text": "a", "described": "y"}, "described must be a whole number"),
+        ({"text": "a", "below": 1}, "below must be a whole number from -5 to 0"),
+        ({"text": "a", "optional": "y"}, "optional must be a whole number"),
+        ({"text": "a", "many": ["b", 7]}, "many must be a list of texts"),
         ({"text": "forbidden"}, "text must be another one"),
         ({"text": "broken"}, "The message is not valid"),
         ([], "The message is not valid"),

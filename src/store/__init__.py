@@ -24,5 +24,6 @@ rollout and after a rollback. A new attribute is a new field with a default in `
 tests/store/items has the items of each version, which every later version must read.
 
 Layers: `table` knows DynamoDB and no item; `items` knows the items and no operation; the modules
-named above have the operations; `sessions` uses `leases`, which uses `conversations` and `budget`.
+named above have the operations; `sessions` uses `leases`, which uses `conversations`, `budget` and
+`lease_writes`.
 """

@@ -9,9 +9,10 @@ Rules
   POLL_SECONDS.
 
     acquire ── poll ── poll ── renew ── poll ── … ── save   the lease ends with `save`, `release`
-      └───────────── lease_expires_at_ms ─────────────┘     or, after a crash, by itself
+      └────────────── lease_expires_at_ms ───────────────┘     or, after a crash, by itself
 
-Does not know Bedrock, connections, or the requests that send signals to an answer (`sessions`).
+The methods are in that order; the writes are built in `lease_writes`. Does not know Bedrock,
+connections, or the requests that send signals to an answer (`sessions`).
 """
 
 import secrets
@@ -24,7 +25,7 @@ from msgspec.structs import replace
 
 from errors import ChatError
 from memory import Turn, estimate_tokens
-from store import transcript
+from store import lease_writes, transcript
 from store.budget import Budget, Reservation, over_budget, reconcile
 from store.connections import RedeliveredError
 from store.conversations import Conversations, session_key
@@ -48,12 +49,6 @@ POLL_SECONDS = 1.0
 # first pause between two attempts, which doubles.
 SAVE_SECONDS = 6.0
 SAVE_PAUSE_SECONDS = 0.3
-
-_ACTIVE = "active_request_id, lease_token, lease_expires_at_ms"
-_SIGNALS = (
-    "stop_requested, listener, listener_requested_at_ms, listener_connection_id, "
-    "listener_format, listener_from_seq, listener_acked"
-)
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -123,7 +118,7 @@ class Leases:
         self._conversations = conversations
         self._budget = budget
 
-    # -- acquiring and releasing
+    # -- acquire
 
     @contextmanager
     def acquire(self, claim: Claim) -> Iterator[Lease]:
@@ -158,16 +153,29 @@ class Leases:
 
     def _try_acquire(self, claim: Claim, lease: Lease) -> Exception | None:
         """Takes the lease, the request id and the reservation, all or none; or returns why not."""
-        writes: list[Put | Update] = [self._lease_update(claim, lease), self._request_put(claim)]
+        expires_at = self._conversations.expires_at()
+        head = SessionHead(
+            principal=claim.principal,
+            active_request_id=claim.request_id,
+            requested_at_ms=claim.requested_at,
+            lease_token=lease.token,
+            lease_expires_at_ms=_lease_expires_at(),
+        )
+        writes: list[Put | Update] = [
+            lease_writes.acquire(claim.session_id, head, expires_at),
+            lease_writes.put_request(
+                claim.session_id, claim.request_id, _request(claim), expires_at
+            ),
+        ]
         if lease.reserved:
             writes.append(self._budget.reserve(lease.reserved))
         for _ in range(2):
             failed = self._table.transact(*writes)
             if failed is None:
                 return None
-            head, request = failed[:2]
+            found, request = failed[:2]
             # Checked first, so that another principal does not learn which requests there were.
-            if head is not None and load(SessionHead, head).principal != claim.principal:
+            if found is not None and load(SessionHead, found).principal != claim.principal:
                 return not_owner()
             if request is not None:
                 if load(Request, request).event_id == claim.event_id:
@@ -175,63 +183,58 @@ class Leases:
                 return ChatError(
                     "duplicate", "This request_id was used before; resume returns its frames."
                 )
-            if head is None:
+            if found is None:
                 assert lease.reserved is not None  # noqa: S101 - the third condition has failed
                 return self._record_refusal(claim, over_budget(lease.reserved))
-            if not lease_expired(load(SessionHead, head)):
+            if not lease_expired(load(SessionHead, found)):
                 break
-            self.recover_abandoned(claim.session_id, load(SessionHead, head))
+            self.recover_abandoned(claim.session_id, load(SessionHead, found))
         return self._record_refusal(
             claim, ChatError("busy", "This session is answering another request.")
         )
 
-    def _lease_update(self, claim: Claim, lease: Lease) -> Update:
-        return Update(
-            key=session_key(claim.session_id, "head"),
-            expression="SET active_request_id = :request_id, lease_token = :token, "
-            "lease_expires_at_ms = :lease_expires_at, requested_at_ms = :requested_at, "
-            f"principal = :principal, expires_at = :expires_at REMOVE {_SIGNALS}",
-            condition="attribute_not_exists(pk) "
-            "OR (principal = :principal AND attribute_not_exists(active_request_id))",
-            values={
-                ":request_id": claim.request_id,
-                ":token": lease.token,
-                ":lease_expires_at": _lease_expires_at(),
-                ":requested_at": claim.requested_at,
-                ":principal": claim.principal,
-                ":expires_at": self._conversations.expires_at(),
-            },
-        )
-
-    def _request_put(self, claim: Claim, refusal: ChatError | None = None) -> Put:
-        """Returns the write of the request's item, as it begins or as it is refused."""
-        request = Request(
-            event_id=claim.event_id, created_at=int(time.time()), question=claim.question
-        )
-        if refusal is not None:
-            end = transcript.dump([Failed(refusal)])
-            request = replace(request, question="", **dump(end))
-        return Put(
-            {
-                **session_key(claim.session_id, f"request#{claim.request_id}"),
-                **{name: value for name, value in dump(request).items() if value},
-                "expires_at": self._conversations.expires_at(),
-            }
-        )
-
     def _record_refusal(self, claim: Claim, refusal: ChatError) -> Exception:
         """Stores a refusal, so that a second delivery of the event is not answered."""
-        stored = self._table.put_new(self._request_put(claim, refusal).item)
-        return refusal if stored else RedeliveredError()
-
-    def release(self, lease: Lease, end: Done | Failed) -> None:
-        """Releases the lease without a turn. Does nothing if the lease was lost."""
-        self._table.transact(
-            self._release_update(lease),
-            self._request_end_update(lease.session_id, lease.request_id, transcript.dump([end])),
-            *_reconciliation(lease),
+        end = transcript.dump([Failed(refusal)])
+        refused = replace(_request(claim), question="", **dump(end))
+        put = lease_writes.put_request(
+            claim.session_id, claim.request_id, refused, self._conversations.expires_at()
         )
-        lease.release_on_exit = False
+        return refusal if self._table.put_new(put.item) else RedeliveredError()
+
+    # -- poll and renew, while an answer runs
+
+    def poll(self, lease: Lease) -> LeaseStatus:
+        """Reads the session's head: one round trip, nothing is written."""
+        return _status(lease, self._table.get(session_key(lease.session_id, "head")))
+
+    def renew(
+        self,
+        lease: Lease,
+        listener_acked: str,
+        answer: str,
+        reasoning: str,
+        stored: StoredTranscript,
+    ) -> LeaseStatus:
+        """Extends the lease, stores the partial answer, and returns the same as `poll`.
+
+        `listener_acked` is the event id of the last listener that the answer switched to. The
+        partial answer is what remains if this Lambda crashes.
+        """
+        renewed = self._table.update(
+            lease_writes.renew(lease.session_id, lease.token, _lease_expires_at(), listener_acked)
+        )
+        if renewed.applied and stored.delta_lengths:
+            # A failure costs only the partial answer, and only if this Lambda crashes.
+            with suppress(ChatError):
+                self._table.update(
+                    lease_writes.store_partial_answer(
+                        lease.session_id, lease.request_id, answer, reasoning, stored
+                    )
+                )
+        return _status(lease, renewed.item)
+
+    # -- save or release
 
     def save(
         self,
@@ -271,9 +274,11 @@ class Leases:
         self, lease: Lease, turn: Turn, stored: StoredTranscript, listener_acked: str | None
     ) -> Listener | None:
         failed = self._table.transact(
-            self._release_update(lease, listener_acked),
+            lease_writes.release(
+                lease.session_id, lease.token, self._conversations.expires_at(), listener_acked
+            ),
             Put(self._conversations.turn_item(lease.session_id, turn)),
-            self._request_end_update(
+            lease_writes.end_request(
                 lease.session_id, lease.request_id, stored, turn.number, listener_acked or ""
             ),
             *_reconciliation(lease),
@@ -289,91 +294,16 @@ class Leases:
             return _listener(head)
         raise _LeaseLostError
 
-    def _release_update(self, lease: Lease, listener_acked: str | None = None) -> Update:
-        """Returns the write that ends the lease; see `save` for `listener_acked`."""
-        values = {":token": lease.token, ":expires_at": self._conversations.expires_at()}
-        condition = "lease_token = :token"
-        if listener_acked is not None:
-            condition += " AND (attribute_not_exists(listener) OR listener = :listener_acked)"
-            values[":listener_acked"] = listener_acked
-        return Update(
-            key=session_key(lease.session_id, "head"),
-            expression=f"REMOVE {_ACTIVE} SET expires_at = :expires_at",
-            condition=condition,
-            values=values,
+    def release(self, lease: Lease, end: Done | Failed) -> None:
+        """Releases the lease without a turn. Does nothing if the lease was lost."""
+        self._table.transact(
+            lease_writes.release(lease.session_id, lease.token, self._conversations.expires_at()),
+            lease_writes.end_request(lease.session_id, lease.request_id, transcript.dump([end])),
+            *_reconciliation(lease),
         )
+        lease.release_on_exit = False
 
-    @staticmethod
-    def _request_end_update(
-        session_id: str,
-        request_id: str,
-        stored: StoredTranscript,
-        turn_number: int = 0,
-        listener_acked: str = "",
-    ) -> Update:
-        """Returns the write of what remains of a request: its transcript, and its turn's number."""
-        attributes = {
-            **dump(stored),
-            "turn_number": turn_number,
-            "listener_acked": listener_acked,
-        }
-        return Update(
-            key=session_key(session_id, f"request#{request_id}"),
-            expression=f"{_set(attributes)} REMOVE question, partial_answer, partial_reasoning",
-            condition="attribute_exists(pk)",
-            values=_values(attributes),
-        )
-
-    # -- while an answer runs
-
-    def poll(self, lease: Lease) -> LeaseStatus:
-        """Reads the session's head: one round trip, nothing is written."""
-        return _status(lease, self._table.get(session_key(lease.session_id, "head")))
-
-    def renew(
-        self,
-        lease: Lease,
-        listener_acked: str,
-        answer: str,
-        reasoning: str,
-        stored: StoredTranscript,
-    ) -> LeaseStatus:
-        """Extends the lease, stores the partial answer, and returns the same as `poll`.
-
-        `listener_acked` is the event id of the last listener that the answer switched to. The
-        partial answer is what remains if this Lambda crashes.
-        """
-        renewed = self._table.update(
-            Update(
-                key=session_key(lease.session_id, "head"),
-                expression="SET lease_expires_at_ms = :lease_expires_at, "
-                "listener_acked = :listener_acked",
-                condition="lease_token = :token",
-                values={
-                    ":lease_expires_at": _lease_expires_at(),
-                    ":listener_acked": listener_acked,
-                    ":token": lease.token,
-                },
-            )
-        )
-        if renewed.applied and stored.delta_lengths:
-            attributes = {
-                "partial_answer": answer,
-                "partial_reasoning": reasoning,
-                "model": stored.model,
-                "delta_lengths": stored.delta_lengths,
-            }
-            # A failure costs only the partial answer, and only if this Lambda crashes.
-            with suppress(ChatError):
-                self._table.update(
-                    Update(
-                        key=session_key(lease.session_id, f"request#{lease.request_id}"),
-                        expression=_set(attributes),
-                        condition="attribute_exists(pk) AND attribute_not_exists(terminal_event)",
-                        values=_values(attributes),
-                    )
-                )
-        return _status(lease, renewed.item)
+    # -- recover, after a crash
 
     def recover_abandoned(self, session_id: str, head: SessionHead) -> None:
         """Saves an unfinished turn of a request whose Lambda crashed, and frees the session.
@@ -398,18 +328,13 @@ class Leases:
             model=request.model,
             delta_lengths=request.delta_lengths,
         )
-        release = self._release_update(Lease(session_id, request_id, head.lease_token))
         # Its reservation is not reconciled: what it used is unknown. A request without a question
         # (`clear`) has no turn.
         has_turn = bool(request.question)
         self._table.transact(
-            # The lease is left alone if its holder has renewed it since: then it still runs.
-            replace(
-                release,
-                condition=f"{release.condition} AND lease_expires_at_ms = :seen",
-                values={**release.values, ":seen": head.lease_expires_at_ms},
-            ),
-            self._request_end_update(
+            # Its condition fails if the holder has renewed the lease since: then it still runs.
+            lease_writes.release_abandoned(session_id, head, self._conversations.expires_at()),
+            lease_writes.end_request(
                 session_id, request_id, stored, turn.number if has_turn else 0
             ),
             *([Put(self._conversations.turn_item(session_id, turn))] if has_turn else []),
@@ -431,6 +356,10 @@ def not_owner() -> ChatError:
 def lease_expired(head: SessionHead) -> bool:
     """Whether the lease is over, by any Lambda's clock: its holder has crashed."""
     return head.lease_expires_at_ms + CLOCK_SKEW_SECONDS * 1000 < _now_ms()
+
+
+def _request(claim: Claim) -> Request:
+    return Request(event_id=claim.event_id, created_at=int(time.time()), question=claim.question)
 
 
 def _to_chat_error(error: BaseException) -> ChatError:
@@ -459,14 +388,6 @@ def _listener(head: SessionHead) -> Listener:
         head.listener_format,
         head.listener_from_seq,
     )
-
-
-def _set(attributes: TableItem) -> str:
-    return "SET " + ", ".join(f"{name} = :{name}" for name in attributes)
-
-
-def _values(attributes: TableItem) -> TableItem:
-    return {f":{name}": value for name, value in attributes.items()}
 
 
 def _lease_expires_at() -> int:

@@ -195,6 +195,13 @@ def with_later_value(end: Any) -> object:
     return ("later", *end[1:])
 
 
+def test_defaults_are_those_of_the_first_version() -> None:
+    """A later default would change the meaning of items that are stored."""
+    assert ("complete", 0) == (load(Turn, {"number": 1}).state, load(Turn, {"number": 1}).tokens)
+    assert "events" == load(Connection, {"connection_id": "c="}).format
+    assert "events" == load(SessionHead, {}).listener_format
+
+
 ENDED = sorted(name for name in FILES if ended(name))
 
 
