@@ -204,7 +204,7 @@ def part(app: Services, context: RequestContext, request: Part) -> None:
     principal = context.connection.principal
     question = app.uploads.add(context.session_id, principal, context.event.event_id, request)
     if question is not None and not question.strip():
-        raise ChatError("invalid_request", "the parts are empty together")
+        raise ChatError("invalid_request", "The parts together contain only white space.")
     if question is not None:
         run_turn(app, context, question)
 
