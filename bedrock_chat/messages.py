@@ -78,5 +78,5 @@ def duration(milliseconds: int) -> str:
 
 def answer_footer(frame: Frame) -> str:
     """Return the line below an answer at the prompt: why it ended, and its usage."""
-    hint = "; /continue resumes it" if frame.get("stop_reason") in CONTINUABLE else ""
+    hint = "; /continue continues it" if frame.get("stop_reason") in CONTINUABLE else ""
     return " · ".join(each for each in (stop_text(frame) + hint, usage_text(frame)) if each)

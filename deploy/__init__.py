@@ -1,1 +1,1 @@
-"""What puts the system on AWS: packing, checking, Terraform, and talking to what was deployed."""
+"""Deployment to AWS: packaging, preflight checks, Terraform, signed URLs and the smoke test."""

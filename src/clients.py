@@ -7,7 +7,7 @@ Rules
   `deploy/package.py` puts into the zip.
 
 Does not know what the clients are for, or how each is configured. What it saves of a cold start is
-in docs/decisions/0012-what-a-cold-start-costs.md.
+in docs/decisions/0012-cold-start.md.
 """
 
 from typing import Any

@@ -2,7 +2,7 @@
 
 Imports create some hundred thousand objects, and all of them stay. The collector, which runs as
 their number grows, would scan them again and again: a tenth of a cold start's CPU
-(docs/decisions/0012-what-a-cold-start-costs.md).
+(docs/decisions/0012-cold-start.md).
 
 `handler` imports this module first, and ends the start with `done`.
 """

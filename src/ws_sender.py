@@ -235,7 +235,7 @@ class Sender:
         """Sends the events, after those that this connection was not sent yet.
 
         Returns when the last frame was posted; or, where a replay is long, after
-        `CATCH_UP_SECONDS`: the next call goes on. Where the format has a pause between frames, it
+        `CATCH_UP_SECONDS`: the next call continues. Where the format has a pause between frames, it
         is spent here: meanwhile the next deltas gather.
         """
         ending = self.log.add(events)

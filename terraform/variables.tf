@@ -331,7 +331,7 @@ variable "throttle_burst" {
 # -- monitoring ------------------------------------------------------------------------------------
 
 variable "log_retention_days" {
-  description = "Days after which logs are deleted. They contain ids, counts and times, and no messages."
+  description = "Days after which logs are deleted. They contain ids, counts, times and, in API Gateway's access log, clients' IP addresses, but no messages."
   type        = number
   default     = 30
   nullable    = false

@@ -299,7 +299,7 @@ class Sequence(RuleBasedStateMachine):
             self.world.clock += 10_000
             if self.model.running:
                 wait_until(
-                    lambda: self.model.head()["lease_expires_at"] >= self.world.clock + 30_000
+                    lambda: self.model.head()["lease_expires_at_ms"] >= self.world.clock + 30_000
                 )
 
     @invariant()

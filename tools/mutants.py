@@ -265,7 +265,7 @@ def _run(mutant: Mutant | None, tests: Sequence[str]) -> int:
         import pytest  # noqa: PLC0415 - in the child: the parent has imported it
 
         return int(pytest.main([*OPTIONS, *tests]))
-    except BaseException:  # noqa: BLE001 - whatever a mutant does, it does not go on as the parent
+    except BaseException:  # noqa: BLE001 - it must not continue as the parent process
         return 1
 
 

@@ -2,12 +2,13 @@
 
 const time = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** One sentence for each error code. */
+/** The text for each error code. */
 export const ERRORS = {
   invalid_request: "The server rejected this request as invalid.",
   too_large: "The message is too long. Shorten it, or split it into several.",
   unauthorized: "You do not have access to this conversation. Start a new chat.",
   busy: "Another answer is in progress in this conversation, possibly in another tab. Try again when it has ended.",
+  duplicate: "This question was already sent.",
   throttled: "Rate limit reached; try again shortly.",
   model_unavailable: "The model is temporarily unavailable.",
   model_error: "The model failed before the answer was complete.",

@@ -2,9 +2,9 @@
 
 Rules
 - Loopback only: it serves there, and redirects nowhere else.
-- It authenticates nobody, for it is only a stand-in: `GET /token/alice` returns a token of alice.
-  Query parameters replace claims, so that invalid tokens can be had as well: `?aud=other` has the
-  wrong audience, and `?seconds=-60` is expired.
+- It does not authenticate: `GET /token/alice` returns a token of alice to any client. Query
+  parameters replace claims, so that it also issues invalid tokens: `?aud=other` has the wrong
+  audience, and `?seconds=-60` is expired.
 - A page signs users in by the authorization code flow: PKCE with S256 (RFC 7636), and a code that
   is valid once, for a minute, and for the redirect URI of its request (RFC 6749, 4.1).
 - Its key is generated at each start, so its tokens are of no use anywhere else.

@@ -5,12 +5,15 @@ days after `expires_at`, so readers of turns and uploads compare it with the clo
 
     pk                    sk                        item (`items`)   operations in
     connection#<id>       connection                Connection       connections
-    event#<id>            event                     EventMarker      connections
+    event#<id>            event                     -                connections
     session#<id>          head                      SessionHead      leases, sessions
     session#<id>          request#<id>              Request          leases, sessions
     session#<id>          upload#<digest>#<id>      Upload           uploads
     session#<id>          turn#<number>             memory.Turn      conversations
-    budget#<subject>      day#<days since 1970>     BudgetDay        budget
+    budget#<subject>      day#<days since 1970>     -                budget
+
+The two without a `Struct` are only written: an event's item has no attributes of its own, a day's
+has `requests` and `tokens`, used or reserved.
 
 <digest> is of the principal that sends the upload; <number> has eight digits, so that the order of
 the keys is the order of the turns; <subject> is a `quota_subject`.

@@ -7,7 +7,7 @@ import time
 
 from errors import ChatError
 from settings import CONNECTION_SECONDS
-from store.items import Connection, EventMarker, dump, load
+from store.items import Connection, dump, load
 from store.table import Table, Update
 
 # How long a handled event is remembered. Lambda keeps an asynchronous event for
@@ -72,8 +72,7 @@ class Connections:
         For events that do not acquire a lease, which records its own.
         """
         key = {"pk": f"event#{event_id}", "sk": "event"}
-        expires_at = _now_s() + EVENT_SECONDS
-        return self._table.put_new({**key, **dump(EventMarker()), "expires_at": expires_at})
+        return self._table.put_new({**key, "expires_at": _now_s() + EVENT_SECONDS})
 
 
 def _connection_key(connection_id: str) -> dict[str, str]:

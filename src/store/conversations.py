@@ -10,10 +10,9 @@ import time
 from msgspec import Struct
 
 from memory import Turn
+from store.budget import DAY_SECONDS
 from store.items import dump, is_expired, load
 from store.table import Item, Table
-
-SECONDS_PER_DAY = 86_400
 
 TURN_PREFIX = "turn#"
 UPLOAD_PREFIX = "upload#"
@@ -35,7 +34,7 @@ class Conversations:
 
     def __init__(self, table: Table, session_days: int) -> None:
         self._table = table
-        self._session_seconds = session_days * SECONDS_PER_DAY
+        self._session_seconds = session_days * DAY_SECONDS
 
     def recent(self, session_id: str, limit: int) -> Recent:
         """Returns the newest `limit` turns, in one round trip."""

@@ -1,15 +1,16 @@
-"""The stored items, one `Struct` for each kind, and the conversion to and from attributes. Pure.
+"""The stored items that are read, a `Struct` for each kind, and their conversion. Pure.
 
 Rules
 - A field is an attribute of the same name. `pk`, `sk` and `expires_at` are the table's own: the
   package's docstring has the layout.
 - Every field that the key does not determine has a default, used where the attribute is missing.
-  Unknown attributes are ignored.
+  Unknown attributes are ignored, and unknown values are read as they are: `format`, `state`,
+  `stop_reason` and an error's `code` are strings of any value, as a later version may have more.
 - Attributes used in DynamoDB expressions are none of its reserved words (DynamoDB Developer Guide,
   "Reserved words in DynamoDB"). `Connection` and `memory.Turn`, which have `format`, `number`,
   `state` and `user`, are written whole.
 
-Units: `*_at` is in seconds of Unix time, except in `SessionHead`, where it is in milliseconds.
+Units of Unix time: `*_at` is in seconds, `*_at_ms` in milliseconds.
 """
 
 from collections.abc import Mapping
@@ -34,28 +35,24 @@ class Connection(Struct, frozen=True, kw_only=True):
     format: str = "events"
 
 
-class EventMarker(Struct, frozen=True):
-    """Exists once an event that no request item covers has been handled."""
-
-
 class SessionHead(Struct, frozen=True, kw_only=True):
     """A session's owner, its lease and the signals to the running answer.
 
-    While a request runs: `active_request_id`, `requested_at` (when API Gateway received it),
-    `lease_token`, `lease_expires_at` and, if a stop was requested, `stop_requested`: the id of the
-    request to stop. The newest listener, if any: `listener` (the event id of its `resume`),
-    `listener_requested_at`, `listener_connection_id`, `listener_format`, `listener_from_seq`.
+    While a request runs: `active_request_id`, `requested_at_ms` (when API Gateway received it),
+    `lease_token`, `lease_expires_at_ms` and, if a stop was requested, `stop_requested`: the id of
+    the request to stop. The newest listener, if any: `listener` (the event id of its `resume`),
+    `listener_requested_at_ms`, `listener_connection_id`, `listener_format`, `listener_from_seq`.
     `listener_acked` is the event id of the last listener that the running answer switched to.
     """
 
     principal: str = ""
     active_request_id: str = ""
-    requested_at: int = 0
+    requested_at_ms: int = 0
     lease_token: str = ""
-    lease_expires_at: int = 0
+    lease_expires_at_ms: int = 0
     stop_requested: str = ""
     listener: str = ""
-    listener_requested_at: int = 0
+    listener_requested_at_ms: int = 0
     listener_connection_id: str = ""
     listener_format: str = "events"
     listener_from_seq: int = 0
@@ -66,7 +63,7 @@ class StoredTranscript(Struct, frozen=True, kw_only=True):
     """The frames of a request, without their text (`transcript`).
 
     `model` is that of `start`, empty where none was sent; `delta_lengths` are the characters of
-    each delta; `terminal_event` is a `TerminalEvent` in JSON, empty while the request runs.
+    each delta; `terminal_event` is JSON, empty while the request runs.
     """
 
     model: str = ""
@@ -111,58 +108,6 @@ class UploadPart(Struct, frozen=True, kw_only=True):
     body: str | None = None
     event_id: str = ""
     write_id: str = ""
-
-
-class BudgetDay(Struct, frozen=True, kw_only=True):
-    """A subject's use of one day's quota: requests, and tokens used or reserved."""
-
-    requests: int = 0
-    tokens: int = 0
-
-
-# -- the terminal event of a request, stored as JSON in `terminal_event` ---------------------------
-
-
-class StoredUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`families.types.Usage`, as stored."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class StoredLatency(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`wire.events.Latency`, as stored, in milliseconds."""
-
-    first_token: int | None = None
-    total: int = 0
-
-
-class StoredDone(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`wire.events.Done`, as stored."""
-
-    stop_reason: str | None = None
-    usage: StoredUsage | None = None
-    latency_ms: StoredLatency | None = None
-    model: str | None = None
-    cleared: int | None = None
-
-
-class StoredError(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a client receives of an `errors.ChatError`, as stored."""
-
-    code: str = ""
-    message: str = ""
-    retryable: bool | None = None
-    retry_at: int | None = None
-
-
-class TerminalEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Exactly one of the two."""
-
-    done: StoredDone | None = None
-    error: StoredError | None = None
 
 
 # -- conversion ------------------------------------------------------------------------------------

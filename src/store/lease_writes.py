@@ -8,7 +8,7 @@
 Rules
 - A write of the head that is not its first has a condition on the lease's token: the write of a
   lost lease fails, and with it the transaction.
-- `expires_at` is the time to live of the items in Unix seconds; `lease_expires_at` is in
+- `expires_at` is the time to live of the items in Unix seconds; `lease_expires_at_ms` is in
   milliseconds.
 
 Knows the items and their attributes. Does not know when a step is due, or who performs the writes
@@ -21,9 +21,9 @@ from store.conversations import session_key
 from store.items import Request, SessionHead, StoredTranscript, dump
 from store.table import Item, Put, Update
 
-_LEASE = "active_request_id, lease_token, lease_expires_at"
+_LEASE = "active_request_id, lease_token, lease_expires_at_ms"
 _SIGNALS = (
-    "stop_requested, listener, listener_requested_at, listener_connection_id, listener_format, "
+    "stop_requested, listener, listener_requested_at_ms, listener_connection_id, listener_format, "
     "listener_from_seq, listener_acked"
 )
 
@@ -36,8 +36,8 @@ def acquire(session_id: str, head: SessionHead, expires_at: int) -> Update:
     attributes = {
         "active_request_id": head.active_request_id,
         "lease_token": head.lease_token,
-        "lease_expires_at": head.lease_expires_at,
-        "requested_at": head.requested_at,
+        "lease_expires_at_ms": head.lease_expires_at_ms,
+        "requested_at_ms": head.requested_at_ms,
         "principal": head.principal,
         "expires_at": expires_at,
     }
@@ -61,14 +61,15 @@ def put_request(session_id: str, request_id: str, request: Request, expires_at: 
     )
 
 
-def renew(session_id: str, token: str, lease_expires_at: int, listener_acked: str) -> Update:
+def renew(session_id: str, token: str, lease_expires_at_ms: int, listener_acked: str) -> Update:
     """Returns the write that extends a lease; see `Leases.renew` for `listener_acked`."""
     return Update(
         key=session_key(session_id, "head"),
-        expression="SET lease_expires_at = :lease_expires_at, listener_acked = :listener_acked",
+        expression="SET lease_expires_at_ms = :lease_expires_at_ms, "
+        "listener_acked = :listener_acked",
         condition="lease_token = :token",
         values={
-            ":lease_expires_at": lease_expires_at,
+            ":lease_expires_at_ms": lease_expires_at_ms,
             ":listener_acked": listener_acked,
             ":token": token,
         },
@@ -115,8 +116,8 @@ def release_abandoned(session_id: str, head: SessionHead, expires_at: int) -> Up
     update = release(session_id, head.lease_token, expires_at)
     return replace(
         update,
-        condition=f"{update.condition} AND lease_expires_at = :seen",
-        values={**update.values, ":seen": head.lease_expires_at},
+        condition=f"{update.condition} AND lease_expires_at_ms = :seen",
+        values={**update.values, ":seen": head.lease_expires_at_ms},
     )
 
 

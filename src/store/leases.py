@@ -9,7 +9,7 @@ Rules
   POLL_SECONDS.
 
     acquire ── poll ── poll ── renew ── poll ── … ── save   the lease ends with `save`, `release`
-      └────────────── lease_expires_at ───────────────┘     or, after a crash, by itself
+      └────────────── lease_expires_at_ms ───────────────┘     or, after a crash, by itself
 
 The methods are in that order; the writes are built in `lease_writes`. Does not know Bedrock,
 connections, or the requests that send signals to an answer (`sessions`).
@@ -157,9 +157,9 @@ class Leases:
         head = SessionHead(
             principal=claim.principal,
             active_request_id=claim.request_id,
-            requested_at=claim.requested_at,
+            requested_at_ms=claim.requested_at,
             lease_token=lease.token,
-            lease_expires_at=_lease_expires_at(),
+            lease_expires_at_ms=_lease_expires_at(),
         )
         writes: list[Put | Update] = [
             lease_writes.acquire(claim.session_id, head, expires_at),
@@ -247,7 +247,7 @@ class Leases:
         """Writes the turn and releases the lease, both or neither.
 
         Writes nothing and returns the newest listener if that is not `listener_acked`, the event
-        id of the last listener that was served; None saves whatever listeners there are. Retries
+        id of the last listener that was served; None skips this check. Retries
         while DynamoDB fails, until `deadline` (of `time.monotonic`) at the latest.
 
         Raises:
@@ -350,12 +350,12 @@ class _LeaseLostError(ChatError):
 
 def not_owner() -> ChatError:
     """Returns the refusal of another principal."""
-    return ChatError("unauthorized", "This session belongs to another user.")
+    return ChatError("unauthorized", "This session belongs to another principal.")
 
 
 def lease_expired(head: SessionHead) -> bool:
     """Whether the lease is over, by any Lambda's clock: its holder has crashed."""
-    return head.lease_expires_at + CLOCK_SKEW_SECONDS * 1000 < _now_ms()
+    return head.lease_expires_at_ms + CLOCK_SKEW_SECONDS * 1000 < _now_ms()
 
 
 def _request(claim: Claim) -> Request:
@@ -383,7 +383,7 @@ def _status(lease: Lease, item: TableItem | None) -> LeaseStatus:
 def _listener(head: SessionHead) -> Listener:
     return Listener(
         head.listener,
-        head.listener_requested_at,
+        head.listener_requested_at_ms,
         head.listener_connection_id,
         head.listener_format,
         head.listener_from_seq,

@@ -52,7 +52,7 @@ class Sessions:
         Raises:
             ChatError: `unauthorized`, or `invalid_request` where no such answer is running.
         """
-        which = "active_request_id = :request_id" if request_id else "requested_at <= :sent_at"
+        which = "active_request_id = :request_id" if request_id else "requested_at_ms <= :sent_at"
         named = {":request_id": request_id} if request_id else {":sent_at": sent_at}
         signal = Update(
             key=session_key(session_id, "head"),
@@ -117,12 +117,12 @@ class Sessions:
         return self._signal(
             Update(
                 key=session_key(session_id, "head"),
-                expression="SET listener = :event_id, listener_requested_at = :requested_at, "
+                expression="SET listener = :event_id, listener_requested_at_ms = :requested_at, "
                 "listener_connection_id = :connection_id, listener_format = :format, "
                 "listener_from_seq = :from_seq",
                 condition="principal = :principal AND active_request_id = :request_id "
-                "AND (attribute_not_exists(listener_requested_at) "
-                "OR listener_requested_at <= :requested_at)",
+                "AND (attribute_not_exists(listener_requested_at_ms) "
+                "OR listener_requested_at_ms <= :requested_at)",
                 values={
                     ":principal": principal,
                     ":request_id": request_id,

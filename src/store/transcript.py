@@ -2,22 +2,46 @@
 
 Rules
 - `load` returns exactly the items that `dump` was given, in the same places, so that a resumed
-  client receives exactly the frames that it missed.
+  client receives exactly the frames that it missed. (No stored request has a `HistoryPage`.)
 - The text itself is the turn's. Stored here are the lengths of the deltas: "12 r40 7" is a text
   delta of 12 characters, a reasoning delta of 40, a text delta of 7.
-- An unknown field of the terminal event is ignored and a missing one has its default.
+- An entry of any other form is a delta of a later version's kind. It is replayed as a reasoning
+  delta without text, so that every later frame has the `seq` with which it was sent.
+- The terminal event is `Done` itself, or an error without its `cause`. An unknown field of it is
+  ignored and a missing one has its default. An unknown `stop_reason` or `code` is replayed as it
+  was sent; an error of an unknown code is retryable unless it states otherwise.
 """
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from errors import CODES, ChatError
 from families.types import ReasoningDelta, TextDelta
-from store.items import StoredDone, StoredError, StoredTranscript, TerminalEvent
+from store.items import StoredTranscript
 from wire.events import Done, Failed, Item, Start
 
 REASONING = "r"  # before the length of a reasoning delta
+_ENTRY = re.compile(rf"({REASONING}?)([0-9]+)")
+
+
+class StoredError(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client receives of an `errors.ChatError`."""
+
+    code: str = ""
+    message: str = ""
+    retryable: bool | None = None
+    retry_at: int | None = None
+
+
+class TerminalEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Exactly one of the two."""
+
+    done: Done | None = None
+    error: StoredError | None = None
 
 
 def dump(items: Iterable[Item]) -> StoredTranscript:
@@ -46,8 +70,12 @@ def load(
     items: list[Item] = [Start(session_id, transcript.model)] if transcript.model else []
     remaining = {TextDelta: answer, ReasoningDelta: reasoning}
     for entry in transcript.delta_lengths.split():
-        kind = ReasoningDelta if entry.startswith(REASONING) else TextDelta
-        length = int(entry.removeprefix(REASONING))
+        known = _ENTRY.fullmatch(entry)
+        if known is None:
+            items.append(ReasoningDelta(""))
+            continue
+        kind = ReasoningDelta if known[1] else TextDelta
+        length = int(known[2])
         items.append(kind(remaining[kind][:length]))
         remaining[kind] = remaining[kind][length:]
     return (*items, _from_terminal_event(transcript.terminal_event))
@@ -68,14 +96,18 @@ def answer_interrupted() -> ChatError:
 
 def _to_terminal_event(end: Done | Failed) -> TerminalEvent:
     if isinstance(end, Done):
-        return TerminalEvent(done=msgspec.convert(end, StoredDone, from_attributes=True))
+        return TerminalEvent(done=end)
     return TerminalEvent(error=msgspec.convert(end.error, StoredError, from_attributes=True))
 
 
 def _from_terminal_event(text: str) -> Done | Failed:
-    event = msgspec.json.decode(text or "{}", type=TerminalEvent)
+    fields: dict[str, Any] = msgspec.json.decode(text or "{}")
+    latency = fields.get("done", {}).get("latency_ms")
+    if latency is not None:
+        latency.setdefault("total", 0)  # the one field that has no default of its own
+    event = msgspec.convert(fields, TerminalEvent)
     if event.done is not None:
-        return msgspec.convert(event.done, Done, from_attributes=True)
+        return event.done
     if event.error is None or not event.error.code:
         return Failed(answer_interrupted())
     error = event.error

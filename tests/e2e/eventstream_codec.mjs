@@ -1,4 +1,4 @@
-// An event-stream codec that is not ours, for tests/local/test_eventstream.py.
+// An event-stream codec that is not ours, for tests/local/bedrock/test_eventstream.py.
 //
 // Reads one JSON list on standard input, of {headers, payload, message}: header names and string
 // values, the payload in base64, and our encoding of both in base64. Writes a list of

@@ -1,4 +1,4 @@
-// IAM's decisions by an evaluator that is not ours, for tests/terraform/iam.py.
+// IAM's decisions by an evaluator that is not ours, for tests/support/iam_policies.py.
 //
 // Reads one JSON list on standard input, of {identity, resource, questions}: policy documents of
 // whoever asks, the policy of what is asked for (or null), and questions {principal, action,

@@ -80,7 +80,7 @@ def _kills() -> list[Row]:
         replace(killed, name="mid-stream, while the client is away", client=away_during_crash),
         replace(
             killed,
-            name="not: frozen mid-stream, and continued after the recovery",
+            name="frozen mid-stream instead of killed, continued after the recovery",
             faults=(Fault("frozen", MID_STREAM),),
             client=thaw_after_recovery,
         ),
@@ -122,22 +122,22 @@ ALL_CALLS = (*list(CALLS)[:3], "start", "delta", *list(CALLS)[3:], "end")
 
 
 def _clients() -> list[Row]:
-    gone = [
-        Row(group="Client", name=f"gone at {call}", faults=(Fault("meanwhile", call),))
+    during_calls = [
+        Row(group="Client", name=f"disconnects at {call}", faults=(Fault("meanwhile", call),))
         for call in ALL_CALLS
     ]
-    left = [
+    after_frames = [
         Row(
             group="Client",
-            name=f"left after {n} frames",
+            name=f"disconnects after {n} frame{'' if n == 1 else 's'}",
             held_by_client=True,
             client=leave_after(n),
         )
         for n in range(6)
     ]
     return [
-        *gone,
-        *left,
+        *during_calls,
+        *after_frames,
         Row(group="Client", name="reconnects after every frame", client=reconnect_after_each_frame),
         Row(group="Client", name="resumes at every seq after the end", client=resume_from_each_seq),
         Row(
@@ -150,7 +150,7 @@ def _clients() -> list[Row]:
         *(
             Row(
                 group="Client",
-                name=f"left, and the first resume fails at {call}",
+                name=f"disconnects, and the first resume fails at {call}",
                 resume_faults=(Fault("broken", call, 1, 3),),
                 held_by_client=True,
                 client=leave_after(3),
@@ -159,7 +159,7 @@ def _clients() -> list[Row]:
         ),
         Row(
             group="Client",
-            name="left, and $disconnect is never delivered",
+            name="disconnects, and $disconnect is never delivered",
             held_by_client=True,
             reports_disconnect=False,
             client=leave_after(4),
@@ -198,7 +198,7 @@ def _tabs() -> list[Row]:
     return [
         *(
             Row(
-                group="Tab",
+                group="Second tab",
                 name=f"stops at {call}",
                 faults=(Fault("meanwhile", call),),
                 meanwhile=stop,
@@ -216,7 +216,7 @@ def _tabs() -> list[Row]:
             }.items()
         ),
         Row(
-            group="Tab",
+            group="Second tab",
             name="asks, clears and reads the history mid-stream",
             faults=(Fault("meanwhile", "delta", 3),),
             meanwhile=use_second_tab,
@@ -242,12 +242,12 @@ EXTENDED = re.compile(
             r"Post: (?!a middle).* LimitExceeded (once|always)",
             r"Post: (?!the end).* (LimitExceeded 5 times|silent once)",
             r"Post: .* (silent always|failed always|slow once)",
-            r"Client: left after [135] frames",
+            r"Client: disconnects after [135] frames?",
         )
     )
 )
 
-PLAIN = Row(group="Nothing", name="goes wrong", reaches=frozenset({"poll", "renew", "checkpoint"}))
+PLAIN = Row(group="No fault", name="none", reaches=frozenset({"poll", "renew", "checkpoint"}))
 TABLES = (bedrock, dynamodb, posts, _kills, _events, _clients, _clocks, _tabs)
 ROWS: tuple[Row, ...] = (
     PLAIN,

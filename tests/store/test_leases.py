@@ -64,7 +64,7 @@ def listen(table: Table, event_id: str) -> Listener:
     """Stores a listener in the head, as `sessions` does."""
     values = {":e": event_id, ":s": 9, ":c": "c5=", ":f": "text", ":n": 7}
     expression = (
-        "SET listener = :e, listener_requested_at = :s, listener_connection_id = :c, "
+        "SET listener = :e, listener_requested_at_ms = :s, listener_connection_id = :c, "
         "listener_format = :f, listener_from_seq = :n"
     )
     table.update(Update(session_key("s", "head"), expression, values))
@@ -227,7 +227,7 @@ def test_a_crash_keeps_the_partial_answer_of_the_last_renewal(
     assert "internal" in request.terminal_event
     assert ("", "", "") == (request.question, request.partial_answer, request.partial_reasoning)
     head = head_of(table)
-    assert ("", "", 0) == (head.active_request_id, head.lease_token, head.lease_expires_at)
+    assert ("", "", 0) == (head.active_request_id, head.lease_token, head.lease_expires_at_ms)
 
 
 def test_a_crash_is_recovered_once(
@@ -682,7 +682,7 @@ def test_a_new_request_begins_without_signals(leases: Leases, table: Table) -> N
     with leases.acquire(claim(2)) as lease:
         assert LeaseStatus() == leases.poll(lease)
         assert "" == head_of(table).listener_acked
-        assert 2000 == head_of(table).requested_at
+        assert 2000 == head_of(table).requested_at_ms
         save(leases, lease, turn(2))
 
 

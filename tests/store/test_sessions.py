@@ -446,7 +446,7 @@ def test_a_session_without_an_owner_is_refused_to_everybody(
     sessions: Sessions, leases: Leases, table: Table
 ) -> None:
     """A missing attribute never opens a session."""
-    table.put({**session_key("s", "head"), "requested_at": 1})
+    table.put({**session_key("s", "head"), "requested_at_ms": 1})
 
     assert "unauthorized" == code_of(lambda: sessions.history("s", "me", 5))
     assert "unauthorized" == code_of(lambda: leases.acquire(claim()).__enter__())

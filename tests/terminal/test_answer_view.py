@@ -141,7 +141,7 @@ def test_reasoning_is_above_the_answer() -> None:
     rows = rendered_rows(output(REASONED, AnswerView))
     expected = ["First I", "think *hard*.", "", "Yes.", "", "cut off at the deployment's length"]
     assert expected == rows[:6]
-    assert "/continue resumes it · 1,200 out" in " ".join(rows)
+    assert "/continue continues it · 1,200 out" in " ".join(rows)
 
 
 def test_the_plain_view_writes_text_once() -> None:

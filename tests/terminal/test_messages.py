@@ -73,7 +73,7 @@ def test_a_time_on_another_day_has_its_date() -> None:
                 "latency_ms": {"first_token": 4, "total": 3_400},
             },
             (
-                "stopped; /continue resumes it · 1,234 tokens in, 5 out · "
+                "stopped; /continue continues it · 1,234 tokens in, 5 out · "
                 "4 ms to first token, 3.4 s total"
             ),
         ),

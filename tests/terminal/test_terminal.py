@@ -140,7 +140,7 @@ def test_ctrl_c_stops_the_answer(chat: Terminal) -> None:
     chat.ask(order(chunks=MANY, rate=40, text="on "))
     chat.until(has_started)
     chat.press(STOP)
-    screen = chat.until("stopped; /continue resumes it")
+    screen = chat.until("stopped; /continue continues it")
     assert has_started(screen)
 
     chat.ready(2)

@@ -183,7 +183,7 @@ def test_the_documented_line_has_the_fields_of_a_turn(written: list[dict[str, An
 
 def events() -> set[str]:
     """The events that src/ writes; `places` is the argument's position in each call."""
-    places = {"write": 1, "_write": 1, "failed": 0}
+    places = {"write": 1, "_write": 1, "record_failure": 0}
     calls = [
         each
         for path in (terraform.ROOT / "src").rglob("*.py")

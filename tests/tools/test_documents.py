@@ -192,7 +192,7 @@ def test_numbers_in_the_text_of_the_security_model() -> None:
 
 
 def test_maximum_costs() -> None:
-    """Each cost is the product of the factors beside it; the allowance limits questions."""
+    """Each cost is the product of the factors beside it; the daily quota limits questions."""
     cases = limits.worst_cases()
     text = (ROOT / "docs" / "security.md").read_text()
 

@@ -47,27 +47,13 @@ SOURCES = (
     "web/*.js",
     "Makefile",
 )
-# Not rewritten yet.
-PENDING = (
-    "Makefile",
-    "deploy/__init__.py",
-    "deploy/preflight.py",
-    "docs/reliability.md",
-    "docs/settings.md",
-    "events/",
-    "local/",
-    "src/authorizer.py",
-    "src/bedrock_stream.py",
-    "src/errors.py",
-    "src/gc_startup.py",
-    "src/handler.py",
-    "src/log.py",
-    "src/memory.py",
-    "src/metrics.py",
-    "src/settings.py",
-    "src/store/",
-    "src/ws_sender.py",
-)
+# Texts that stay, by file.
+EXCEPTIONS = {
+    "local/auth/modes.py": "tokens for anybody",  # programs search for this line of the output
+    "src/authorizer.py": '"nobody"',  # the principal of a policy that denies
+}
+# Not rewritten yet: other changes to these files are in progress.
+PENDING = ("src/handler.py", "src/ws_sender.py")
 FILES = sorted(
     path.relative_to(ROOT)
     for pattern in SOURCES
@@ -79,9 +65,10 @@ FILES = sorted(
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_standard_terms_are_used(path: Path) -> None:
     """No line uses an expression of the list."""
+    text = (ROOT / path).read_text().replace(EXCEPTIONS.get(str(path), "\0"), "")
     found = [
         f"{path}:{number}: {match[0]!r} in {line.strip()}"
-        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1)
+        for number, line in enumerate(text.splitlines(), 1)
         for match in PATTERN.finditer(line)
     ]
 

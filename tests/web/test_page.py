@@ -562,7 +562,7 @@ def test_every_code_and_stop_reason_has_a_text(chat: Chat) -> None:
     ]
     completed = {"end_turn", "stop_sequence", "other", "complete"}
 
-    assert set(CODES) - {"duplicate"} == set(codes)  # it is resumed, and never shown
+    assert set(CODES) == set(codes)
     assert {each["const"] for values in definitions for each in values["oneOf"]} - completed == set(
         reasons
     )

@@ -17,6 +17,7 @@ from wire.formats import (
     EventsEncoder,
     SeedEncoder,
     TextEncoder,
+    encoder_for,
     fit_to_frames,
     json_bytes,
     split,
@@ -109,6 +110,12 @@ def test_events_writes_history_and_clear() -> None:
     ] == events([HistoryPage((past(1, "a", "b"),)), Done()])
     assert [] == events([HistoryPage(())])[0]["turns"]
     assert 2 == events([Done(cleared=2)])[0]["cleared"]
+
+
+def test_an_unknown_format_is_the_default() -> None:
+    """A connection that a later version stored may have one; at `$connect` it is refused."""
+    assert isinstance(encoder_for("text", "r"), TextEncoder)
+    assert isinstance(encoder_for("later", "r"), EventsEncoder)
 
 
 @pytest.mark.parametrize("character", ["w", "é", "🙂", '"', "\x00", "\u2028"])
