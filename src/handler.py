@@ -229,8 +229,9 @@ def stop(app: Services, context: RequestContext, request: Stop) -> None:
 def resume(app: Services, context: RequestContext, request: Resume) -> None:
     """Sends a request's frames from `from_seq` on, to this connection.
 
-    While the answer runs, the Lambda that runs it sends them and all that follow. A retryable failure does
-    not end that request, which may be running well: like a stop's, it is sent under the event's id.
+    While the answer runs, the Lambda that runs it sends them and all that follow. A retryable
+    failure does not end that request, which may be running well: like a stop's, it is sent under
+    the event's id.
     """
     _require_first_delivery(app, context)
     connection, wanted = context.connection, str(request.request_id)
