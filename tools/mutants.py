@@ -46,6 +46,7 @@ TESTS: Mapping[str, Sequence[str]] = {
     "families/registry.py": ("tests/families",),
     "families/types.py": ("tests/families",),
     "store/budget.py": ("tests/store",),
+    "store/lease_writes.py": ("tests/store/test_leases.py",),
     "turn.py": ("tests/test_handler.py",),
     "errors.py": ("tests/test_handler.py",),
     "validation.py": ("tests/wire",),

@@ -117,15 +117,33 @@ def test_a_second_delivery_of_an_event_is_distinguished_from_a_duplicate(leases:
         pytest.fail("the lease was acquired")
 
 
-def test_a_refused_event_stays_refused(leases: Leases) -> None:
-    """It is not answered when it is delivered again and the session is free."""
+def test_a_refused_event_stays_refused(leases: Leases, table: Table) -> None:
+    """It is not answered when it is delivered again and the session is free; nor is it stored."""
     with leases.acquire(claim()) as lease:
         assert "busy" == code_of(attempt(leases, 2))
         save(leases, lease, turn(1))
 
+    assert "" == request_of(table, "r2").question
     with pytest.raises(RedeliveredError), leases.acquire(claim(2)):
         pytest.fail("the lease was acquired")
     assert "duplicate" == code_of(attempt(leases, 2, event_id="e3"))
+
+
+def test_of_two_deliveries_refused_at_once_one_is_answered(
+    leases: Leases, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other delivery stored its refusal between this one's two writes."""
+    put_new = table.put_new
+
+    def put_twice(item: Any) -> bool:
+        assert put_new(item)
+        return put_new(item)
+
+    with leases.acquire(claim()) as lease:
+        monkeypatch.setattr(table, "put_new", put_twice)
+        with pytest.raises(RedeliveredError), leases.acquire(claim(2)):
+            pytest.fail("the lease was acquired")
+        save(leases, lease, turn(1))
 
 
 def test_a_session_belongs_to_its_principal(leases: Leases) -> None:
@@ -393,6 +411,23 @@ def test_an_error_of_the_body_is_stored_as_the_requests_end(leases: Leases, tabl
     assert dump([Failed(error)]).terminal_event == request_of(table).terminal_event
 
 
+def test_an_error_of_the_body_is_raised_also_where_the_release_fails(
+    leases: Leases, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first failure is the one to report; the lease ends at its expiry."""
+
+    def fail(*_: Any) -> Any:
+        raise UNREACHABLE
+
+    def hold() -> None:
+        with leases.acquire(claim()):
+            monkeypatch.setattr(table, "transact", fail)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        hold()
+
+
 def test_leaving_after_a_refused_save_releases_the_lease(
     leases: Leases, conversations: Conversations, table: Table
 ) -> None:
@@ -464,6 +499,20 @@ def test_a_lost_lease_changes_nothing(
         assert "busy" == code_of(attempt(leases, 3))
         save(leases, lease, turn(2))
 
+    assert [2, 1] == [turn.number for turn in conversations.recent("s", 5).newest_first]
+
+
+def test_a_lost_lease_does_not_return_the_listener_of_the_next_request(
+    leases: Leases, conversations: Conversations, table: Table, later: Callable[[float], None]
+) -> None:
+    """The listener is served by the request that holds the lease now."""
+    lost = acquire_without_release(leases)
+    later(60)
+    with leases.acquire(claim(2)) as lease:
+        listen(table, "e5")
+        late = turn(7, request_id="r1")
+        assert "internal" == code_of(lambda: save(leases, lost, late))
+        assert save(leases, lease, turn(2), "e5") is None
     assert [2, 1] == [turn.number for turn in conversations.recent("s", 5).newest_first]
 
 

@@ -371,8 +371,9 @@ def test_an_unknown_or_deleted_request_is_refused(
 def test_a_request_without_a_record_of_its_end_was_interrupted(
     sessions: Sessions, leases: Leases, table: Table
 ) -> None:
-    """Its lease was lost otherwise than by a recovery."""
-    acquire_without_release(leases)
+    """Its lease was lost otherwise than by a recovery; what it had renewed is not replayed."""
+    lease = acquire_without_release(leases)
+    leases.renew(lease, "", "ab", "", dump(ITEMS[:2]))
     table.put({**session_key("s", "head"), "principal": "me"})
 
     (end,) = sessions.replay("s", "r1")

@@ -63,6 +63,22 @@ def test_last_returns_the_last_items_with_the_prefix(table: Table) -> None:
     assert [] == table.last("c", "turn#", 2)
 
 
+def test_every_read_is_strongly_consistent(table: Table) -> None:
+    """A turn that was just saved is read by the next request; moto does not tell them apart."""
+    reads: dict[str, list[bool]] = {"GetItem": [], "Query": []}
+
+    def note(params: Any, model: Any, **_: Any) -> None:
+        if model.name in reads:
+            reads[model.name].append(params.get("ConsistentRead", False))
+
+    table._client.meta.events.register("before-parameter-build", note)
+    table.get(KEY)
+    table.last("a", "turn#", 2)
+    table.delete_all("a", "turn#")
+
+    assert {"GetItem": [True], "Query": [True, True]} == reads
+
+
 def test_delete_all_deletes_every_item_with_the_prefix(table: Table) -> None:
     """More than a batch takes, and nothing else; the count is what there was."""
     for n in range(57):
