@@ -4,7 +4,6 @@ import functools
 import os
 import shutil
 from collections.abc import Generator, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -16,7 +15,7 @@ from support import artifacts, endpoints
 from support.reporting import REPORT_LINES
 from xdist.scheduler import LoadScopeScheduling
 
-from local.aws.moto_server import create_table
+from local.aws.moto_server import define_table
 from store.table import Table, client_config
 
 # No deadlines: a slow machine is not a defect. By default every run tries the same examples, so
@@ -107,12 +106,8 @@ def dynamodb() -> Any:
 def table() -> Iterator[Table]:
     """An empty table in moto, in this process."""
     with mock_aws():
-        client = dynamodb()
-        with pytest.MonkeyPatch.context() as patched:
-            made = SimpleNamespace(client=lambda *_, **__: client)
-            patched.setattr(boto3, "Session", lambda *_, **__: made)
-            create_table("https://dynamodb.us-east-1.amazonaws.com", "chat")
-        yield Table(client, "chat")
+        define_table(dynamodb(), "chat")
+        yield Table(dynamodb(), "chat")
 
 
 @pytest.fixture
