@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -100,11 +101,25 @@ def test_a_temporary_failure_is_retried_in_order(
     assert (5, "ok") == (sender.delivery.posts, sender.delivery.outcome)
 
 
-@pytest.mark.usefixtures("quick")
+@dataclass
+class SleepingClock:
+    """A clock on which time passes only during a sleep."""
+
+    now: float
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_a_connection_that_fails_for_long_is_unreachable(
-    sender: Sender, connections: ConnectionsEndpoint
+    sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Retries stop after `PATIENCE_SECONDS`, and are resumed once for the terminal frame."""
+    clock = SleepingClock(time.monotonic())
+    monkeypatch.setattr(ws_sender, "time", clock)
     connections.answers = [429] * 1000
     sender.send([TextDelta("a")])
     attempts = sender.delivery.posts
