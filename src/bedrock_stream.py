@@ -32,7 +32,7 @@ import log
 from bedrock_errors import CUT, FaultError, is_fault, translate
 from errors import ChatError
 from families.registry import Decoder, Family, request_body
-from families.types import Event, Prompt, ReasoningDelta, Stopped, TextDelta
+from families.types import ModelEvent, Prompt, ReasoningDelta, Stopped, TextDelta
 from settings import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class RetryNotice(Struct, frozen=True):
     """The call failed and is retried."""
 
 
-StreamItem = Event | RetryNotice
+StreamItem = ModelEvent | RetryNotice
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def _read_once(
     return None
 
 
-def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterator[Event]:
+def _events(model: Model, prompt: Prompt, cancellation: _Cancellation) -> Iterator[ModelEvent]:
     """Calls Bedrock and reads the stream to its end, or to the longest answer that is stored."""
     if cancellation.is_set():
         return
@@ -260,7 +260,7 @@ def _chunk(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _join_surrogates(events: Iterator[Event]) -> Iterator[Event]:
+def _join_surrogates(events: Iterator[ModelEvent]) -> Iterator[ModelEvent]:
     """Joins surrogate halves that a model's JSON spread over two chunks, and replaces lone ones.
 
     UTF-8 cannot carry half a pair: left alone, one broken emoji would cost the whole answer.

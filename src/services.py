@@ -61,20 +61,20 @@ def build_services(environment: Mapping[str, str]) -> Services:
 
     if settings.callback_url:
         poster_for(settings.callback_url)
-    items = table.Table(dynamodb, settings.table_name)
-    conversations = Conversations(items, settings.session_days)
+    chat_table = table.Table(dynamodb, settings.table_name)
+    conversations = Conversations(chat_table, settings.session_days)
     budget = Budget(settings.requests_per_day, settings.tokens_per_day)
-    leases = Leases(items, conversations, budget)
+    leases = Leases(chat_table, conversations, budget)
     return Services(
         settings=settings,
         model=bedrock_stream.Model(
             bedrock, settings.model_id, family, call_options(settings), settings.retry_seconds
         ),
-        connections=Connections(items),
+        connections=Connections(chat_table),
         conversations=conversations,
         leases=leases,
-        sessions=Sessions(items, conversations, leases),
-        uploads=Uploads(items, settings.max_input_bytes),
+        sessions=Sessions(chat_table, conversations, leases),
+        uploads=Uploads(chat_table, settings.max_input_bytes),
         poster_for=poster_for,
     )
 

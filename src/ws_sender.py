@@ -22,7 +22,7 @@ from enum import Enum
 from botocore.exceptions import BotoCoreError
 
 from posting import Poster
-from wire.events import Done, Failed, Item
+from wire.events import Done, Failed, ResponseEvent
 from wire.formats import Encoder, fit_to_frames
 
 # How long one frame is retried before its connection counts as unreachable, and the pause before
@@ -68,17 +68,17 @@ class EventLog:
     An event gets its index as late as possible: until then it can be joined with its neighbours.
     """
 
-    def __init__(self, events: Iterable[Item] = ()) -> None:
+    def __init__(self, events: Iterable[ResponseEvent] = ()) -> None:
         self.events = list(events)
-        self._pending: list[Item] = []  # without an index
-        self._fitted: deque[Item] = deque()  # the same, one for each frame
+        self._pending: list[ResponseEvent] = []  # without an index
+        self._fitted: deque[ResponseEvent] = deque()  # the same, one for each frame
 
     @property
     def ended(self) -> bool:
         """Whether the terminal event has its index."""
         return bool(self.events) and isinstance(self.events[-1], Done | Failed)
 
-    def add(self, events: Iterable[Item]) -> bool:
+    def add(self, events: Iterable[ResponseEvent]) -> bool:
         """Takes events that have no index yet; whether the terminal event is there by now."""
         self._pending.extend(events)
         if self._pending and self.ended:
@@ -225,13 +225,13 @@ class Sender:
         posts = self.delivery.posts
         self.delivery = Delivery(self._poster, connection_id, encoder, from_seq, posts)
 
-    def replay(self, events: Iterable[Item], from_seq: int) -> None:
+    def replay(self, events: Iterable[ResponseEvent], from_seq: int) -> None:
         """Sends the events of a request that has ended, from the frame of `from_seq` on."""
         self.log = EventLog(events)
         self.delivery.from_seq = from_seq
         self.send([])
 
-    def send(self, events: Iterable[Item]) -> None:
+    def send(self, events: Iterable[ResponseEvent]) -> None:
         """Sends the events, after those that this connection was not sent yet.
 
         Returns when the last frame was posted; or, where a replay is long, after

@@ -19,7 +19,7 @@ import bedrock_stream
 from bedrock_stream import Model, RetryNotice, StreamItem, client_config, open_stream
 from errors import CODES, ChatError
 from families.registry import family_of
-from families.types import Event, Message, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
+from families.types import Message, ModelEvent, Prompt, ReasoningDelta, Stopped, TextDelta, Usage
 
 MODELS = {
     "claude": "global.anthropic.claude-sonnet-4-6",
@@ -217,7 +217,7 @@ def test_any_exception_of_the_reader_is_one_error(
 ) -> None:
     """Exceptions of the reading thread are raised in the consumer."""
 
-    def fail(*_: object) -> Iterator[Event]:
+    def fail(*_: object) -> Iterator[ModelEvent]:
         raise error
 
     monkeypatch.setattr(bedrock_stream, "_events", fail)

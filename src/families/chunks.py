@@ -11,7 +11,7 @@ Does not know which family a chunk belongs to.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from families.types import Event, Stopped, Usage
+from families.types import ModelEvent, Stopped, Usage
 
 JsonObject = Mapping[str, Any]
 """A JSON object as `json.loads` returns it: objects inside it are dicts."""
@@ -97,7 +97,7 @@ def usage_events(counts: JsonObject, **names: str) -> Iterator[Usage]:
         yield Usage(**values)
 
 
-def bedrock_events(chunk: JsonObject) -> Iterator[Event]:
+def bedrock_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Returns what Bedrock adds to a chunk: a guardrail's action; on the last, its token counts."""
     if _METRICS in chunk:
         yield from usage_events(

@@ -22,7 +22,7 @@ from families import shapes
 from families.chunks import JsonObject, bedrock_events
 from families.control_tokens import neutralize, neutralize_transcript, unchanged
 from families.reasoning import ReasoningSplitter
-from families.types import Event, Message, Prompt, Stopped, TextDelta, alternating
+from families.types import Message, ModelEvent, Prompt, Stopped, TextDelta, alternating
 
 
 class Family(Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Family(Struct, frozen=True, kw_only=True):
     name: str
     id_prefixes: tuple[str, ...]
     request: Callable[[Prompt], dict[str, Any]]
-    events: Callable[[JsonObject], Iterator[Event]]
+    events: Callable[[JsonObject], Iterator[ModelEvent]]
     output_limits: Mapping[str, int] = field(default_factory=dict)
     sanitize: Callable[[str], str] = neutralize
     reasoning_tags: tuple[str, ...] = ()
@@ -268,14 +268,14 @@ class Decoder:
         )
         self._intervened = False
 
-    def events(self, chunk: JsonObject) -> Iterator[Event]:
+    def events(self, chunk: JsonObject) -> Iterator[ModelEvent]:
         """Returns the family's own events, then Bedrock's; none for an unknown chunk."""
         for event in self._family.events(chunk):
             yield from self._processed(event)
         for event in bedrock_events(chunk):
             yield from self._processed(event)
 
-    def _processed(self, event: Event) -> Iterator[Event]:
+    def _processed(self, event: ModelEvent) -> Iterator[ModelEvent]:
         if isinstance(event, Stopped):
             self._intervened = self._intervened or event.reason == "guardrail"
             if self._splitter:

@@ -24,7 +24,7 @@ from families.chunks import (
     stop_events,
     usage_events,
 )
-from families.types import Event, Prompt, ReasoningDelta, TextDelta, Usage
+from families.types import ModelEvent, Prompt, ReasoningDelta, TextDelta, Usage
 
 Body = dict[str, Any]
 
@@ -64,7 +64,7 @@ def _cached(text: str) -> Body:
     return {"type": "text", "text": text, **_CACHE_POINT}
 
 
-def claude_events(chunk: JsonObject) -> Iterator[Event]:
+def claude_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Reads text and thinking deltas; ignores tools, signatures, pings and unknown types."""
     delta = get_object(chunk, "delta")
     match chunk.get("type"):
@@ -114,7 +114,7 @@ def nova_request(prompt: Prompt) -> Body:
     }
 
 
-def nova_events(chunk: JsonObject) -> Iterator[Event]:
+def nova_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Reads Nova's chunks; the usage follows the stop reason."""
     delta = get_object(get_object(chunk, "contentBlockDelta"), "delta")
     if answer := get_text(delta, "text"):
@@ -152,7 +152,7 @@ def titan_request(prompt: Prompt) -> Body:
     }
 
 
-def titan_events(chunk: JsonObject) -> Iterator[Event]:
+def titan_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Reads text, counts and stop reason; the last chunk may have all three."""
     if answer := get_text(chunk, "outputText"):
         yield TextDelta(answer)
@@ -190,7 +190,7 @@ def _llama(text: str, prompt: Prompt) -> Body:
     }
 
 
-def llama_events(chunk: JsonObject) -> Iterator[Event]:
+def llama_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Reads Llama's chunks: prompt tokens in the first, generated tokens in each."""
     if answer := get_text(chunk, "generation"):
         yield TextDelta(answer)
@@ -226,7 +226,7 @@ def _sampling(prompt: Prompt) -> Body:
     }
 
 
-def mistral_text_events(chunk: JsonObject) -> Iterator[Event]:
+def mistral_text_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Reads `outputs[0]`; the last chunk has the stop reason."""
     output = get_first(chunk, "outputs")
     if answer := get_text(output, "text"):
@@ -255,7 +255,7 @@ def chat_request_without_stop(prompt: Prompt) -> Body:
 _REASONING_FIELDS = ("reasoning_content", "reasoning")  # a chunk has one of them at most
 
 
-def choice_events(chunk: JsonObject) -> Iterator[Event]:
+def choice_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Reads the first choice in all known forms.
 
     Text: `delta.content`; Mistral's `message.content`, which is a delta despite its name; DeepSeek
@@ -277,7 +277,7 @@ def choice_events(chunk: JsonObject) -> Iterator[Event]:
     yield from stop_events(choice.get("finish_reason") or choice.get("stop_reason"))
 
 
-def _content_events(content: object) -> Iterator[Event]:
+def _content_events(content: object) -> Iterator[ModelEvent]:
     """Reads a string, or Mistral's parts: `{"text"}`, Magistral's `{"thinking": [{"text"}]}`."""
     if isinstance(content, str) and content:
         yield TextDelta(content)
@@ -311,7 +311,7 @@ def command_r_request(prompt: Prompt) -> Body:
     }
 
 
-def command_r_events(chunk: JsonObject) -> Iterator[Event]:
+def command_r_events(chunk: JsonObject) -> Iterator[ModelEvent]:
     """Reads Command R's events. `stream-end` repeats the whole answer, which is ignored.
 
     The stop reason is beside `response` or (recorded in the AI SDK's tests) inside it. The older

@@ -84,7 +84,7 @@ class Stopped(Struct, frozen=True):
     reason: str
 
 
-Event = TextDelta | ReasoningDelta | Usage | Stopped
+ModelEvent = TextDelta | ReasoningDelta | Usage | Stopped
 
 
 def alternating(messages: Iterable[Message]) -> tuple[Message, ...]:

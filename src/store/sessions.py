@@ -21,7 +21,7 @@ from store.items import Request, SessionHead, load
 from store.leases import POLL_SECONDS, Lease, Leases, Listener, lease_expired, not_owner
 from store.table import Table, Update, UpdateResult
 from store.transcript import answer_interrupted
-from wire.events import Done, Failed, Item
+from wire.events import Done, Failed, ResponseEvent
 
 # Two invocations may run in either order, so a client that reconnects at once may overtake the
 # request that it sent before. An unknown request may still arrive for so long.
@@ -154,7 +154,7 @@ class Sessions:
         item = self._table.get(session_key(session_id, f"request#{request_id}"))
         return load(Request, item or {})
 
-    def replay(self, session_id: str, request_id: str) -> tuple[Item, ...]:
+    def replay(self, session_id: str, request_id: str) -> tuple[ResponseEvent, ...]:
         """Returns the items of a request that has ended, as they were sent.
 
         To be called after `attach_listener` has returned False.

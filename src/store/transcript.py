@@ -22,7 +22,7 @@ from msgspec import Struct
 from errors import CODES, ChatError
 from families.types import ReasoningDelta, TextDelta
 from store.items import StoredTranscript
-from wire.events import Done, Failed, Item, Start
+from wire.events import Done, Failed, ResponseEvent, Start
 
 REASONING = "r"  # before the length of a reasoning delta
 _ENTRY = re.compile(rf"({REASONING}?)([0-9]+)")
@@ -44,7 +44,7 @@ class TerminalEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: StoredError | None = None
 
 
-def dump(items: Iterable[Item]) -> StoredTranscript:
+def dump(items: Iterable[ResponseEvent]) -> StoredTranscript:
     """Returns the items of one request without their text."""
     model, terminal_event = "", ""
     lengths: list[str] = []
@@ -65,9 +65,9 @@ def dump(items: Iterable[Item]) -> StoredTranscript:
 
 def load(
     transcript: StoredTranscript, session_id: str, answer: str, reasoning: str
-) -> tuple[Item, ...]:
+) -> tuple[ResponseEvent, ...]:
     """Returns the items that `dump` was given. `answer` and `reasoning` are the turn's texts."""
-    items: list[Item] = [Start(session_id, transcript.model)] if transcript.model else []
+    items: list[ResponseEvent] = [Start(session_id, transcript.model)] if transcript.model else []
     remaining = {TextDelta: answer, ReasoningDelta: reasoning}
     for entry in transcript.delta_lengths.split():
         known = _ENTRY.fullmatch(entry)
@@ -81,7 +81,7 @@ def load(
     return (*items, _from_terminal_event(transcript.terminal_event))
 
 
-def reasoning_in(items: Sequence[Item]) -> str:
+def reasoning_in(items: Sequence[ResponseEvent]) -> str:
     """Returns the reasoning that the items contain."""
     return "".join(item.text for item in items if isinstance(item, ReasoningDelta))
 

@@ -112,7 +112,7 @@ class Failed(Struct, frozen=True):
     error: ChatError
 
 
-Item = Start | TextDelta | ReasoningDelta | HistoryPage | Done | Failed
+ResponseEvent = Start | TextDelta | ReasoningDelta | HistoryPage | Done | Failed
 
 
 # -- frames ----------------------------------------------------------------------------------------

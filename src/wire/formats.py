@@ -28,10 +28,10 @@ from wire.events import (
     Failed,
     HistoryFrame,
     HistoryPage,
-    Item,
     PastTurn,
     PongFrame,
     ReasoningFrame,
+    ResponseEvent,
     SeedFrame,
     Start,
     StartFrame,
@@ -50,7 +50,7 @@ _encode = msgspec.json.Encoder().encode
 # -- from items to items that fit ------------------------------------------------------------------
 
 
-def fit_to_frames(items: Iterable[Item]) -> Iterator[Item]:
+def fit_to_frames(items: Iterable[ResponseEvent]) -> Iterator[ResponseEvent]:
     """Yields the same content as items that each fit one frame.
 
     Consecutive deltas of one kind are joined, so what arrives during one post leaves as one frame.
@@ -130,7 +130,7 @@ class Encoder(Protocol):
 
     pause: float
 
-    def encode(self, seq: int, item: Item) -> Iterator[str]:
+    def encode(self, seq: int, item: ResponseEvent) -> Iterator[str]:
         """Yields the frames for the item at position `seq`: none if the format does not show it."""
         ...
 
@@ -143,11 +143,11 @@ class EventsEncoder:
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
 
-    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: D102 - see Encoder
+    def encode(self, seq: int, item: ResponseEvent) -> Iterator[str]:  # noqa: D102 - see Encoder
         yield _encode(to_frame(item, self._request_id, seq)).decode()
 
 
-def to_frame(item: Item, request_id: str, seq: int) -> EventFrame:
+def to_frame(item: ResponseEvent, request_id: str, seq: int) -> EventFrame:
     """Returns the frame of one item."""
     frame: EventFrame
     match item:
@@ -183,7 +183,7 @@ class TextEncoder:
     def __init__(self, request_id: str) -> None:  # noqa: ARG002 - as every format is made
         self._has_output = False
 
-    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: ARG002, D102 - see Encoder
+    def encode(self, seq: int, item: ResponseEvent) -> Iterator[str]:  # noqa: ARG002, D102 - see Encoder
         match item:
             case TextDelta():
                 self._has_output = True
@@ -222,7 +222,7 @@ class SeedEncoder:
         self._text = ""
         self._fits = True
 
-    def encode(self, seq: int, item: Item) -> Iterator[str]:  # noqa: ARG002, D102 - see Encoder
+    def encode(self, seq: int, item: ResponseEvent) -> Iterator[str]:  # noqa: ARG002, D102 - see Encoder
         match item:
             case TextDelta() if self._fits:
                 self._text += item.text

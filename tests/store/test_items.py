@@ -39,7 +39,7 @@ from store.sessions import Sessions
 from store.table import Table
 from store.transcript import load as load_transcript
 from store.uploads import Uploads
-from wire.events import Done, Failed, Item, Latency, Start
+from wire.events import Done, Failed, Latency, ResponseEvent, Start
 from wire.requests import Part
 
 FOLDER = Path(__file__).parent / "items"
@@ -241,7 +241,7 @@ ENDS: Mapping[str, object] = {
 def test_each_ending_is_replayed_as_it_was_sent(name: str) -> None:
     """The terminal event, and before it `start` and the deltas, where there were any."""
     *before, end = frames_of(FILES[name])
-    deltas: list[Item] = [TextDelta("Hello"), ReasoningDelta("hm"), TextDelta(", wörld")]
+    deltas: list[ResponseEvent] = [TextDelta("Hello"), ReasoningDelta("hm"), TextDelta(", wörld")]
     started = "model" in FILES[name] and FILES[name]["model"]
 
     assert ENDS[name] == end

@@ -23,9 +23,9 @@ from store.leases import Lease, Leases, Listener
 from store.sessions import Sessions
 from store.table import Table
 from store.transcript import dump
-from wire.events import Done, Failed, Item, Start
+from wire.events import Done, Failed, ResponseEvent, Start
 
-ITEMS: tuple[Item, ...] = (Start("s", "m"), TextDelta("ab"), Done("end_turn"))
+ITEMS: tuple[ResponseEvent, ...] = (Start("s", "m"), TextDelta("ab"), Done("end_turn"))
 POLL_SECONDS = leases_module.POLL_SECONDS
 ARRIVAL_PAUSE_SECONDS = 0.25  # in binary exact, so that pauses add up to a deadline
 ARRIVAL_PAUSES = int(sessions_module.ARRIVAL_SECONDS / ARRIVAL_PAUSE_SECONDS)

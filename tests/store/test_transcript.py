@@ -9,7 +9,7 @@ from errors import CODES, ChatError
 from families.types import ReasoningDelta, TextDelta, Usage
 from store.items import StoredTranscript
 from store.transcript import dump, load, reasoning_in
-from wire.events import Done, Failed, Item, Latency, Start
+from wire.events import Done, Failed, Latency, ResponseEvent, Start
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 counts = st.none() | st.integers(0, 10**6)
@@ -37,7 +37,7 @@ ends = st.builds(Done, **DONE) | st.builds(
 )
 
 
-def comparable(items: tuple[Item, ...]) -> list[object]:
+def comparable(items: tuple[ResponseEvent, ...]) -> list[object]:
     """An exception is equal to itself alone."""
     return [
         {**vars(item.error), "args": None} if isinstance(item, Failed) else item for item in items
@@ -51,7 +51,7 @@ def comparable(items: tuple[Item, ...]) -> list[object]:
     texts,
 )
 def test_load_returns_what_dump_was_given(
-    started: bool, deltas: list[Item], end: Done | Failed, unsent: str
+    started: bool, deltas: list[ResponseEvent], end: Done | Failed, unsent: str
 ) -> None:
     """The same items in the same places; text of the turn that was never sent is not."""
     items = (*([Start("s", "m")] if started else []), *deltas, end)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from families.registry import Decoder, family_of
-from families.types import Event, Message, Prompt, Usage
+from families.types import Message, ModelEvent, Prompt, Usage
 
 CONVERSATION = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
 PLAIN = Prompt(system="", messages=CONVERSATION, max_tokens=9)
@@ -355,7 +355,7 @@ STREAMS: Mapping[str, Stream] = {
 }
 
 
-def events(name: str, *chunks: Mapping[str, Any]) -> list[Event]:
+def events(name: str, *chunks: Mapping[str, Any]) -> list[ModelEvent]:
     """Returns the events that the family's decoder makes of these chunks."""
     decoder = Decoder(family_of("", name))
     return [event for chunk in chunks for event in decoder.events(chunk)]

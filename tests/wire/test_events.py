@@ -14,9 +14,9 @@ from wire.events import (
     Done,
     Failed,
     HistoryPage,
-    Item,
     Latency,
     PastTurn,
+    ResponseEvent,
     Start,
 )
 from wire.formats import MAX_ESCAPED_BYTES, EventsEncoder, SeedEncoder, json_bytes
@@ -48,7 +48,7 @@ errors = st.builds(
     cause=any_text,
     retry_at=optional(counts),
 )
-items: st.SearchStrategy[Item] = st.one_of(
+items: st.SearchStrategy[ResponseEvent] = st.one_of(
     st.builds(Start, ids, some_text),
     st.builds(TextDelta, some_text),
     st.builds(ReasoningDelta, some_text),
@@ -68,7 +68,7 @@ items: st.SearchStrategy[Item] = st.one_of(
 
 @given(items, ids, counts)
 def test_every_frame_is_valid_in_the_published_schema(
-    item: Item, request_id: str, seq: int
+    item: ResponseEvent, request_id: str, seq: int
 ) -> None:
     """Any item, with any values, as `format=events` writes it; and as `format=seed` does."""
     (frame,) = EventsEncoder(request_id).encode(seq, item)
@@ -78,7 +78,9 @@ def test_every_frame_is_valid_in_the_published_schema(
 
 
 @given(items, ids, counts)
-def test_a_frame_begins_with_its_type_and_ids(item: Item, request_id: str, seq: int) -> None:
+def test_a_frame_begins_with_its_type_and_ids(
+    item: ResponseEvent, request_id: str, seq: int
+) -> None:
     """A person who reads a log of frames finds them in the same place."""
     (frame,) = EventsEncoder(request_id).encode(seq, item)
 
@@ -86,7 +88,9 @@ def test_a_frame_begins_with_its_type_and_ids(item: Item, request_id: str, seq: 
 
 
 @given(items, ids, counts)
-def test_a_field_without_a_value_is_left_out(item: Item, request_id: str, seq: int) -> None:
+def test_a_field_without_a_value_is_left_out(
+    item: ResponseEvent, request_id: str, seq: int
+) -> None:
     """Clients need not distinguish null from a missing field."""
     (frame,) = EventsEncoder(request_id).encode(seq, item)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from errors import ChatError
 from families.types import ReasoningDelta, TextDelta, Usage
 from settings import MAX_FRAME_BYTES
-from wire.events import Done, Failed, HistoryPage, Item, Latency, PastTurn, Start
+from wire.events import Done, Failed, HistoryPage, Latency, PastTurn, ResponseEvent, Start
 from wire.formats import (
     FORMATS,
     Encoder,
@@ -29,7 +29,7 @@ HISTORY_TEXT = "you: a\nmodel: b\nyou: c\nmodel: d"
 ERROR = Failed(ChatError("throttled", "Later."))
 
 
-def frames(encoder: Encoder, items: Iterable[Item]) -> list[str]:
+def frames(encoder: Encoder, items: Iterable[ResponseEvent]) -> list[str]:
     return [
         frame
         for seq, item in enumerate(fit_to_frames(items))
@@ -37,7 +37,7 @@ def frames(encoder: Encoder, items: Iterable[Item]) -> list[str]:
     ]
 
 
-def events(items: Iterable[Item], request_id: str = "r") -> list[dict[str, Any]]:
+def events(items: Iterable[ResponseEvent], request_id: str = "r") -> list[dict[str, Any]]:
     return [json.loads(frame) for frame in frames(EventsEncoder(request_id), items)]
 
 
@@ -183,7 +183,7 @@ def test_long_history_is_split_and_joined(pairs: list[tuple[str, str]], stretch:
         max_size=20,
     )
 )
-def test_consecutive_deltas_are_joined_in_order(items: list[Item]) -> None:
+def test_consecutive_deltas_are_joined_in_order(items: list[ResponseEvent]) -> None:
     """The text of each kind is the same, and no two consecutive deltas are of one kind."""
     joined = list(fit_to_frames(items))
 
@@ -196,7 +196,7 @@ def test_consecutive_deltas_are_joined_in_order(items: list[Item]) -> None:
 
 def test_only_deltas_are_joined() -> None:
     """All other items keep their own frames."""
-    items: list[Item] = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done(), Done()]
+    items: list[ResponseEvent] = [Start("s", "m"), TextDelta("a"), TextDelta("b"), Done(), Done()]
 
     assert [Start("s", "m"), TextDelta("ab"), Done(), Done()] == list(fit_to_frames(items))
 
@@ -214,7 +214,9 @@ def test_only_deltas_are_joined() -> None:
         ([Done(cleared=0)], ["[cleared 0]"]),
     ],
 )
-def test_text_writes_the_answer_and_brackets_the_rest(items: list[Item], shown: list[str]) -> None:
+def test_text_writes_the_answer_and_brackets_the_rest(
+    items: list[ResponseEvent], shown: list[str]
+) -> None:
     """Errors, unusual stop reasons and the number of cleared turns are in brackets."""
     assert shown == frames(TextEncoder("r"), items)
 
@@ -241,7 +243,7 @@ def test_text_writes_the_answer_and_brackets_the_rest(items: list[Item], shown: 
     ],
 )
 def test_seed_writes_all_the_text_so_far_and_a_status(
-    items: list[Item], shown: list[tuple[str, str]]
+    items: list[ResponseEvent], shown: list[tuple[str, str]]
 ) -> None:
     """As the sample that this replaces did."""
     made = [json.loads(frame) for frame in frames(SeedEncoder("r"), items)]
