@@ -1,16 +1,16 @@
 """Many conversations at once for some minutes, with faults: `python -m bench.soak`.
 
-200 people (`--conversations`) hold a connection each to the local stack, and ask one question after
-the other; at most `--answers` of them are being answered at any moment, for each needs a function
-worker of some 50 MB. Bedrock fails now and then, before its answer and inside it; posts are
-refused (429, 500, and 410 though the client is there); people drop their connection, come back and
-resume, and stop answers.
+200 clients (`--conversations`) hold a connection each to the local stack; each sends one question
+after the other. At most `--answers` of them are answered at any moment, because each needs a
+function worker of some 50 MB. Bedrock fails now and then, before its answer and inside it; posts
+are refused (429, 500, and 410 though the client is there); clients drop their connection,
+reconnect and resume, and stop answers.
 
 Every frame is checked while it arrives: no gap in `seq`, one end for each request, nothing that
-differs when it is told again. In the end each conversation's history must have every turn, once, in
-order, with the very words that were told. What is wrong is printed, and the exit status is 1.
+differs when it is sent again. In the end each conversation's history must have every turn, once, in
+order, with exactly the text that was received. What is wrong is printed, and the exit status is 1.
 
-The memory of each part is sampled (`ps`). The people run in a process of their own, so that the
+The memory of each part is sampled (`ps`). The clients run in a process of their own, so that the
 supervisor's memory is the gateway's and the Lambda runtime's. Everything is on loopback.
 
 Does not judge memory or speed: it prints them. Workers die in the fault matrix, not here.
@@ -43,7 +43,7 @@ SILENCE_SECONDS = 20.0  # after so long a client asks what became of its request
 SAMPLE_SECONDS = 5.0
 # How often a post is refused, and how.
 REFUSALS = ((LIMIT_EXCEEDED, 0.015), (INTERNAL, 0.005), (GONE, 0.001))
-# Said where moto is too slow for the function (9 s): this machine is overloaded. Then there
+# The message where moto is too slow for the function (9 s): this machine is overloaded. Then there
 # may be a turn or not, and the session may be held as long as a lease.
 UNREACHABLE, UNSURE = "The conversation store cannot be reached.", "unsure"
 MOST_TURNS = 100  # of one conversation: as many as `history` tells
@@ -52,10 +52,10 @@ Frame = dict[str, Any]
 
 
 class WrongError(Exception):
-    """Something was lost, doubled, out of order, or said that should not be."""
+    """Something was lost, doubled, out of order, or sent that should not be."""
 
 
-# -- what people ask -------------------------------------------------------------------------------
+# -- the questions -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ def order(rng: random.Random) -> Order:
     return Order(f"/script {json.dumps(script)}", script["text"] * chunks, kind == "broken")
 
 
-# -- a person --------------------------------------------------------------------------------------
+# -- a client --------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class Heard:
+class ReceivedFrames:
     """The frames of one request so far."""
 
     request_id: str
@@ -100,15 +100,15 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """What was told."""
+        """The text received."""
         return "".join(frame["text"] for frame in self.frames if frame["type"] == "delta")
 
     def take(self, frame: Frame) -> bool:
-        """The next frame, or one that is told again: whether it is new."""
+        """The next frame, or one that is sent again: whether it is new."""
         seq = frame["seq"]
         if seq < len(self.frames):
             if self.frames[seq] != frame:
-                raise WrongError(f"told differently: {frame}, before {self.frames[seq]}")
+                raise WrongError(f"sent differently: {frame}, before {self.frames[seq]}")
             return False
         if seq > len(self.frames) or self.ended():
             raise WrongError(f"{len(self.frames)} frames, and then {frame}")
@@ -116,8 +116,8 @@ class Heard:
         return True
 
 
-class Person:
-    """One conversation: `talk` until the time is over, then compare."""
+class SimulatedClient:
+    """One conversation: `run_conversation` until the time is over, then compare."""
 
     def __init__(
         self, url: str, seed: int, tally: Counter[str], answers: asyncio.Semaphore
@@ -127,11 +127,11 @@ class Person:
         self._tally = tally
         self._answers = answers
         self._turns: list[tuple[str, str, str]] = []
-        self._past: dict[str, Heard] = {}
+        self._past: dict[str, ReceivedFrames] = {}
         self._stops = 0
         self._socket: ClientConnection | None = None
 
-    async def talk(self, until: float) -> None:
+    async def run_conversation(self, until: float) -> None:
         """Asks one question after the other."""
         await asyncio.sleep(self._rng.uniform(0, ARRIVAL_SECONDS))
         await self._connect()
@@ -143,47 +143,47 @@ class Person:
         await self._hang_up()
 
     async def _ask(self, asked: Order) -> None:
-        heard = Heard(secrets.token_hex(8))
-        question = {"action": "chat", "request_id": heard.request_id, "body": asked.question}
+        received = ReceivedFrames(secrets.token_hex(8))
+        question = {"action": "chat", "request_id": received.request_id, "body": asked.question}
         await self._send(question)
         whim = self._rng.choices(("listen", "drop", "stop"), (6, 3, 1))[0]
         at = self._rng.randrange(1, 6)
-        while not heard.ended():
-            frame = await self._hear(heard, question)
-            if frame is None or not heard.take(frame):
+        while not received.ended():
+            frame = await self._receive(received, question)
+            if frame is None or not received.take(frame):
                 continue
-            if heard.ended() or len(heard.frames) != at:
+            if received.ended() or len(received.frames) != at:
                 continue
             if whim == "drop":
                 await self._hang_up()
-                await self._resume(heard)
+                await self._resume(received)
                 self._tally["drops"] += 1
             elif whim == "stop":
-                await self._send({"action": "stop", "request_id": heard.request_id})
+                await self._send({"action": "stop", "request_id": received.request_id})
                 self._stops += 1
-        self._past[heard.request_id] = heard
-        self._turns.append((asked.question, heard.text, self._judge(asked, heard)))
+        self._past[received.request_id] = received
+        self._turns.append((asked.question, received.text, self._judge(asked, received)))
 
-    def _judge(self, asked: Order, heard: Heard) -> str:
+    def _judge(self, asked: Order, received: ReceivedFrames) -> str:
         """The state that its turn must have."""
-        end = heard.frames[-1]
-        self._tally["frames"] += len(heard.frames)
+        end = received.frames[-1]
+        self._tally["frames"] += len(received.frames)
         self._tally[f"ended: {end.get('stop_reason') or end['code']}"] += 1
-        whole = asked.whole == heard.text
+        whole = asked.whole == received.text
         match end.get("stop_reason"), end.get("code"):
             case "end_turn", None if whole and not asked.fails:
                 return "complete"
-            case "stopped", None if asked.whole.startswith(heard.text):
+            case "stopped", None if asked.whole.startswith(received.text):
                 return "stopped"
-            case None, "model_error" if asked.fails and asked.whole.startswith(heard.text):
+            case None, "model_error" if asked.fails and asked.whole.startswith(received.text):
                 return "error"
             case None, "internal" if end.get("message") == UNREACHABLE:
                 return UNSURE
             case None, "busy" if any(state == UNSURE for _, _, state in self._turns):
                 return UNSURE
-        raise WrongError(f"{asked} was answered {heard.text!r} and {end}")
+        raise WrongError(f"{asked} was answered {received.text!r} and {end}")
 
-    async def _hear(self, heard: Heard, question: Frame) -> Frame | None:
+    async def _receive(self, received: ReceivedFrames, question: Frame) -> Frame | None:
         """The next frame of this request; None where something else came, or nothing."""
         try:
             if self._socket is None:
@@ -191,24 +191,24 @@ class Person:
             frame: Frame = json.loads(await asyncio.wait_for(self._socket.recv(), SILENCE_SECONDS))
         except (TimeoutError, ConnectionClosed):
             self._tally["silences"] += 1
-            await self._resume(heard)
+            await self._resume(received)
             return None
         if "request_id" not in frame:
-            raise WrongError(f"API Gateway says {frame}")
-        if frame["request_id"] != heard.request_id:
+            raise WrongError(f"API Gateway sent {frame}")
+        if frame["request_id"] != received.request_id:
             self._overheard(frame)
             return None
         if frame.get("code") == "invalid_request" and "please send it" in frame["message"]:
             self._tally["sent again"] += 1  # its event was dropped, or is still in the queue
             await self._send(question)
         elif frame.get("code") == "duplicate":  # it was in the queue
-            await self._resume(heard)
+            await self._resume(received)
         else:
             return frame
         return None
 
     def _overheard(self, frame: Frame) -> None:
-        """A frame of another request: told again, or the failure of a stop or a resume."""
+        """A frame of another request: sent again, or the failure of a stop or a resume."""
         if frame["request_id"] in self._past:
             if self._past[frame["request_id"]].take(frame):
                 raise WrongError(f"after the end: {frame}")
@@ -217,43 +217,45 @@ class Person:
         elif frame.get("message") == "There is nothing to stop." and self._stops:
             self._stops -= 1
         else:
-            raise WrongError(f"nobody asked for {frame}")
+            raise WrongError(f"no request for {frame}")
 
-    async def _resume(self, heard: Heard) -> None:
+    async def _resume(self, received: ReceivedFrames) -> None:
         self._tally["resumes"] += 1
-        wish = {"request_id": heard.request_id, "from_seq": len(heard.frames)}
+        wish = {"request_id": received.request_id, "from_seq": len(received.frames)}
         await self._send({"action": "resume", **wish})
 
     async def _compare(self) -> None:
-        """History has every turn, once, in order, with the words that were told."""
+        """History has every turn, once, in order, with the text that was received."""
         kept = await self._history()
         while kept is None:
             await asyncio.sleep(1)
             kept = await self._history()
-        for number, told in enumerate(self._turns):
+        for number, expected_turn in enumerate(self._turns):
             there = kept[0] if kept else None
-            if told[2] != UNSURE and told != there:
-                raise WrongError(f"turn {number} was told as {told}, and history has {there}")
-            if there and there[0] == told[0]:
+            if expected_turn[2] != UNSURE and expected_turn != there:
+                raise WrongError(
+                    f"turn {number} was received as {expected_turn}, and history has {there}"
+                )
+            if there and there[0] == expected_turn[0]:
                 kept = kept[1:]
         if kept:
-            raise WrongError(f"history has more than was told: {kept}")
+            raise WrongError(f"history has more than was received: {kept}")
         self._tally["turns"] += len(self._turns)
         self._tally["conversations that agree"] += 1
 
     async def _history(self) -> list[tuple[str, str, str]] | None:
         """Question, answer and state of every turn; None where the memory could not be reached."""
-        heard = Heard(secrets.token_hex(8))
-        question = {"action": "history", "limit": MOST_TURNS, "request_id": heard.request_id}
+        received = ReceivedFrames(secrets.token_hex(8))
+        question = {"action": "history", "limit": MOST_TURNS, "request_id": received.request_id}
         await self._send(question)
-        while not heard.ended():
-            frame = await self._hear(heard, question)
+        while not received.ended():
+            frame = await self._receive(received, question)
             if frame:
-                heard.take(frame)
-        if heard.frames[-1]["type"] == "error":
+                received.take(frame)
+        if received.frames[-1]["type"] == "error":
             return None
         turns: dict[int, tuple[str, str, str]] = {}
-        for turn in (turn for frame in heard.frames[:-1] for turn in frame["turns"]):
+        for turn in (turn for frame in received.frames[:-1] for turn in frame["turns"]):
             user, assistant, _ = turns.get(turn["turn"], ("", "", ""))
             turns[turn["turn"]] = user + turn["user"], assistant + turn["assistant"], turn["state"]
         return [turns[number] for number in sorted(turns)]
@@ -284,13 +286,18 @@ class Person:
             socket.transport.abort()
 
 
-async def people(url: str, conversations: int, answers: int, seconds: float, seed: int) -> int:
+async def simulate_clients(
+    url: str, conversations: int, answers: int, seconds: float, seed: int
+) -> int:
     """Everybody at once, over connections of their own. Prints the tally as JSON."""
     tally: Counter[str] = Counter()
     gate = asyncio.Semaphore(answers)
     until = time.monotonic() + seconds
-    talks = [Person(url, seed + n, tally, gate).talk(until) for n in range(conversations)]
-    results = await asyncio.gather(*talks, return_exceptions=True)
+    conversations_running = [
+        SimulatedClient(url, seed + n, tally, gate).run_conversation(until)
+        for n in range(conversations)
+    ]
+    results = await asyncio.gather(*conversations_running, return_exceptions=True)
     wrong = [repr(result) for result in results if isinstance(result, BaseException)]
     print(json.dumps({"tally": dict(sorted(tally.items())), "wrong": wrong}))  # noqa: T201 - to the parent
     return 1 if wrong else 0
@@ -366,7 +373,7 @@ def refusing(rng: random.Random, refused: Counter[str]) -> Callable[[str], ApiEr
 async def soak(
     conversations: int, answers: int, seconds: float, seed: int, out: Callable[[str], object]
 ) -> int:
-    """Runs the stack and the people; prints what came of it. 0: nothing was wrong."""
+    """Runs the stack and the clients; prints the results. 0: nothing was wrong."""
     workers = answers + max(3, answers // 4)  # to connect, stop and resume while all answers run
     out(f"{conversations} conversations for {seconds:.0f} s, at most {answers} answers at once, ")
     out(f"{workers} workers, seed {seed}\n")
@@ -385,22 +392,22 @@ async def soak(
         chance = random.Random(seed)  # noqa: S311 - a choice of faults, no secret
         stack.gateway.connections.post_faults = refusing(chance, refused)
         memory = Memory()
-        command = ("-m", "bench.soak", "--people", stack.url, "--conversations", conversations)
+        command = ("-m", "bench.soak", "--clients", stack.url, "--conversations", conversations)
         rest = ("--answers", answers, "--seconds", seconds, "--seed", seed)
         child = await asyncio.create_subprocess_exec(
             sys.executable, *map(str, command + rest), cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
-        told = asyncio.ensure_future(child.communicate())
-        while not told.done():
+        output = asyncio.ensure_future(child.communicate())
+        while not output.done():
             await asyncio.to_thread(memory.sample)
-            await asyncio.wait({told}, timeout=SAMPLE_SECONDS)
-        said = json.loads(told.result()[0])
-    for name, count in (said["tally"] | refused | problems).items():
+            await asyncio.wait({output}, timeout=SAMPLE_SECONDS)
+        results = json.loads(output.result()[0])
+    for name, count in (results["tally"] | refused | problems).items():
         out(f"  {name:40} {count:7}\n")
     out("memory: first, last, slope over the second half\n")
     out("".join(f"{line}\n" for line in memory.report()))
-    out("".join(f"WRONG {wrong}\n" for wrong in said["wrong"]) or "nothing was wrong\n")
-    return 1 if said["wrong"] else 0
+    out("".join(f"WRONG {wrong}\n" for wrong in results["wrong"]) or "nothing was wrong\n")
+    return 1 if results["wrong"] else 0
 
 
 def main() -> int:
@@ -410,11 +417,11 @@ def main() -> int:
     parser.add_argument("--answers", type=int, default=24, help="how many at once, at the most")
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 - as above
-    parser.add_argument("--people", metavar="URL", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--clients", metavar="URL", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     numbers = (asked.conversations, asked.answers, asked.seconds, asked.seed)
-    if asked.people:
-        return asyncio.run(people(asked.people, *numbers))
+    if asked.clients:
+        return asyncio.run(simulate_clients(asked.clients, *numbers))
     return asyncio.run(soak(*numbers, sys.stdout.write))
 
 

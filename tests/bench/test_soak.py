@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from support.e2e_clients import ROOT
 
-from bench.soak import Heard, Order, Person, WrongError
+from bench.soak import Order, ReceivedFrames, SimulatedClient, WrongError
 
 
 def frame(seq: int, kind: str = "delta", **more: str) -> dict[str, object]:
@@ -30,9 +30,9 @@ def test_a_short_one() -> None:
 
     assert done.stdout.endswith("nothing was wrong\n"), done.stdout + done.stderr
     assert 0 == done.returncode
-    told = dict(line.rsplit(None, 1) for line in done.stdout.splitlines() if line[:2] == "  ")
-    assert "4" == told["  conversations that agree"]
-    assert int(told["  turns"]) >= 4
+    printed = dict(line.rsplit(None, 1) for line in done.stdout.splitlines() if line[:2] == "  ")
+    assert "4" == printed["  conversations that agree"]
+    assert int(printed["  turns"]) >= 4
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_a_short_one() -> None:
 )
 def test_frames_that_are_wrong(frames: list[dict[str, object]]) -> None:
     """The soak would see it."""
-    heard = Heard("r")
+    received = ReceivedFrames("r")
     with pytest.raises(WrongError):  # noqa: PT012 - the last of them is the wrong one
         for each in frames:
-            heard.take(each)
+            received.take(each)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_frames_that_are_wrong(frames: list[dict[str, object]]) -> None:
     ids=json.dumps,
 )
 def test_answers_that_are_wrong(text: str, end: dict[str, str], fails: bool) -> None:
-    """What is lost, doubled, another's, or ends as it should not, is told."""
-    person = Person("ws://x", 1, Counter(), asyncio.Semaphore())
-    heard = Heard("r", [frame(0, text=text), {**end, "seq": 1}])
+    """What is lost, doubled, of another request, or ends wrongly, is reported."""
+    simulated_client = SimulatedClient("ws://x", 1, Counter(), asyncio.Semaphore())
+    received = ReceivedFrames("r", [frame(0, text=text), {**end, "seq": 1}])
     with pytest.raises(WrongError):
-        person._judge(Order("q", "a a a ", fails), heard)
+        simulated_client._judge(Order("q", "a a a ", fails), received)

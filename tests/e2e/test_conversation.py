@@ -42,7 +42,7 @@ def test_a_turn_tells_usage_and_times(client: Client) -> None:
 
 
 def test_the_conversation_is_remembered(stack: str) -> None:
-    """By the connection, and by whoever joins its session on another one."""
+    """By the connection, and by another connection of its session."""
     with client(stack) as one:
         session_id = one.say("my name is Zanzibar")[0]["session_id"]
         assert "Zanzibar" in text(one.script(echo=True))
@@ -63,13 +63,13 @@ def test_two_people_never_see_each_other(stack: str) -> None:
 
 
 def test_history_and_clear(client: Client) -> None:
-    """The turns are told oldest first, and gone after clear."""
+    """The turns are sent oldest first, and gone after clear."""
     for word in ("one", "two", "three"):
         client.say(word)
     frames = client.say({"action": "history", "limit": 2})
-    told = [(turn["user"], turn["assistant"]) for turn in frames[0]["turns"]]
+    turns = [(turn["user"], turn["assistant"]) for turn in frames[0]["turns"]]
 
-    assert [("two", "You said: two"), ("three", "You said: three")] == told
+    assert [("two", "You said: two"), ("three", "You said: three")] == turns
     assert 3 == client.say({"action": "clear"})[-1]["cleared"]
     assert [] == client.say({"action": "history"})[0]["turns"]
     assert "three" not in text(client.script(echo=True))
@@ -203,7 +203,7 @@ def test_every_fault_of_bedrock_ends_once(client: Client, fault: dict[str, Any])
 
 
 def test_two_tabs_at_once(stack: str) -> None:
-    """One session, two connections, one answer: the other is told that the session is busy."""
+    """One session, two connections, one answer: the other receives `busy`."""
     with client(stack, session_id=secrets.token_hex(8)) as one:
         session_id = one.say("hello")[0]["session_id"]
         with client(stack, session_id=session_id) as two:
@@ -229,7 +229,7 @@ def test_many_tabs_in_the_same_moment(stack: str) -> None:
 
 
 def test_a_request_is_answered_once(client: Client) -> None:
-    """The same request_id again is told to be a duplicate, and costs no second call."""
+    """The same request_id again is refused as `duplicate`, and costs no second call."""
     asked: dict[str, Any] = {"body": "hello", "request_id": "once"}
     client.say(asked)
     (again,) = client.say(asked)

@@ -85,7 +85,7 @@ def test_an_answer_survives_an_idle_disconnect() -> None:
 
 
 def test_the_function_ends_before_lambda_ends_it() -> None:
-    """The deadline guard, under a real Lambda timeout: told and saved, and the session goes on."""
+    """The deadline guard, under a real Lambda timeout: sent, saved, and the session is usable."""
 
     async def main() -> None:
         # One second of the function's 300 is for streaming.

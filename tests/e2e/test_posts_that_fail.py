@@ -25,7 +25,7 @@ WHOLE = "ab " * CHUNKS
 
 @pytest.fixture(scope="module")
 def hooked() -> Iterator[Stack]:
-    """A stack in this process, whose gateway can be told to refuse posts."""
+    """A stack in this process, whose gateway can refuse posts."""
     stack = Stack(environment={"STALL_SECONDS": "1"}, say=lambda _: None, log=lambda _: None)
     with in_a_thread(stack) as serving:
         yield serving
@@ -33,8 +33,8 @@ def hooked() -> Iterator[Stack]:
 
 @pytest.fixture
 def one(hooked: Stack) -> Iterator[Client]:
-    with client(hooked.url) as somebody:
-        yield somebody
+    with client(hooked.url) as connected:
+        yield connected
         hooked.gateway.connections.post_faults = lambda _: None
 
 
@@ -62,7 +62,7 @@ def saved(one: Client) -> list[tuple[str, str]]:
     "error", [GONE, FORBIDDEN, PAYLOAD_TOO_LARGE], ids=lambda error: error.type
 )
 def test_final_refusals(hooked: Stack, error: ApiError, after: int) -> None:
-    """One refusal that no retry can mend: nothing more is posted, and the answer is saved whole."""
+    """A refusal that no retry can change: nothing more is posted, and the answer is saved whole."""
     posts: list[str] = []
     once = refuse(after, 1, error)
 

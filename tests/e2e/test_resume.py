@@ -35,8 +35,8 @@ def test_stop(stack: str) -> None:
 
         assert ("done", "stopped") == (frames[-1]["type"], frames[-1]["stop_reason"])
         assert len(text(frames).split()) < 250  # of 2,000: within a look, and a slow machine's time
-        (_, told), _ = history(one)
-        assert told.startswith("on on ")
+        (_, stored), _ = history(one)
+        assert stored.startswith("on on ")
         assert "You said: hi" == text(one.say("hi"))
 
 
@@ -47,7 +47,7 @@ def history(one: Client) -> tuple[tuple[str, str], Frame]:
 
 
 def test_stop_from_another_tab(stack: str) -> None:
-    """Whoever has the session may stop it, also without the request's id."""
+    """Any connection of the session may stop it, also without the request's id."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one, client(stack, session_id=session_id) as two:
         request_id = ask(one, chunks=2000, rate=50)
@@ -72,29 +72,29 @@ def test_resume_while_it_runs(stack: str) -> None:
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
         request_id = ask(one, chunks=150, rate=50, text="ab ")
-        heard = [one.receive() for _ in range(5)]
+        received = [one.receive() for _ in range(5)]
     with client(stack, session_id=session_id) as two:
-        two.send({"action": "resume", "request_id": request_id, "from_seq": len(heard)})
-        heard += rest(two, request_id, len(heard))
+        two.send({"action": "resume", "request_id": request_id, "from_seq": len(received)})
+        received += rest(two, request_id, len(received))
 
-        assert list(range(len(heard))) == [frame["seq"] for frame in heard]
-        assert "ab " * 150 == text(heard)
+        assert list(range(len(received))) == [frame["seq"] for frame in received]
+        assert "ab " * 150 == text(received)
         assert ("complete", "ab " * 150) == history(two)[0]
 
 
 def test_resume_after_it_ended(stack: str) -> None:
-    """Every frame from any place on, as it was told, however often it is asked for."""
+    """Every frame from any `seq` on, as it was sent, however often it is requested."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
         request_id = ask(one, chunks=20, rate=200, text="é🙂 ")
-        told = rest(one, request_id)
-        for from_seq in range(len(told)):
+        frames = rest(one, request_id)
+        for from_seq in range(len(frames)):
             one.send({"action": "resume", "request_id": request_id, "from_seq": from_seq})
-            assert told[from_seq:] == rest(one, request_id, from_seq)
+            assert frames[from_seq:] == rest(one, request_id, from_seq)
 
 
 def test_resume_of_an_answer_nobody_heard(stack: str) -> None:
-    """It was finished for nobody, and is told whole."""
+    """It was finished with no client, and is replayed completely."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
         request_id = ask(one, chunks=30, rate=60, text="ab ")

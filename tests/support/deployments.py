@@ -142,9 +142,9 @@ class Site:
 
     @property
     def _connections(self) -> int:
-        """How many connections the function has been told of, and not yet of their end."""
-        told = [event["requestContext"]["eventType"] for event in self.events]
-        return told.count("CONNECT") - told.count("DISCONNECT")
+        """How many connections the function knows to be open."""
+        event_types = [event["requestContext"]["eventType"] for event in self.events]
+        return event_types.count("CONNECT") - event_types.count("DISCONNECT")
 
     def read(self) -> Deployed:
         return read(self.url, self.outputs["api_id"], self.outputs["stage"])
@@ -199,7 +199,7 @@ class Site:
             self._stack = None
 
     def token(self, name: str) -> str:
-        """What lets somebody in where tokens are asked for."""
+        """A token for a user, where tokens are required."""
         return self.issuer.token(name)
 
     def destroy(self) -> None:

@@ -41,7 +41,7 @@ class Case:
 
 
 def decide(*cases: Case) -> list[list[Decision]]:
-    """A decision for each question of each case. Whoever asks the same twice is told the same."""
+    """A decision for each question of each case. The same question has the same decision."""
     texts = [[json.dumps(asdict(each), sort_keys=True) for each in c.questions] for c in cases]
     asked = [
         {
