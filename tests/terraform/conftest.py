@@ -72,6 +72,6 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 
 @pytest.fixture
-def told(request: pytest.FixtureRequest) -> list[str]:
+def report_lines(request: pytest.FixtureRequest) -> list[str]:
     """Lines to print when all is over."""
     return request.config.stash[REPORT_LINES]

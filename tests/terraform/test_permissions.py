@@ -238,7 +238,7 @@ def test_the_role_allows_every_call(site: Site, calls: Calls) -> None:
     assert [] == refused
 
 
-def test_no_permission_is_superfluous(site: Site, calls: Calls, told: list[str]) -> None:
+def test_no_permission_is_superfluous(site: Site, calls: Calls, report_lines: list[str]) -> None:
     """Without any one statement, action or resource, at least one call is refused."""
     deployed = site.read()
     [policy], _ = role_of(site, deployed.function.role)
@@ -254,7 +254,7 @@ def test_no_permission_is_superfluous(site: Site, calls: Calls, told: list[str])
             if before.allowed and not after.allowed
         ]
         assert needing, f"granted, and not used: {removed}"
-        told.append(f"needed: {removed} <- {', '.join(list(dict.fromkeys(needing))[:3])}")
+        report_lines.append(f"needed: {removed} <- {', '.join(list(dict.fromkeys(needing))[:3])}")
 
 
 NOT_GRANTED = [
