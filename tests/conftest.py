@@ -37,6 +37,20 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_REGION"):
     os.environ.pop(name, None)
 
 
+# What takes longest begins first, so that no worker has a long file left when the others are done.
+LONGEST_FIRST = (
+    "tests/terraform/",
+    "tests/faults/",
+    "tests/test_sequences.py",
+    "tests/bench/",
+    "tests/e2e/",
+    "tests/web/",
+    "tests/deploy/",
+    "tests/terminal/",
+    "tests/local/",
+)
+
+
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Distributes whole files to the workers; those of the deployment stay together."""
 
@@ -65,8 +79,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(line)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sorts the files of a run with several workers; each worker has to find the same order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(nodeid: str) -> int:
+    ranks = [rank for rank, path in enumerate(LONGEST_FIRST) if nodeid.startswith(path)]
+    return ranks[0] if ranks else len(LONGEST_FIRST)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """The scheduler that distributes the tests."""
+    config.option.loadscopereorder = False  # by number of tests, which says nothing of their time
     return _ByFile(config, log)
 
 
