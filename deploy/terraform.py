@@ -22,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "terraform"
+MODULE = FOLDER / "modules" / "chat"
 BUILD = ROOT / "build"
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 LEAST_VERSION = (1, 9)

@@ -3,7 +3,7 @@
 Rules
 - The line is in CloudWatch's embedded metric format: `_aws` names the fields that are metrics.
   They and their dimensions are spelled as AWS spells metrics; the other fields are not.
-- `METRICS` lists all of them. The dashboard and the alarms (terraform/monitoring.tf) and
+- `METRICS` lists all of them. The dashboard and the alarms (monitoring.tf of terraform/) and
   docs/operations.md use the same names, and the tests compare.
 - A dimension has few values: each combination is a metric of its own, and is billed.
 - A field that is zero or unknown is in the line, but is no metric: CloudWatch bills a metric by the
@@ -121,7 +121,7 @@ def _write(level: str, event: str, **fields: Any) -> None:
             by = tuple(each for each in metric.by if all(fields[name] for name in each))
             definition = {"Name": metric.name, "Unit": metric.unit}
             definitions.setdefault(by, []).append(definition)
-    # The namespace is the function's name, as in terraform/monitoring.tf.
+    # The namespace is the function's name, as in monitoring.tf of terraform/.
     namespace = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "local")
     directives = [
         {"Namespace": namespace, "Dimensions": by, "Metrics": each}

@@ -1,60 +1,116 @@
-# Outputs; `make smoke`, `make url`, `make chat` and `make wscat` read them.
+# Written by `make docs` from modules/chat.
 
 output "websocket_url" {
   description = "The WebSocket URL. With auth = \"iam\" clients connect to a signed form of it: `make url`."
-  value       = aws_apigatewayv2_stage.live.invoke_url
+  value       = module.chat.websocket_url
 }
 
 output "page_url" {
-  description = "The web page's URL, which is also the redirect URI of web_client_id; null without a page. A new page is available after a few minutes."
-  value       = var.web_page ? "${local.page_origin}/" : null
+  description = "The web page's URL, which is also the redirect URI of web.client_id; null without a page. A new page is available after a few minutes."
+  value       = module.chat.page_url
+}
+
+output "page_domain_name" {
+  description = "CloudFront's domain name of the web page, to which a DNS record of web.domain points; null without a page."
+  value       = module.chat.page_domain_name
+}
+
+output "page_bucket" {
+  description = "The name of the bucket with the web page's files; null without a page."
+  value       = module.chat.page_bucket
 }
 
 output "wscat_command" {
   description = "The command that opens a chat in a terminal."
-  value = {
-    iam  = "make wscat DEPLOYED=1"
-    jwt  = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
-    none = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text'"
-  }[var.auth]
+  value       = module.chat.wscat_command
 }
 
 output "function_name" {
   description = "The Lambda function's name. Its log group is /aws/lambda/<name>."
-  value       = aws_lambda_function.chat.function_name
+  value       = module.chat.function_name
+}
+
+output "function_arn" {
+  description = "The ARN of the Lambda function, without a version."
+  value       = module.chat.function_arn
 }
 
 output "function_alias" {
   description = "The function's alias that the API invokes."
-  value       = aws_lambda_alias.live.name
+  value       = module.chat.function_alias
+}
+
+output "function_alias_arn" {
+  description = "The ARN of the alias that the API invokes."
+  value       = module.chat.function_alias_arn
+}
+
+output "function_log_group_name" {
+  description = "The name of the function's log group."
+  value       = module.chat.function_log_group_name
+}
+
+output "function_role_arn" {
+  description = "The ARN of the function's IAM role."
+  value       = module.chat.function_role_arn
+}
+
+output "function_role_name" {
+  description = "The name of the function's IAM role, to which further policies can be attached."
+  value       = module.chat.function_role_name
 }
 
 output "table_name" {
   description = "The name of the DynamoDB table that stores the conversations."
-  value       = aws_dynamodb_table.conversations.name
+  value       = module.chat.table_name
+}
+
+output "table_arn" {
+  description = "The ARN of the DynamoDB table that stores the conversations."
+  value       = module.chat.table_arn
+}
+
+output "dead_letters_arn" {
+  description = "The ARN of the SQS queue of events that were not handled."
+  value       = module.chat.dead_letters_arn
+}
+
+output "dead_letters_url" {
+  description = "The URL of the SQS queue of events that were not handled."
+  value       = module.chat.dead_letters_url
+}
+
+output "topic_arn" {
+  description = "The ARN of the SNS topic that receives the alarms; null without alarms.email."
+  value       = module.chat.topic_arn
 }
 
 output "dashboard_url" {
   description = "The URL of the CloudWatch dashboard in the AWS console."
-  value       = "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${aws_cloudwatch_dashboard.chat.dashboard_name}"
+  value       = module.chat.dashboard_url
 }
 
 output "api_id" {
   description = "The id of the WebSocket API."
-  value       = aws_apigatewayv2_api.chat.id
+  value       = module.chat.api_id
+}
+
+output "connect_arn" {
+  description = "The ARN on which to grant execute-api:Invoke: with auth = \"iam\", identities with that permission may connect."
+  value       = module.chat.connect_arn
 }
 
 output "stage" {
   description = "The name of the API's stage."
-  value       = aws_apigatewayv2_stage.live.name
+  value       = module.chat.stage
 }
 
 output "auth" {
   description = "How clients authenticate: iam, jwt or none."
-  value       = var.auth
+  value       = module.chat.auth
 }
 
 output "region" {
   description = "The AWS Region of the deployment."
-  value       = local.region
+  value       = module.chat.region
 }

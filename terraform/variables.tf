@@ -1,30 +1,14 @@
-# Variables of the deployment; those that are passed to the function are in settings.tf. The most common
-# ones are in terraform.tfvars.example. The bounds are AWS's limits.
-
-# -- the deployment --------------------------------------------------------------------------------
+# Written by `make docs` from modules/chat.
 
 variable "name" {
   description = "The name of the deployment, from which the names of all resources are derived. Unique per account and Region."
   type        = string
   default     = "bedrock-stream-chat"
   nullable    = false
-
-  validation {
-    # IAM: a role's name has at most 64 characters; the longest one here ends in "-authorizer" and the
-    # Region.
-    condition     = can(regex("^[a-z][a-z0-9-]{0,34}[a-z0-9]$", var.name))
-    error_message = "name must be 2 to 36 lower-case letters, digits and hyphens, and begin with a letter."
-  }
-}
-
-variable "region" {
-  description = "The AWS Region. If null, the provider's own default applies (AWS_REGION, or the profile's Region)."
-  type        = string
-  default     = null
 }
 
 variable "tags" {
-  description = "Tags for all resources that support tags, in addition to `project`."
+  description = "Tags for all resources that support tags, in addition to `project`, which is the deployment's name."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -35,25 +19,6 @@ variable "stage" {
   type        = string
   default     = "live"
   nullable    = false
-
-  validation {
-    condition     = can(regex("^[A-Za-z0-9_-]{1,128}$", var.stage))
-    error_message = "stage must be 1 to 128 letters, digits, hyphens and underscores."
-  }
-}
-
-variable "lambda_zip" {
-  description = "The path of the function's package for `architecture`, as written by `make package`."
-  type        = string
-  default     = "../build/lambda.zip"
-  nullable    = false
-}
-
-variable "authorizer_zip" {
-  description = "The path of the authorizer's package for `architecture`. Used with auth = \"jwt\"."
-  type        = string
-  default     = "../build/authorizer.zip"
-  nullable    = false
 }
 
 variable "deletion_protection" {
@@ -63,186 +28,48 @@ variable "deletion_protection" {
   nullable    = false
 }
 
-# -- authentication --------------------------------------------------------------------------------
+variable "package" {
+  description = <<-EOT
+    The function's package for `architecture`, as `make package` writes it: a file, or an object in S3.
 
-variable "jwt_issuer" {
-  description = "The OIDC issuer of accepted tokens: the value of their `iss` claim. Used with auth = \"jwt\"."
-  type        = string
-  default     = null
+    - `path`: the path of the zip. Without `path` and `s3` it is build/lambda.zip in the repository.
+    - `s3`: the object, in a bucket of the function's Region: `bucket`, `key`, `version` where the bucket has versioning, and `hash`, the base64-encoded SHA-256 of the zip. A new object is deployed when `version` or `hash` changes.
+  EOT
 
-  validation {
-    # As in src/authorizer.py: without TLS only on this machine, for tests.
-    condition     = var.jwt_issuer == null ? true : can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/])[^ ?#]+$", var.jwt_issuer)) && length(var.jwt_issuer) <= 512
-    error_message = "jwt_issuer must be an https:// URL of at most 512 characters, without a query."
-  }
+  type = object({
+    path = optional(string)
+    s3 = optional(object({
+      bucket  = string
+      key     = string
+      version = optional(string)
+      hash    = optional(string)
+    }))
+  })
 
-  validation {
-    condition     = (var.auth == "jwt") == (var.jwt_issuer != null)
-    error_message = "jwt_issuer is required with auth = \"jwt\" and must not be set otherwise."
-  }
+  default  = {}
+  nullable = false
 }
 
-variable "jwt_audience" {
-  description = "The accepted audiences: a token's `aud` claim must contain one of them. Used with auth = \"jwt\"."
-  type        = list(string)
-  default     = []
-  nullable    = false
+variable "authorizer_package" {
+  description = <<-EOT
+    The package of the authorizer, which `auth = "jwt"` needs, for `architecture`, as `make package` writes it: a file, or an object in S3.
 
-  validation {
-    condition     = (var.auth == "jwt") == (length(var.jwt_audience) > 0)
-    error_message = "jwt_audience needs at least one entry with auth = \"jwt\" and must be empty otherwise."
-  }
+    - `path`: the path of the zip. Without `path` and `s3` it is build/authorizer.zip in the repository.
+    - `s3`: the object, in a bucket of the function's Region: `bucket`, `key`, `version` where the bucket has versioning, and `hash`, the base64-encoded SHA-256 of the zip. A new object is deployed when `version` or `hash` changes.
+  EOT
 
-  validation {
-    condition     = alltrue([for audience in var.jwt_audience : audience != ""])
-    error_message = "jwt_audience must not contain an empty string."
-  }
-}
+  type = object({
+    path = optional(string)
+    s3 = optional(object({
+      bucket  = string
+      key     = string
+      version = optional(string)
+      hash    = optional(string)
+    }))
+  })
 
-# -- the web page ----------------------------------------------------------------------------------
-
-variable "web_page" {
-  description = "Whether to serve the web page, from S3 through CloudFront. Browsers may then connect only from the page and from allowed_origins."
-  type        = bool
-  default     = false
-  nullable    = false
-}
-
-variable "web_folder" {
-  description = "The path of the folder with the web page's files."
-  type        = string
-  default     = "../web"
-  nullable    = false
-}
-
-variable "web_client_id" {
-  description = "The web page's client id at jwt_issuer: a public client, without a secret, whose redirect URI is page_url."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = !(var.web_page && var.auth == "jwt") || var.web_client_id != null
-    error_message = "web_client_id is required with web_page and auth = \"jwt\": users sign in on the page."
-  }
-
-  validation {
-    # OpenID Connect Core, section 2: the audience of an ID token is its client.
-    condition     = !(var.web_page && var.auth == "jwt" && var.web_token == "id_token") || contains(var.jwt_audience, coalesce(var.web_client_id, " "))
-    error_message = "jwt_audience must contain web_client_id, which is the audience of an ID token."
-  }
-}
-
-variable "web_scope" {
-  description = "The OAuth scopes that the web page requests, separated by spaces."
-  type        = string
-  default     = "openid"
-  nullable    = false
-
-  validation {
-    condition     = contains(split(" ", var.web_scope), "openid")
-    error_message = "web_scope must contain openid."
-  }
-}
-
-variable "web_token" {
-  description = "The token that the web page sends: id_token, a JWT for web_client_id, or access_token, for issuers whose access tokens are JWTs for this API."
-  type        = string
-  default     = "id_token"
-  nullable    = false
-
-  validation {
-    condition     = contains(["id_token", "access_token"], var.web_token)
-    error_message = "web_token must be id_token or access_token."
-  }
-}
-
-variable "web_connect_origins" {
-  description = "Further origins to which the web page may connect: the issuer's token endpoint if its host differs from that of jwt_issuer, such as https://example.auth.us-east-1.amazoncognito.com."
-  type        = list(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for origin in var.web_connect_origins : can(regex("^https://[^/ ;,'*]+$", origin))])
-    error_message = "web_connect_origins must be origins: https and a host, without a wildcard, a path or a trailing slash."
-  }
-}
-
-variable "web_domain" {
-  description = "A custom domain name for the web page, such as chat.example.com, whose DNS record you point to the distribution. If null, the page has CloudFront's domain name."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.web_domain == null ? true : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", var.web_domain))
-    error_message = "web_domain must be a domain name in lower case."
-  }
-}
-
-variable "web_certificate_arn" {
-  description = "The ARN of the ACM certificate for web_domain. CloudFront requires it to be in us-east-1."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.web_certificate_arn == null ? true : can(regex("^arn:aws[a-z-]*:acm:us-east-1:[0-9]{12}:certificate/[0-9a-f-]+$", var.web_certificate_arn))
-    error_message = "web_certificate_arn must be the ARN of a certificate in us-east-1."
-  }
-
-  validation {
-    condition     = (var.web_domain == null) == (var.web_certificate_arn == null)
-    error_message = "web_domain and web_certificate_arn must be set together."
-  }
-}
-
-# -- the model -------------------------------------------------------------------------------------
-
-variable "foundation_model_arns" {
-  description = "The foundation models of the inference profile in model_id, if they cannot be derived from it: for an application inference profile, or a geography that terraform/models does not list."
-  type        = list(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for arn in var.foundation_model_arns : can(regex("^arn:aws[a-z-]*:bedrock:[a-z0-9-]*::foundation-model/[A-Za-z0-9.:_-]+$", arn))])
-    error_message = "foundation_model_arns must be ARNs of foundation models, without a wildcard."
-  }
-
-  validation {
-    condition     = length(var.foundation_model_arns) == 0 || !can(regex("^arn:", var.model_id)) || can(regex("inference-profile/", var.model_id))
-    error_message = "foundation_model_arns must be empty: model_id is not the ARN of an inference profile."
-  }
-
-  validation {
-    condition     = !can(regex(":application-inference-profile/", var.model_id)) || length(var.foundation_model_arns) > 0
-    error_message = "foundation_model_arns is required for an application inference profile: `aws bedrock get-inference-profile` lists the models."
-  }
-}
-
-variable "guardrail_profile_arns" {
-  description = "The guardrail profile's ARN in each destination Region, for a guardrail with cross-Region inference."
-  type        = list(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for arn in var.guardrail_profile_arns : can(regex("^arn:aws[a-z-]*:bedrock:[a-z0-9-]+:([0-9]{12})?:guardrail-profile/[a-z0-9.:-]+$", arn))])
-    error_message = "guardrail_profile_arns must be ARNs of guardrail profiles."
-  }
-}
-
-# -- the function and the API ----------------------------------------------------------------------
-
-variable "chat_integration" {
-  description = "How API Gateway invokes the function for messages: `async` (answers of up to timeout_seconds) or `proxy` (API Gateway sends a timeout error to the client after 29 s, while the function continues)."
-  type        = string
-  default     = "async"
-  nullable    = false
-
-  validation {
-    condition     = contains(["async", "proxy"], var.chat_integration)
-    error_message = "chat_integration must be async or proxy."
-  }
+  default  = {}
+  nullable = false
 }
 
 variable "architecture" {
@@ -250,23 +77,201 @@ variable "architecture" {
   type        = string
   default     = "arm64"
   nullable    = false
-
-  validation {
-    condition     = contains(["arm64", "x86_64"], var.architecture)
-    error_message = "architecture must be arm64 or x86_64."
-  }
 }
 
-variable "memory_size" {
-  description = "The function's memory in MB. Lambda allocates CPU in proportion to it."
-  type        = number
-  default     = 1024
+variable "auth" {
+  description = "How clients authenticate. Access needs IAM by default (clients sign with SigV4 and need execute-api:Invoke); `jwt` (a token of jwt.issuer) and `none` (no authentication) are the other choices."
+  type        = string
+  default     = "iam"
   nullable    = false
+}
 
-  validation {
-    condition     = var.memory_size >= 256 && var.memory_size <= 10240 && floor(var.memory_size) == var.memory_size
-    error_message = "memory_size must be a whole number between 256 and 10240."
-  }
+variable "jwt" {
+  description = <<-EOT
+    Whose tokens are accepted with `auth = "jwt"`, which requires this.
+
+    - `issuer`: the OIDC issuer, an https:// URL: the value of the tokens' `iss` claim.
+    - `audience`: the accepted audiences: a token's `aud` claim must contain one of them.
+  EOT
+
+  type = object({
+    issuer   = string
+    audience = list(string)
+  })
+
+  default = null
+}
+
+variable "allowed_origins" {
+  description = "Web origins from which browsers may connect, such as https://chat.example.com. If empty, and without `web`, all origins may."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "requests_per_day" {
+  description = "Requests to the model that a user may make per UTC day. 0 means no limit."
+  type        = number
+  default     = 500
+  nullable    = false
+}
+
+variable "tokens_per_day" {
+  description = "Input and output tokens that a user may consume per UTC day. 0 means no limit."
+  type        = number
+  default     = 1000000
+  nullable    = false
+}
+
+variable "web" {
+  description = <<-EOT
+    The web page, served from S3 through CloudFront: `{}` for a page with the defaults, null for none. With a page, browsers may connect only from it and from allowed_origins.
+
+    - `folder`: the path of the folder with the page's files. The default is web/ in the repository.
+    - `client_id`: the page's client id at jwt.issuer, required with `auth = "jwt"`: a public client, without a secret, whose redirect URI is the output page_url.
+    - `scope`: the OAuth scopes that the page requests, separated by spaces.
+    - `token`: the token that the page sends: `id_token`, a JWT for client_id, or `access_token`, for issuers whose access tokens are JWTs for this API.
+    - `connect_origins`: further origins to which the page may connect: the issuer's token endpoint if its host differs from that of jwt.issuer, such as https://example.auth.us-east-1.amazoncognito.com.
+    - `domain`: a domain name for the page, such as chat.example.com, whose DNS record you point to the output page_domain_name, and the ARN of its ACM certificate, which CloudFront requires to be in us-east-1. Without it the page has CloudFront's domain name.
+  EOT
+
+  type = object({
+    folder          = optional(string)
+    client_id       = optional(string)
+    scope           = optional(string, "openid")
+    token           = optional(string, "id_token")
+    connect_origins = optional(list(string), [])
+    domain = optional(object({
+      name            = string
+      certificate_arn = string
+    }))
+  })
+
+  default = null
+}
+
+variable "model_id" {
+  description = "The Bedrock model: a model id, an inference profile id, or the ARN of either."
+  type        = string
+  default     = "global.anthropic.claude-sonnet-4-6"
+  nullable    = false
+}
+
+variable "model_family" {
+  description = "The model family whose request format to use, if it cannot be derived from model_id. See docs/families.md."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "foundation_model_arns" {
+  description = "The foundation models of the inference profile in model_id, if they cannot be derived from it: for an application inference profile, or a geography that the module `models` does not list."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "system_prompt" {
+  description = "The system prompt, sent to the model before the conversation."
+  type        = string
+  default     = "You are a helpful assistant."
+  nullable    = false
+}
+
+variable "max_output_tokens" {
+  description = "The maximum length of an answer, in tokens."
+  type        = number
+  default     = 4096
+  nullable    = false
+}
+
+variable "temperature" {
+  description = "The sampling temperature. If null, the model's default applies."
+  type        = number
+  default     = null
+}
+
+variable "top_p" {
+  description = "The nucleus sampling threshold. If null, the model's default applies."
+  type        = number
+  default     = null
+}
+
+variable "stop_sequences" {
+  description = "Texts that end an answer when the model generates them. Not every model family supports them."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "show_reasoning" {
+  description = "Whether to send the model's reasoning to the client."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "prompt_cache" {
+  description = "Whether to set cache points after the system prompt and the history. Applies to Claude."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "guardrail_id" {
+  description = "The id or ARN of a Bedrock guardrail. If empty, none is applied."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "guardrail_version" {
+  description = "The version of the guardrail: a number, or DRAFT."
+  type        = string
+  default     = "DRAFT"
+  nullable    = false
+}
+
+variable "guardrail_profile_arns" {
+  description = "The guardrail profile's ARN in each destination Region, for a guardrail with cross-Region inference."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "service_tier" {
+  description = "Bedrock's service tier: priority, default, flex or reserved. If empty, Bedrock's default applies."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "performance_latency" {
+  description = "Bedrock's latency setting: standard or optimized. If empty, Bedrock's default applies."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "retry_seconds" {
+  description = "How long a call that Bedrock rejected is retried before the first delta, in seconds."
+  type        = number
+  default     = 15
+  nullable    = false
+}
+
+variable "stall_seconds" {
+  description = "How long to wait for the first chunk from Bedrock, and for each further one, in seconds."
+  type        = number
+  default     = 60
+  nullable    = false
+}
+
+variable "deadline_seconds" {
+  description = "How long before the function's timeout a stream is ended, so that the answer can be saved and its end sent, in seconds."
+  type        = number
+  default     = 10
+  nullable    = false
 }
 
 variable "timeout_seconds" {
@@ -274,27 +279,61 @@ variable "timeout_seconds" {
   type        = number
   default     = 900
   nullable    = false
+}
 
-  validation {
-    condition     = var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds must be a whole number of at most 900, Lambda's limit."
-  }
+variable "max_input_bytes" {
+  description = "The maximum length of a message from a client, in UTF-8 bytes."
+  type        = number
+  default     = 131072
+  nullable    = false
+}
 
-  validation {
-    condition     = var.timeout_seconds > var.deadline_seconds
-    error_message = "timeout_seconds must be greater than deadline_seconds."
-  }
+variable "history_tokens" {
+  description = "How much of the conversation is sent to the model with each message, in tokens. history_turns also applies."
+  type        = number
+  default     = 16000
+  nullable    = false
+}
+
+variable "history_turns" {
+  description = "How much of the conversation is sent to the model with each message, in turns. history_tokens also applies."
+  type        = number
+  default     = 50
+  nullable    = false
+}
+
+variable "session_days" {
+  description = "Days after which a turn is deleted."
+  type        = number
+  default     = 30
+  nullable    = false
+}
+
+variable "on_disconnect" {
+  description = "What happens to an answer when its client disconnects: `finish` completes and saves it, `cancel` ends it."
+  type        = string
+  default     = "finish"
+  nullable    = false
+}
+
+variable "chat_integration" {
+  description = "How API Gateway invokes the function for messages: `async` (answers of up to timeout_seconds) or `proxy` (API Gateway sends a timeout error to the client after 29 s, while the function continues)."
+  type        = string
+  default     = "async"
+  nullable    = false
+}
+
+variable "memory_size" {
+  description = "The function's memory in MB. Lambda allocates CPU in proportion to it."
+  type        = number
+  default     = 1024
+  nullable    = false
 }
 
 variable "reserved_concurrency" {
   description = "The function's reserved concurrency, which limits how many messages are handled at once. If null, none is reserved. AWS refuses a reservation that leaves the account fewer than 100; new accounts may have 10 in total."
   type        = number
   default     = null
-
-  validation {
-    condition     = var.reserved_concurrency == null ? true : var.reserved_concurrency >= 1 && floor(var.reserved_concurrency) == var.reserved_concurrency
-    error_message = "reserved_concurrency must be a whole number of at least 1."
-  }
 }
 
 variable "snap_start" {
@@ -309,11 +348,6 @@ variable "throttle_rate" {
   type        = number
   default     = 50
   nullable    = false
-
-  validation {
-    condition     = var.throttle_rate > 0 && var.throttle_rate <= 10000
-    error_message = "throttle_rate must be above 0 and at most 10000, the account's default quota."
-  }
 }
 
 variable "throttle_burst" {
@@ -321,26 +355,13 @@ variable "throttle_burst" {
   type        = number
   default     = 100
   nullable    = false
-
-  validation {
-    condition     = var.throttle_burst >= 1 && var.throttle_burst <= 5000 && floor(var.throttle_burst) == var.throttle_burst
-    error_message = "throttle_burst must be a whole number between 1 and 5000, the account's default quota."
-  }
 }
-
-# -- monitoring ------------------------------------------------------------------------------------
 
 variable "log_retention_days" {
   description = "Days after which logs are deleted. They contain ids, counts, times and, in API Gateway's access log, clients' IP addresses, but no messages."
   type        = number
   default     = 30
   nullable    = false
-
-  validation {
-    # CloudWatch Logs API, PutRetentionPolicy, without "never expire".
-    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one of the values that CloudWatch Logs accepts: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, ..."
-  }
 }
 
 variable "account_logging" {
@@ -350,29 +371,19 @@ variable "account_logging" {
   nullable    = false
 }
 
-variable "alarm_email" {
-  description = "The email address that receives alarms, once its owner has confirmed the subscription. If null, none are sent."
-  type        = string
-  default     = null
+variable "alarms" {
+  description = <<-EOT
+    Who is notified of alarms and of the cost.
 
-  validation {
-    condition     = var.alarm_email == null ? true : can(regex("^[^@ ]+@[^@ ]+$", var.alarm_email))
-    error_message = "alarm_email must be an email address."
-  }
-}
+    - `email`: the email address that receives alarms, once its owner has confirmed the subscription. Without it none are sent.
+    - `monthly_budget_usd`: a monthly cost budget for the whole account, in US dollars; email is notified before it is exceeded. It does not limit costs.
+  EOT
 
-variable "monthly_budget_usd" {
-  description = "A monthly cost budget for the whole account, in US dollars; alarm_email is notified before it is exceeded. If null, there is no budget. It does not limit costs."
-  type        = number
-  default     = null
+  type = object({
+    email              = optional(string)
+    monthly_budget_usd = optional(number)
+  })
 
-  validation {
-    condition     = var.monthly_budget_usd == null ? true : var.monthly_budget_usd > 0
-    error_message = "monthly_budget_usd must be above 0."
-  }
-
-  validation {
-    condition     = var.monthly_budget_usd == null || var.alarm_email != null
-    error_message = "monthly_budget_usd requires alarm_email, which receives the notifications."
-  }
+  default  = {}
+  nullable = false
 }

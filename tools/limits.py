@@ -23,7 +23,7 @@ READ_BYTES = 1024 * 1024
 HISTORY_SECONDS = 0.5  # assumed: a read of 1 MB, and its posts
 PART_SECONDS = 0.05  # assumed: one write
 AUTHORIZER_SECONDS = 0.02  # assumed: one signature verified, with cached keys
-AUTHORIZER_GB = 0.5  # terraform/authorizer.tf
+AUTHORIZER_GB = 0.5  # terraform/modules/chat/authorizer.tf
 
 _PRICE: Mapping[str, float] = {each.name: each.dollars / each.per for each in capacity.PRICES}
 _QUOTA: Mapping[str, float] = {each.name: each.limit for each in capacity.QUOTAS}
@@ -83,7 +83,7 @@ def bounds() -> str:
             (
                 "retention of unhandled events",
                 "14 days",
-                "`terraform/function.tf`; SQS's limit",
+                "`terraform/modules/chat/function.tf`; SQS's limit",
             ),
             ("a connection", f"{settings.CONNECTION_SECONDS // 3600} h", "API Gateway"),
             ("a token", size(authorizer.MAX_TOKEN_BYTES), "`src/authorizer.py`"),

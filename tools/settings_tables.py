@@ -1,4 +1,4 @@
-"""The tables of docs/settings.md, generated from src/settings.py and terraform/."""
+"""The tables of docs/settings.md, generated from src/settings.py and terraform/modules/chat."""
 
 import json
 from typing import Any
@@ -34,10 +34,10 @@ def deployment_variables() -> str:
     """Returns a row for each Terraform variable that is not a setting of the function."""
     names = {each.name for each in settings()}
     return table(
-        ("variable", "type", "default", "meaning", "file"),
+        ("variable", "type", "default", "meaning"),
         (
-            (code(each.name), each.kind, _shown(each.default), each.description, code(each.file))
-            for each in deployment.variables().values()
+            (code(each.name), _type(each), _shown(each.default), _line(each.description))
+            for each in deployment.all_variables().values()
             if each.name not in names
         ),
     )
@@ -50,6 +50,15 @@ def _terraform(setting: Setting, variable: deployment.Variable | None) -> str:
     if variable.default == own:
         return code(variable.name)
     return f"{code(variable.name)}: {_shown(variable.default)}"
+
+
+def _type(variable: deployment.Variable) -> str:
+    """Returns the type; an object's attributes are in its description."""
+    return variable.kind.partition("({")[0]
+
+
+def _line(description: str) -> str:
+    return description.replace("\n\n", "<br>").replace("\n", "<br>")
 
 
 def _shown(value: Any) -> str:

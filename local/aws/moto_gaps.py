@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from moto.apigatewayv2.exceptions import APIGatewayV2Error
 from moto.apigatewayv2.models import Api
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda.models import LambdaBackend, LambdaFunction
@@ -123,6 +124,32 @@ def api_gateway_returns_https_endpoints() -> None:
         return stock(self) | {"apiEndpoint": f"{scheme}://{host}"}
 
     _patch(Api, to_json)
+
+
+def api_gateway_deletes_what_a_route_uses() -> None:
+    """API Gateway deletes an integration or an authorizer to which a route refers."""
+
+    class InUseError(APIGatewayV2Error):
+        code = 409
+
+        def __init__(self, kind: str, route: Any) -> None:
+            super().__init__("ConflictException", f"The {kind} is used by {route.route_key}.")
+
+    stock_integration, stock_authorizer = Api.delete_integration, Api.delete_authorizer
+
+    def delete_integration(self: Any, integration_id: str) -> None:
+        for route in self.routes.values():
+            if route.target == f"integrations/{integration_id}":
+                raise InUseError("integration", route)
+        stock_integration(self, integration_id)
+
+    def delete_authorizer(self: Any, authorizer_id: str) -> None:
+        for route in self.routes.values():
+            if route.authorizer_id == authorizer_id:
+                raise InUseError("authorizer", route)
+        stock_authorizer(self, authorizer_id)
+
+    _patch(Api, delete_integration, delete_authorizer)
 
 
 def budgets_cannot_describe_subscribers() -> None:
@@ -250,6 +277,7 @@ GAPS: tuple[Callable[[], None], ...] = (
     api_gateway_lacks_update_stage,
     api_gateway_cannot_list,
     api_gateway_returns_https_endpoints,
+    api_gateway_deletes_what_a_route_uses,
     budgets_cannot_describe_subscribers,
     budgets_drop_tags,
     logs_lack_query_definitions,

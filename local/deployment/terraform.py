@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,14 @@ provider "aws" {
 NO_REFRESH = ("-auto-approve", "-refresh=false")
 # Files that a developer may have added to the folder for a deployment of their own.
 NOT_COPIED = shutil.ignore_patterns(
-    ".terraform*", "*.tfstate*", "*.tfvars", "*.tfvars.json", "*_override.tf", "tests", "backend.tf"
+    ".terraform*",
+    "*.tfstate*",
+    "*.tfvars",
+    "*.tfvars.json",
+    "*_override.tf",
+    "backend.tf",
+    "examples",
+    "tests",
 )
 
 
@@ -61,10 +68,14 @@ class Deployment:
                 f"Terraform has no AWS provider, and TF_PLUGIN_DIR names no mirror of it: {error}"
             ) from None
 
-    def apply(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Applies the configuration and returns the outputs. Raises DeploymentError."""
+    def apply(self, variables: Mapping[str, Any], replaced: Iterable[str] = ()) -> dict[str, Any]:
+        """Applies the configuration and returns the outputs. Raises DeploymentError.
+
+        `replaced` are resources of the module that are replaced as if they were tainted.
+        """
         (self.folder / "local.auto.tfvars.json").write_text(json.dumps(dict(variables)))
-        [*_, last] = self._events("outputs", "apply", *NO_REFRESH)
+        replace = [f"-replace=module.chat.{each}" for each in replaced]
+        [*_, last] = self._events("outputs", "apply", *NO_REFRESH, *replace)
         return {name: output["value"] for name, output in last["outputs"].items()}
 
     def plan(self) -> list[str]:

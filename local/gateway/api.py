@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl
 
+from deploy.terraform import MODULE
 from local.gateway.vtl import Template
 
 CONNECT, DISCONNECT, DEFAULT = "$connect", "$disconnect", "$default"
-TERRAFORM = Path(__file__).resolve().parents[2] / "terraform"
 _RESERVED = frozenset({CONNECT, DISCONNECT, DEFAULT})
 _SELECTION = re.compile(r"\$(\{)?request\.body\.([\w.]+)(?(1)\})")
 _DISCONNECT_HEADERS = ("x-api-key", "X-Forwarded-For", "x-restapi")
@@ -121,7 +121,7 @@ class Api:
 
     @classmethod
     def load(
-        cls, folder: Path = TERRAFORM, chat_integration: Literal["async", "proxy"] = "async"
+        cls, folder: Path = MODULE, chat_integration: Literal["async", "proxy"] = "async"
     ) -> Self:
         """Read `routes.json` and `event.json.vtl` of `folder`.
 

@@ -196,14 +196,14 @@ FAMILIES: tuple[Family, ...] = (
 # -- lookup, request, stream -----------------------------------------------------------------------
 
 # The Region prefix of an inference profile: us., eu., apac., global., us-gov., jp., au., ...
-_REGION_PREFIX = re.compile(r"^(?:global|apac|[a-z]{2}(?:-gov)?)\.")
+REGION_PREFIX = re.compile(r"^(?:global|apac|[a-z]{2}(?:-gov)?)\.")
 
 
 def bare_model_id(model_id: str) -> str:
     """Returns the id without ARN and Region prefix: "amazon.nova-lite-v1:0"."""
     if model_id.startswith("arn:"):
         model_id = model_id.rpartition("/")[2]
-    return _REGION_PREFIX.sub("", model_id)
+    return REGION_PREFIX.sub("", model_id)
 
 
 def family_of(model_id: str, family: str = "") -> Family:

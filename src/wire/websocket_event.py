@@ -2,7 +2,7 @@
 
 Rules
 - No other module reads an event's JSON.
-- A proxy event and the event that `terraform/event.json.vtl` builds have the same shape.
+- A proxy event and the event that event.json.vtl in `terraform/` builds have the same shape.
 - `WebSocketEvent.of` reads the clock once, when the invocation starts; nothing else here does.
 
 Event shapes: API Gateway Developer Guide, "Set up integration request/response for WebSocket APIs".

@@ -6,17 +6,20 @@ mock_provider "aws" {
 }
 
 variables {
-  # Any file can stand for a package.
-  lambda_zip     = "routes.json"
-  authorizer_zip = "event.json.vtl"
+  package            = { s3 = { bucket = "packages", key = "lambda.zip", version = "v1", hash = "LambdaLambdaLambdaLambdaLambdaLambdaLambdaL=" } }
+  authorizer_package = { s3 = { bucket = "packages", key = "authorizer.zip", hash = "AuthorAuthorAuthorAuthorAuthorAuthorAuthorA=" } }
 }
 
 run "defaults" {
+  module {
+    source = "./modules/chat"
+  }
+
   # -- routes
 
   assert {
     condition = { for key, route in aws_apigatewayv2_route.this : key => route.target } == {
-      for key, row in jsondecode(file("routes.json")).routes : key => join("/", ["integrations", (
+      for key, row in jsondecode(file("modules/chat/routes.json")).routes : key => join("/", ["integrations", (
         row.integration == "mock" ? aws_apigatewayv2_integration.mock[key].id : aws_apigatewayv2_integration.function[row.integration].id
       )])
     }
@@ -49,7 +52,7 @@ run "defaults" {
   assert {
     condition = (
       aws_apigatewayv2_integration.function["async"].template_selection_expression == "\\$default" &&
-      aws_apigatewayv2_integration.function["async"].request_templates == tomap({ "$default" = file("event.json.vtl") })
+      aws_apigatewayv2_integration.function["async"].request_templates == tomap({ "$default" = file("modules/chat/event.json.vtl") })
     )
     error_message = "The event is built by event.json.vtl, which an escaped $default selects."
   }
@@ -69,7 +72,7 @@ run "defaults" {
 
   assert {
     condition = alltrue([
-      for key, row in jsondecode(file("routes.json")).routes : (
+      for key, row in jsondecode(file("modules/chat/routes.json")).routes : (
         aws_apigatewayv2_integration.mock[key].integration_type == "MOCK" &&
         aws_apigatewayv2_integration.mock[key].template_selection_expression == "\\$default" &&
         jsondecode(aws_apigatewayv2_integration.mock[key].request_templates["$default"]) == { statusCode = 200 } &&
@@ -114,7 +117,11 @@ run "defaults" {
       aws_lambda_function.chat.runtime == "python3.13" &&
       aws_lambda_function.chat.handler == "handler.lambda_handler" &&
       aws_lambda_function.chat.architectures == tolist(["arm64"]) &&
-      aws_lambda_function.chat.source_code_hash == filebase64sha256("routes.json") &&
+      aws_lambda_function.chat.filename == null &&
+      aws_lambda_function.chat.s3_bucket == "packages" &&
+      aws_lambda_function.chat.s3_key == "lambda.zip" &&
+      aws_lambda_function.chat.s3_object_version == "v1" &&
+      aws_lambda_function.chat.source_code_hash == "LambdaLambdaLambdaLambdaLambdaLambdaLambdaL=" &&
       aws_lambda_function.chat.publish &&
       aws_lambda_alias.live.function_version == aws_lambda_function.chat.version
     )
@@ -150,7 +157,7 @@ run "defaults" {
     condition = {
       for key, permission in aws_lambda_permission.routes : key => permission.source_arn if permission.qualifier == "live" && permission.principal == "apigateway.amazonaws.com"
       } == {
-      for key, row in jsondecode(file("routes.json")).routes :
+      for key, row in jsondecode(file("modules/chat/routes.json")).routes :
       key => "arn:aws:execute-api:us-east-1:123456789012:abcde12345/live/${key}" if row.integration != "mock"
     }
     error_message = "Each route that invokes the function may invoke its alias, for this API and stage; no other may."
@@ -254,20 +261,23 @@ run "defaults" {
     condition = (
       output.websocket_url == "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live" && output.wscat_command == "make wscat DEPLOYED=1" &&
       output.function_name == "bedrock-stream-chat" && output.function_alias == "live" && output.table_name == "bedrock-stream-chat" &&
-      output.api_id == "abcde12345" && output.stage == "live" && output.auth == "iam" && output.region == "us-east-1" && output.page_url == null &&
-      strcontains(output.dashboard_url, "#dashboards/dashboard/bedrock-stream-chat")
+      output.api_id == "abcde12345" && output.connect_arn == "arn:aws:execute-api:us-east-1:123456789012:abcde12345/live/$connect" && output.stage == "live" && output.auth == "iam" && output.region == "us-east-1" && output.page_url == null &&
+      strcontains(output.dashboard_url, "#dashboards/dashboard/bedrock-stream-chat-us-east-1")
     )
     error_message = "The outputs describe the deployment and how to connect."
   }
 }
 
 run "all_options" {
+  module {
+    source = "./modules/chat"
+  }
+
   variables {
     name                 = "other"
     stage                = "beta"
     auth                 = "jwt"
-    jwt_issuer           = "https://issuer.example.com/pool"
-    jwt_audience         = ["web", "cli"]
+    jwt                  = { issuer = "https://issuer.example.com/pool", audience = ["web", "cli"] }
     chat_integration     = "proxy"
     architecture         = "x86_64"
     timeout_seconds      = 120
@@ -281,20 +291,22 @@ run "all_options" {
 
     guardrail_profile_arns = ["arn:aws:bedrock:us-east-2:123456789012:guardrail-profile/us.guardrail.v1:0"]
 
-    account_logging     = true
-    alarm_email         = "me@example.com"
-    monthly_budget_usd  = 50
-    web_page            = true
-    web_client_id       = "web"
-    web_scope           = "openid email"
-    web_token           = "access_token"
-    web_connect_origins = ["https://login.example.com"]
-    web_domain          = "chat.example.org"
-    web_certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+    account_logging = true
+    alarms          = { email = "me@example.com", monthly_budget_usd = 50 }
+    web = {
+      client_id       = "web"
+      scope           = "openid email"
+      token           = "access_token"
+      connect_origins = ["https://login.example.com"]
+      domain = {
+        name            = "chat.example.org"
+        certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+      }
+    }
   }
 
   assert {
-    condition     = toset(keys(aws_apigatewayv2_integration.function)) == toset(["proxy"]) && aws_apigatewayv2_integration.function["proxy"].integration_type == "AWS_PROXY"
+    condition     = !contains([for route in values(aws_apigatewayv2_route.this) : route.target], "integrations/${aws_apigatewayv2_integration.function["async"].id}")
     error_message = "With chat_integration = \"proxy\" no route is asynchronous."
   }
 
@@ -317,7 +329,8 @@ run "all_options" {
       aws_lambda_function.authorizer[0].handler == "authorizer.lambda_handler" &&
       aws_lambda_function.authorizer[0].runtime == "python3.13" &&
       aws_lambda_function.authorizer[0].architectures == tolist(["x86_64"]) &&
-      aws_lambda_function.authorizer[0].source_code_hash == filebase64sha256("event.json.vtl") &&
+      aws_lambda_function.authorizer[0].s3_key == "authorizer.zip" &&
+      aws_lambda_function.authorizer[0].source_code_hash == "AuthorAuthorAuthorAuthorAuthorAuthorAuthorA=" &&
       aws_lambda_function.authorizer[0].environment[0].variables == tomap({ JWT_ISSUER = "https://issuer.example.com/pool", JWT_AUDIENCE = "[\"web\",\"cli\"]" }) &&
       aws_lambda_permission.authorizer[0].source_arn == "arn:aws:execute-api:us-east-1:123456789012:abcde12345/authorizers/auth12"
     )
@@ -365,13 +378,13 @@ run "all_options" {
   }
 
   assert {
-    condition     = aws_api_gateway_account.logging[0].cloudwatch_role_arn == aws_iam_role.logging[0].arn && aws_api_gateway_account.logging[0].reset_on_delete
-    error_message = "account_logging sets API Gateway's logging role, and destroy resets it."
+    condition     = aws_api_gateway_account.logging[0].cloudwatch_role_arn == aws_iam_role.logging[0].arn
+    error_message = "account_logging sets API Gateway's logging role."
   }
 
   assert {
     condition     = alltrue([for each in values(aws_cloudwatch_metric_alarm.this) : each.alarm_actions == toset([aws_sns_topic.alarms[0].arn])]) && aws_sns_topic_subscription.email[0].endpoint == "me@example.com"
-    error_message = "Each alarm is sent to alarm_email."
+    error_message = "Each alarm is sent to alarms.email."
   }
 
   assert {
@@ -381,7 +394,7 @@ run "all_options" {
 
   assert {
     condition     = aws_budgets_budget.monthly[0].limit_amount == "50" && alltrue([for each in aws_budgets_budget.monthly[0].notification : each.subscriber_email_addresses == toset(["me@example.com"])])
-    error_message = "The budget notifies alarm_email."
+    error_message = "The budget notifies alarms.email."
   }
 
   assert {
@@ -397,7 +410,7 @@ run "all_options" {
       aws_cloudfront_response_headers_policy.web[0].security_headers_config[0].content_security_policy[0].content_security_policy,
       "connect-src 'self' wss://abcde12345.execute-api.us-east-1.amazonaws.com https://issuer.example.com https://login.example.com;"
     )
-    error_message = "The page may connect to the API, the issuer, and web_connect_origins."
+    error_message = "The page may connect to the API, the issuer, and web.connect_origins."
   }
 
   assert {
@@ -407,7 +420,7 @@ run "all_options" {
       aws_cloudfront_distribution.web[0].viewer_certificate[0].ssl_support_method == "sni-only" &&
       !aws_cloudfront_distribution.web[0].viewer_certificate[0].cloudfront_default_certificate
     )
-    error_message = "With web_domain the page has that certificate, and at least TLS 1.2."
+    error_message = "With web.domain the page has that certificate, and at least TLS 1.2."
   }
 
   assert {
@@ -417,13 +430,19 @@ run "all_options" {
 }
 
 run "web_page" {
+  command = plan
+
+  module {
+    source = "./modules/chat"
+  }
+
   variables {
-    web_page = true
+    web = {}
   }
 
   assert {
     condition     = output.page_url == "https://d111111abcdef8.cloudfront.net/"
-    error_message = "Without web_domain the page has CloudFront's domain name."
+    error_message = "Without web.domain the page has CloudFront's domain name."
   }
 
   assert {
@@ -491,6 +510,10 @@ run "web_page" {
 run "no_authentication" {
   command = plan
 
+  module {
+    source = "./modules/chat"
+  }
+
   variables {
     auth     = "none"
     model_id = "amazon.nova-lite-v1:0"
@@ -510,6 +533,10 @@ run "no_authentication" {
 run "model_by_arn" {
   command = plan
 
+  module {
+    source = "./modules/chat"
+  }
+
   variables {
     model_id = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0"
   }
@@ -518,4 +545,23 @@ run "model_by_arn" {
     condition     = aws_cloudwatch_metric_alarm.this["first-token-slow"].dimensions == tomap({ Model = "us.amazon.nova-lite-v1:0" })
     error_message = "The metrics' Model is the ARN's last part, without the account."
   }
+}
+
+run "snap_start_in_an_unsupported_region" {
+  command = plan
+
+  module {
+    source = "./modules/chat"
+  }
+
+  variables {
+    snap_start = true
+  }
+
+  override_data {
+    target = data.aws_region.current
+    values = { id = "ap-east-2" }
+  }
+
+  expect_failures = [aws_lambda_function.chat]
 }

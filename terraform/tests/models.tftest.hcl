@@ -11,7 +11,7 @@ run "model_id" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -28,7 +28,7 @@ run "global_profile" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -53,7 +53,7 @@ run "geographic_profile" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -72,7 +72,7 @@ run "source_region_outside_the_geography" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -89,7 +89,7 @@ run "profile_arn" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -109,7 +109,7 @@ run "application_profile" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -127,7 +127,7 @@ run "unknown_geography" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -145,7 +145,7 @@ run "imported_model" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -162,7 +162,7 @@ run "model_arn" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {
@@ -179,7 +179,7 @@ run "profile_in_another_partition" {
   command = plan
 
   module {
-    source = "./models"
+    source = "./modules/models"
   }
 
   variables {

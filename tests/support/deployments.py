@@ -5,7 +5,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,8 @@ from support.e2e_clients import Client
 from websockets.sync.client import connect
 
 from deploy import package
+from deploy.terraform import FOLDER as ROOT_MODULE
+from deploy.terraform import MODULE
 from deploy.url import presigned
 from deploy.wheels import this_architecture
 from local.auth.issuer import run_issuer
@@ -25,7 +27,6 @@ from local.aws.permissions import AccountContext, Permission, Request, required_
 from local.deployment.deployed import Deployed, client, read
 from local.deployment.stack import DeployedStack
 from local.deployment.terraform import Deployment
-from local.gateway.api import TERRAFORM
 from local.page import FOLDER
 from local.stack import Child
 
@@ -59,20 +60,23 @@ class Loop:
 
 @dataclass(frozen=True)
 class Version:
-    """What is deployed: Terraform's variables, and files of its folder that are other ones."""
+    """What is deployed: variables, files of the module that are other ones, and packages.
+
+    `replaced` are resources that are replaced although nothing about them has changed.
+    """
 
     name: str
     variables: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
     lambda_zip: Path | None = None
+    authorizer_zip: Path | None = None
+    replaced: Sequence[str] = ()
 
 
 # What every version has, so that in the end nothing of it may be left.
 OPTIONAL = {
-    "alarm_email": "someone@example.com",
-    "monthly_budget_usd": 10,
-    "web_page": True,
-    "web_folder": str(FOLDER),
+    "alarms": {"email": "someone@example.com", "monthly_budget_usd": 10},
+    "web": {"folder": str(FOLDER)},
 }
 # What the deployed template adds to each event: the repository's does not.
 MARK = {"template": "of the first version"}
@@ -81,7 +85,7 @@ FIRST = Version(
     "first",
     {"guardrail_id": "gr0123456789"},
     {
-        "event.json.vtl": (TERRAFORM / "event.json.vtl")
+        "event.json.vtl": (MODULE / "event.json.vtl")
         .read_text()
         .replace('"isBase64Encoded": true', f'"isBase64Encoded": true, {json.dumps(MARK)[1:-1]}')
     },
@@ -166,23 +170,25 @@ class Site:
 
     def _apply(self, version: Version) -> None:
         for name, text in version.files.items():
-            (self.deployment.folder / name).write_text(text)
+            (self.deployment.folder / MODULE.relative_to(ROOT_MODULE) / name).write_text(text)
         code = {
-            "lambda_zip": str(version.lambda_zip or self.zip),
+            "package": {"path": str(version.lambda_zip or self.zip)},
+            "authorizer_package": {"path": str(version.authorizer_zip or self.zip)},
             "architecture": ARCHITECTURE,
         }
         with self.timed(f"apply {version.name}"):
-            self.outputs = self.deployment.apply({**OPTIONAL, **code, **version.variables})
+            self.outputs = self.deployment.apply(
+                {**OPTIONAL, **code, **version.variables}, version.replaced
+            )
         self._version = version
 
     def _serve(self, version: Version) -> None:
-        authorizer = version.variables.get("authorizer_zip")
         stack = DeployedStack(
             self.read(),
             self.url,
             self.folder / f"code-{version.name}",
             version.lambda_zip or self.zip,
-            Path(authorizer) if authorizer else None,
+            version.authorizer_zip,
             users={USER.access_key: USER},
             issuer=self.issuer.url,
             note=self.requests.append,

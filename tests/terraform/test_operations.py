@@ -29,8 +29,8 @@ from relay import EARLY_STOPS
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
 PAGE = (terraform.ROOT / "docs" / "operations.md").read_text()
-MONITORING = (terraform.FOLDER / "monitoring.tf").read_text()
-QUERIES = {each.stem: each.read_text().strip() for each in terraform.FOLDER.glob("queries/*.txt")}
+MONITORING = (terraform.MODULE / "monitoring.tf").read_text()
+QUERIES = {each.stem: each.read_text().strip() for each in terraform.MODULE.glob("queries/*.txt")}
 
 # Every metric of the function with each of its sets of dimensions.
 OURS = {(metric.name, frozenset(by)) for metric in METRICS for by in metric.by}
@@ -245,7 +245,9 @@ def test_every_alarm_is_documented() -> None:
 
 def test_every_query_is_documented() -> None:
     """With a link to its file."""
-    row = re.compile(r"^\| \[`([\w-]+)`\]\(\.\./terraform/queries/([\w-]+)\.txt\)", re.MULTILINE)
+    row = re.compile(
+        r"^\| \[`([\w-]+)`\]\(\.\./terraform/modules/chat/queries/([\w-]+)\.txt\)", re.MULTILINE
+    )
 
     assert sorted((name, name) for name in QUERIES) == sorted(row.findall(PAGE))
 

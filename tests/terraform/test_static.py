@@ -1,16 +1,16 @@
 """The configuration in terraform/, without applying it."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 from support.e2e_clients import skip_or_fail
+from support.terraform_copies import TerraformCopy
 
 from deploy import terraform
+from families.registry import FAMILIES, REGION_PREFIX
 from local.page import TYPES
 from tools import deployment
 from tools.settings_schema import settings
@@ -22,67 +22,54 @@ OTHER_DEFAULTS = {"requests_per_day": 500, "tokens_per_day": 1_000_000}
 # Settings without a variable: Terraform names the table, and only the local stack sets the URL.
 NO_VARIABLE = {"table_name", "callback_url"}
 
+# The kinds of resources that support tags.
+TAGGED = {
+    "aws_apigatewayv2_api",
+    "aws_apigatewayv2_stage",
+    "aws_budgets_budget",
+    "aws_cloudfront_distribution",
+    "aws_cloudwatch_log_group",
+    "aws_cloudwatch_metric_alarm",
+    "aws_dynamodb_table",
+    "aws_iam_role",
+    "aws_lambda_function",
+    "aws_s3_bucket",
+    "aws_sns_topic",
+    "aws_sqs_queue",
+}
+
 SETTINGS = {each.name: each for each in settings() if each.name not in NO_VARIABLE}
 VARIABLES = deployment.variables()
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Runs Terraform in a copy of terraform/, initialised without state, next to one of web/."""
-    folder = tmp_path_factory.mktemp("static") / "terraform"
-    shutil.copytree(
-        terraform.FOLDER,
-        folder,
-        ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"),
-    )
-    shutil.copytree(terraform.ROOT / "web", folder.parent / "web")
-    try:
-        program = terraform.program()
-        chosen_here = {name for name in os.environ if name.startswith("TF_VAR_")}
-        environment = {**os.environ, **terraform.environment(build=folder.parent)}
-    except terraform.TerraformMissingError as error:
-        skip_or_fail(str(error))
-
-    def ran(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [program, *arguments],
-            cwd=folder,
-            env={name: environment[name] for name in environment.keys() - chosen_here},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-
-    started = ran("init", "-backend=false", "-input=false", "-no-color")
-    if started.returncode != 0:
-        skip_or_fail(f"Terraform cannot get the AWS provider: {started.stdout.strip()}")
-    return ran
+def terraform_copy(tmp_path_factory: pytest.TempPathFactory) -> TerraformCopy:
+    copy = TerraformCopy(tmp_path_factory.mktemp("static"))
+    copy.init()
+    return copy
 
 
 # -- Terraform's own checks ------------------------------------------------------------------------
 
 
-def test_files_are_formatted(run: Command) -> None:
+def test_files_are_formatted(terraform_copy: TerraformCopy) -> None:
     """`terraform fmt` changes nothing."""
-    checked = run("fmt", "-check", "-diff", "-recursive")
+    checked = terraform_copy.run("fmt", "-check", "-diff", "-recursive")
 
     assert "" == checked.stdout
 
 
-def test_the_configuration_is_valid(run: Command) -> None:
+def test_the_configuration_is_valid(terraform_copy: TerraformCopy) -> None:
     """`terraform validate` finds no error."""
-    checked = run("validate", "-no-color")
+    checked = terraform_copy.run("validate", "-no-color")
 
     assert 0 == checked.returncode, checked.stdout
 
 
 @pytest.mark.timeout(300)
-def test_terraforms_own_tests_pass(run: Command) -> None:
-    """Those of terraform/tests: the plan with each option, and each refused value."""
-    tested = run("test", "-no-color")
+def test_terraforms_own_tests_pass(terraform_copy: TerraformCopy) -> None:
+    """Those of terraform/tests: the plan with each option, of each example, and of the root."""
+    tested = terraform_copy.run("test", "-no-color")
 
     assert 0 == tested.returncode, tested.stdout
     assert re.search(r"^Success! \d+ passed, 0 failed\.$", tested.stdout, re.MULTILINE)
@@ -134,7 +121,7 @@ def test_the_page_has_the_content_types_of_the_local_page() -> None:
 
 def block(file: str, opening: str, indent: str = "") -> str:
     """The content of a block in a .tf file, which `terraform fmt` closes on a line of its own."""
-    text = (terraform.FOLDER / file).read_text()
+    text = (terraform.MODULE / file).read_text()
     found = re.search(
         rf"^{indent}{re.escape(opening)} {{\n(.*?)^{indent}}}$", text, re.MULTILINE | re.DOTALL
     )
@@ -153,10 +140,8 @@ def test_every_setting_is_passed_to_the_function() -> None:
 
 
 def test_every_setting_is_a_variable() -> None:
-    """And every variable of settings.tf is a setting."""
-    assert sorted(SETTINGS) == sorted(
-        name for name, variable in VARIABLES.items() if variable.file == "settings.tf"
-    )
+    """Of the same name."""
+    assert [] == sorted(SETTINGS.keys() - VARIABLES.keys())
 
 
 def test_the_authorizers_environment_is_what_it_reads() -> None:
@@ -199,7 +184,7 @@ def test_a_value_that_the_function_refuses_is_refused_before_it_is_deployed(name
     """The bounds and choices of src/settings.py are in the variable's validation."""
     validation = "".join(
         re.findall(
-            r"^    condition += (.+)$", block("settings.tf", f'variable "{name}"'), re.MULTILINE
+            r"^    condition += (.+)$", block("variables.tf", f'variable "{name}"'), re.MULTILINE
         )
     )
 
@@ -208,3 +193,72 @@ def test_a_value_that_the_function_refuses_is_refused_before_it_is_deployed(name
         for each in conditions()[name]
         if not re.search(rf"{re.escape(each)}(?!\d)", validation)
     ]
+
+
+# -- the module and its callers --------------------------------------------------------------------
+
+
+def declared(pattern: str) -> list[str]:
+    """What the files of the module declare, in the order of files and lines."""
+    text = "".join(path.read_text() for path in sorted(terraform.MODULE.glob("*.tf")))
+    return [".".join(each) for each in re.findall(pattern, text, re.MULTILINE)]
+
+
+def test_the_module_configures_no_provider() -> None:
+    """So it can be used with `for_each`, `count`, `depends_on` and aliases."""
+    folders = [path for path in (terraform.FOLDER / "modules").iterdir() if path.is_dir()]
+
+    assert ["chat", "models"] == sorted(each.name for each in folders)
+    assert [] == [
+        path.name
+        for folder in folders
+        for path in folder.glob("*.tf")
+        if re.search(r"^(provider|  backend|  cloud) ", path.read_text(), re.MULTILINE)
+    ]
+
+
+def test_a_state_from_before_the_module_is_kept() -> None:
+    """Each resource is moved, from its address in the root to the same one in the module."""
+    moves = re.findall(
+        r"^moved \{\n  from = (\S+)\n  to   = module\.chat\.(\S+)\n\}",
+        (terraform.FOLDER / "moved.tf").read_text(),
+        re.MULTILINE,
+    )
+    resources = declared(r'^resource "(aws_\w+)" "(\w+)"')
+
+    assert [] == [each for each in moves if each[0] != each[1]]
+    assert sorted(resources) == sorted(name for name, _ in moves)
+
+
+def test_resources_have_the_deployments_tags() -> None:
+    """Each resource that supports tags, except S3 objects, which have at most ten."""
+    text = "".join(path.read_text() for path in sorted(terraform.MODULE.glob("*.tf")))
+    blocks = re.findall(r'^resource "(\w+)" "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
+
+    assert TAGGED == {
+        kind for kind, _, body in blocks if re.search(r"^  tags += local.tags$", body, re.MULTILINE)
+    }
+    assert [] == [
+        f"{kind}.{name}"
+        for kind, name, body in blocks
+        if kind in TAGGED and "local.tags" not in body
+    ]
+
+
+def test_nothing_is_created_before_it_is_destroyed() -> None:
+    """It would extend to all that the resource depends on, of which the names are fixed."""
+    text = "".join(path.read_text() for path in terraform.MODULE.glob("*.tf"))
+
+    assert not re.search(r"^ *create_before_destroy *=", text, re.MULTILINE)
+
+
+def test_terraform_derives_the_family_as_the_function_does() -> None:
+    """The generated file has every prefix, and Terraform's expression strips what Python strips."""
+    file = json.loads((terraform.MODULE / "families.json").read_text())
+
+    assert {each.name: list(each.id_prefixes) for each in FAMILIES} == file["families"]
+    assert REGION_PREFIX.pattern == file["region_prefix"]
+    assert (
+        'replace(basename(var.model_id), "/${local.region_prefix}/", "")'
+        in (terraform.MODULE / "variables.tf").read_text()
+    )

@@ -16,14 +16,26 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from deploy import package
+from deploy.terraform import MODULE
 from local.aws.account import ACCOUNT
 from local.deployment.deployed import client
-from local.gateway.api import TERRAFORM, Integration
+from local.gateway.api import Integration
 from local.page import FOLDER
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
 HELLO = '{"type": "hello"}'
+# Resources that others refer to, and those with fixed names, of which no second one can be created.
+REPLACED = (
+    'aws_apigatewayv2_integration.function["async"]',
+    'aws_apigatewayv2_integration.function["proxy"]',
+    'aws_apigatewayv2_integration.mock["ping"]',
+    "aws_cloudwatch_log_group.function",
+    "aws_dynamodb_table.conversations",
+    "aws_iam_role.function",
+    "aws_lambda_alias.live",
+    "aws_lambda_function.chat",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +44,7 @@ def updated(site: Site) -> Version:
 
     All in one update: each run of Terraform takes half a minute.
     """
-    table = json.loads((TERRAFORM / "routes.json").read_text())
+    table = json.loads((MODULE / "routes.json").read_text())
     table["routes"]["hello"] = {"integration": "mock", "response": HELLO}
     source = site.folder / "src"
     shutil.copytree(package.SRC, source)
@@ -48,17 +60,16 @@ def updated(site: Site) -> Version:
         "updated",
         {
             "auth": "jwt",
-            "jwt_issuer": "https://id.example.com",
-            "jwt_audience": ["chat"],
-            "authorizer_zip": str(authorizer),
+            "jwt": {"issuer": "https://id.example.com", "audience": ["chat"]},
             "chat_integration": "proxy",
             "system_prompt": "Be brief.",
             "reserved_concurrency": 3,
-            "web_client_id": "chat",
-            "web_folder": str(page),
+            "web": {"client_id": "chat", "folder": str(page)},
         },
         {"routes.json": json.dumps(table)},
         lambda_zip=code,
+        authorizer_zip=authorizer,
+        replaced=REPLACED,
     )
 
 
@@ -138,7 +149,7 @@ def test_the_authorizer_is_deployed_for_the_zips_architecture(site: Site, update
     site.serving(updated)
     deployed = site.read()
     assert deployed.authorizer is not None
-    with zipfile.ZipFile(str(updated.variables["authorizer_zip"])) as packed:
+    with zipfile.ZipFile(str(updated.authorizer_zip)) as packed:
         libraries = [name for name in packed.namelist() if name.endswith(".so")]
 
     assert libraries

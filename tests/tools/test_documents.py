@@ -81,10 +81,12 @@ def links(path: Path) -> Iterator[str]:
 
 
 def anchors(path: Path) -> set[str]:
-    """Returns the anchors that GitHub generates from headings."""
-    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    """Returns the anchors that GitHub generates from headings, and those that are named."""
+    text = path.read_text()
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
-    return {heading.replace(" ", "-") for heading in plain}
+    named = re.findall(r'<a name="(\w+)">', text)
+    return {heading.replace(" ", "-") for heading in plain} | set(named)
 
 
 def test_links_have_targets(document: Path) -> None:
@@ -93,7 +95,7 @@ def test_links_have_targets(document: Path) -> None:
     for target in links(document):
         name, _, anchor = target.partition("#")
         linked = (document.parent / name).resolve() if name else document
-        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+        if not linked.exists() or (anchor and anchor.replace("\\_", "_") not in anchors(linked)):
             broken.append(target)
 
     assert [] == broken
@@ -152,7 +154,7 @@ def test_codes_are_documented() -> None:
 
 def test_every_variable_is_described() -> None:
     """Each Terraform variable has a type and a description that is a sentence."""
-    found = deployment.variables()
+    found = deployment.all_variables()
 
     assert len(found) > len(settings())
     assert [] == [each.name for each in found.values() if not each.description.endswith(".")]
@@ -162,7 +164,7 @@ def test_every_variable_is_described() -> None:
 def test_every_setting_and_variable_is_documented() -> None:
     """docs/settings.md has a row for each setting and variable, and no other rows."""
     text = (ROOT / "docs" / "settings.md").read_text()
-    names = {each.env for each in settings()} | set(deployment.variables())
+    names = {each.env for each in settings()} | set(deployment.all_variables())
 
     # The first cell, or the last, which may have a default after the name.
     rows = re.findall(r"^\| `(\w+)` \|.*?\| (?:`(\w+)`)?[^|]* \|$", text, re.MULTILINE)
@@ -175,7 +177,7 @@ def test_every_setting_and_variable_is_documented() -> None:
 def test_numbers_in_the_text_of_the_security_model() -> None:
     """Numbers in sentences agree with the sources, as those in tables do."""
     text = " ".join((ROOT / "docs" / "security.md").read_text().split())
-    with (deployment.FOLDER / "function.tf").open() as file:
+    with (deployment.MODULE / "function.tf").open() as file:
         resources = hcl2.load(file)["resource"]
     (queue,) = [
         body

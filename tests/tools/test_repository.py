@@ -78,15 +78,15 @@ def test_scripts_contain_no_workflow_expressions(workflow: Path) -> None:
 
 
 def test_the_matrix_has_the_oldest_python_and_lambdas() -> None:
-    """The matrix has the versions of pyproject.toml and terraform/function.tf."""
+    """The matrix has the versions of pyproject.toml and of the function."""
     versions = read(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"][
         "python"
     ]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    function = (ROOT / "terraform" / "function.tf").read_text()
+    function = (ROOT / "terraform" / "modules" / "chat" / "function.tf").read_text()
 
     assert project["requires-python"] == f">={versions[0]}"
-    assert f'runtime          = "python{versions[-1]}"' in function
+    assert f'runtime       = "python{versions[-1]}"' in function
 
 
 # -- Dependabot and the hooks ----------------------------------------------------------------------

@@ -102,6 +102,36 @@ def endpoint_of_an_api(url: str) -> bool:
     return bool(gateway.get_api(ApiId=api_id)["ApiEndpoint"].startswith("wss://"))
 
 
+def deletions_of_what_is_used(url: str) -> bool:
+    """Refused while a route refers to it, and not afterwards."""
+    gateway, api_id = api(url)
+    authorizer = gateway.create_authorizer(
+        ApiId=api_id, AuthorizerType="REQUEST", Name="a", IdentitySource=[]
+    )["AuthorizerId"]
+    integration = gateway.create_integration(ApiId=api_id, IntegrationType="MOCK")["IntegrationId"]
+    route = gateway.create_route(
+        ApiId=api_id,
+        RouteKey="r",
+        Target=f"integrations/{integration}",
+        AuthorizationType="CUSTOM",
+        AuthorizerId=authorizer,
+    )["RouteId"]
+    deletions: list[Callable[[], object]] = [
+        lambda: gateway.delete_integration(ApiId=api_id, IntegrationId=integration),
+        lambda: gateway.delete_authorizer(ApiId=api_id, AuthorizerId=authorizer),
+    ]
+    refused = []
+    for delete in deletions:
+        try:
+            delete()
+        except ClientError as error:
+            refused.append(error.response["Error"]["Code"])
+    gateway.delete_route(ApiId=api_id, RouteId=route)
+    for delete in deletions:
+        delete()
+    return refused == ["ConflictException"] * 2
+
+
 def budget(url: str, name: str) -> Any:
     budgets = client(url, "budgets")
     notification = {
@@ -237,6 +267,7 @@ PROBES: Mapping[Callable[[], None], Callable[[str], bool]] = {
     moto_gaps.api_gateway_lacks_update_stage: updated_stage,
     moto_gaps.api_gateway_cannot_list: listed_authorizers_and_route_responses,
     moto_gaps.api_gateway_returns_https_endpoints: endpoint_of_an_api,
+    moto_gaps.api_gateway_deletes_what_a_route_uses: deletions_of_what_is_used,
     moto_gaps.budgets_cannot_describe_subscribers: subscribers_of_a_budget,
     moto_gaps.budgets_drop_tags: tags_of_a_budget,
     moto_gaps.logs_lack_query_definitions: query_definitions,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.terraform import MODULE
 from local.gateway.api import (
-    TERRAFORM,
     Api,
     ConnectionInfo,
     Integration,
@@ -265,5 +265,5 @@ def test_an_event_is_encoded_as_json() -> None:
 
 def test_the_route_table_is_terraforms() -> None:
     """The files are where Terraform reads them."""
-    assert TERRAFORM.name == "terraform"
-    assert (TERRAFORM / "routes.json").is_file()
+    assert (MODULE / "routes.json").is_file()
+    assert 'file("${path.module}/routes.json")' in (MODULE / "api.tf").read_text()

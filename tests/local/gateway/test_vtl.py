@@ -1,4 +1,4 @@
-"""Covers local/gateway/vtl.py, and the template `terraform/event.json.vtl`."""
+"""Covers local/gateway/vtl.py, and the template `terraform/modules/chat/event.json.vtl`."""
 
 import base64
 import json
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from local.gateway.api import TERRAFORM
+from deploy.terraform import MODULE
 from local.gateway.vtl import Template, base64_decode, base64_encode, escape_javascript
 
-EVENT = Template((TERRAFORM / "event.json.vtl").read_text("utf-8"))
+EVENT = Template((MODULE / "event.json.vtl").read_text("utf-8"))
 CONTEXT = {
     "routeKey": "$default",
     "messageId": "bQ=",

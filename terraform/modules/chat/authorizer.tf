@@ -15,11 +15,6 @@ resource "aws_apigatewayv2_authorizer" "jwt" {
   api_id          = aws_apigatewayv2_api.chat.id
   authorizer_type = "REQUEST"
   authorizer_uri  = aws_lambda_function.authorizer[0].invoke_arn
-
-  # API Gateway refuses to delete an authorizer that a route still uses.
-  lifecycle {
-    create_before_destroy = true
-  }
 }
 
 resource "aws_lambda_function" "authorizer" {
@@ -34,18 +29,22 @@ resource "aws_lambda_function" "authorizer" {
   description   = "Verifies the JWT of a connecting client"
   role          = aws_iam_role.authorizer[0].arn
 
-  filename         = var.authorizer_zip
-  source_code_hash = filebase64sha256(var.authorizer_zip)
-  handler          = "authorizer.lambda_handler"
-  runtime          = "python3.13"
-  architectures    = [var.architecture]
-  memory_size      = 512
-  timeout          = 10
+  filename          = local.packages.authorizer.path
+  s3_bucket         = local.packages.authorizer.bucket
+  s3_key            = local.packages.authorizer.key
+  s3_object_version = local.packages.authorizer.version
+  source_code_hash  = local.packages.authorizer.hash
+
+  handler       = "authorizer.lambda_handler"
+  runtime       = "python3.13"
+  architectures = [var.architecture]
+  memory_size   = 512
+  timeout       = 10
 
   environment {
     variables = {
-      JWT_ISSUER   = var.jwt_issuer
-      JWT_AUDIENCE = jsonencode(var.jwt_audience)
+      JWT_ISSUER   = var.jwt.issuer
+      JWT_AUDIENCE = jsonencode(var.jwt.audience)
     }
   }
 
@@ -60,6 +59,15 @@ resource "aws_lambda_function" "authorizer" {
     mode = "Active"
   }
 
+  tags = local.tags
+
+  lifecycle {
+    precondition {
+      condition     = local.packages.authorizer.is_zip
+      error_message = local.packages.authorizer.problem
+    }
+  }
+
   depends_on = [aws_iam_role_policy.authorizer]
 }
 
@@ -71,4 +79,9 @@ resource "aws_lambda_permission" "authorizer" {
   function_name = aws_lambda_function.authorizer[0].function_name
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.chat.execution_arn}/authorizers/${aws_apigatewayv2_authorizer.jwt[0].id}"
+
+  # Deleting a function deletes its permissions.
+  lifecycle {
+    replace_triggered_by = [aws_lambda_function.authorizer[0].arn]
+  }
 }

@@ -9,6 +9,8 @@ resource "aws_dynamodb_table" "conversations" {
 
   deletion_protection_enabled = var.deletion_protection
 
+  tags = local.tags
+
   attribute {
     name = "pk"
     type = "S"

@@ -1,23 +1,27 @@
-# The web page: the files of web/ in a private bucket, served by CloudFront. Created if web_page is true.
+# The web page: the files of a folder in a private bucket, served by CloudFront. Created if var.web is set.
 #
 # Rules
 # - Only this distribution reads the bucket; only Terraform writes it.
-# - web/headers.json defines the response headers; local/page.py reads it, too.
+# - The folder's headers.json defines the response headers; the local stack reads it, too.
 # - Browsers revalidate each file (no-cache) and receive 304 if it has not changed. So a deployment takes
 #   effect without an invalidation, and no page mixes modules of two versions.
 
 locals {
-  web_count = var.web_page ? 1 : 0
+  web_count = var.web == null ? 0 : 1
+
+  # The default is the repository's folder web/, from wherever the repository was checked out to.
+  web_folder = try(coalesce(var.web.folder), "${path.module}/../../../web")
+  web_domain = try(var.web.domain, null)
 
   # Taken from the API, because the stage depends on the function, which depends on the page's origin.
   websocket_origin = aws_apigatewayv2_api.chat.api_endpoint
-  issuer_origin    = var.jwt_issuer == null ? [] : [regex("^https?://[^/]+", var.jwt_issuer)]
-  page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, var.web_connect_origins))
+  issuer_origin    = var.jwt == null ? [] : [regex("^https?://[^/]+", var.jwt.issuer)]
+  page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, try(var.web.connect_origins, [])))
 
-  page_origin  = var.web_domain == null ? one([for each in aws_cloudfront_distribution.web : "https://${each.domain_name}"]) : "https://${var.web_domain}"
-  page_origins = var.web_page ? [local.page_origin] : []
+  page_domain  = local.web_domain == null ? one(aws_cloudfront_distribution.web[*].domain_name) : local.web_domain.name
+  page_origins = var.web == null ? [] : ["https://${local.page_domain}"]
 
-  # The files that are served, by suffix; the same as in local/page.py.
+  # The files that are served, by suffix; the same as in the local stack.
   content_types = {
     css  = "text/css; charset=utf-8"
     html = "text/html; charset=utf-8"
@@ -27,10 +31,10 @@ locals {
     txt  = "text/plain; charset=utf-8"
   }
   page_suffixes = join(",", keys(local.content_types))
-  page_files    = !var.web_page ? [] : setsubtract(fileset(var.web_folder, "**/*.{${local.page_suffixes}}"), ["headers.json"])
+  page_files    = var.web == null ? [] : setsubtract(fileset(local.web_folder, "**/*.{${local.page_suffixes}}"), ["headers.json"])
 
-  page_headers = !var.web_page ? {} : {
-    for name, value in jsondecode(file("${var.web_folder}/headers.json")) :
+  page_headers = var.web == null ? {} : {
+    for name, value in try(jsondecode(file("${local.web_folder}/headers.json")), {}) :
     name => replace(value, "$${connect}", join(" ", local.page_connects))
   }
   # CloudFront configures each of these separately, not as custom headers.
@@ -57,6 +61,15 @@ resource "aws_s3_bucket" "web" {
   bucket_prefix = "${var.name}-"
   # All objects are managed by Terraform.
   force_destroy = true
+
+  tags = local.tags
+
+  lifecycle {
+    precondition {
+      condition     = fileexists("${local.web_folder}/index.html") && can(jsondecode(file("${local.web_folder}/headers.json")))
+      error_message = "${local.web_folder} is not the web page's folder: it needs index.html, and headers.json with the response headers."
+    }
+  }
 }
 
 resource "aws_s3_bucket_public_access_block" "web" {
@@ -135,8 +148,8 @@ resource "aws_s3_object" "web" {
 
   bucket        = aws_s3_bucket.web[0].id
   key           = each.key
-  source        = "${var.web_folder}/${each.key}"
-  etag          = filemd5("${var.web_folder}/${each.key}")
+  source        = "${local.web_folder}/${each.key}"
+  etag          = filemd5("${local.web_folder}/${each.key}")
   content_type  = local.content_types[regex("[^.]+$", each.key)]
   cache_control = "no-cache"
 
@@ -157,10 +170,10 @@ resource "aws_s3_object" "web_config" {
   content = jsonencode({
     websocket_url = aws_apigatewayv2_stage.live.invoke_url
     auth          = var.auth
-    issuer        = var.jwt_issuer
-    client_id     = var.web_client_id
-    scope         = var.web_scope
-    token         = var.web_token
+    issuer        = try(var.jwt.issuer, null)
+    client_id     = var.web.client_id
+    scope         = var.web.scope
+    token         = var.web.token
   })
   content_type  = local.content_types["json"]
   cache_control = "no-cache"
@@ -265,11 +278,12 @@ resource "aws_cloudfront_distribution" "web" {
   count = local.web_count
 
   comment             = "${var.name}: web page"
+  tags                = local.tags
   enabled             = true
   is_ipv6_enabled     = true
   http_version        = "http2and3"
   default_root_object = "index.html"
-  aliases             = var.web_domain == null ? [] : [var.web_domain]
+  aliases             = local.web_domain[*].name
   # All locations: CloudFront is billed by the byte, and the page is small.
   price_class = "PriceClass_All"
   # No other resource depends on the distribution's rollout, which takes some minutes.
@@ -300,9 +314,9 @@ resource "aws_cloudfront_distribution" "web" {
   # With cloudfront.net's certificate, CloudFront sets the minimum TLS version itself; current browsers
   # negotiate 1.3.
   viewer_certificate {
-    cloudfront_default_certificate = var.web_domain == null
-    acm_certificate_arn            = var.web_certificate_arn
-    ssl_support_method             = var.web_domain == null ? null : "sni-only"
-    minimum_protocol_version       = var.web_domain == null ? null : "TLSv1.2_2021"
+    cloudfront_default_certificate = local.web_domain == null
+    acm_certificate_arn            = try(local.web_domain.certificate_arn, null)
+    ssl_support_method             = local.web_domain == null ? null : "sni-only"
+    minimum_protocol_version       = local.web_domain == null ? null : "TLSv1.2_2021"
   }
 }

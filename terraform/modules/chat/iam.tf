@@ -6,7 +6,7 @@
 # (Service Authorization Reference, "AWS X-Ray").
 
 module "models" {
-  source = "./models"
+  source = "../models"
 
   model_id              = var.model_id
   foundation_model_arns = var.foundation_model_arns
@@ -113,6 +113,7 @@ resource "aws_iam_role" "function" {
   name               = "${local.global_name}-function"
   description        = "The chatbot's function"
   assume_role_policy = data.aws_iam_policy_document.assume_lambda.json
+  tags               = local.tags
 }
 
 resource "aws_iam_role_policy" "function" {
@@ -145,6 +146,7 @@ resource "aws_iam_role" "authorizer" {
   name               = "${local.global_name}-authorizer"
   description        = "The chatbot's authorizer"
   assume_role_policy = data.aws_iam_policy_document.assume_lambda.json
+  tags               = local.tags
 }
 
 resource "aws_iam_role_policy" "authorizer" {
@@ -175,6 +177,7 @@ resource "aws_iam_role" "logging" {
   name               = "${local.global_name}-api-logs"
   description        = "Lets API Gateway write logs, for the whole account and Region"
   assume_role_policy = data.aws_iam_policy_document.assume_api_gateway.json
+  tags               = local.tags
 }
 
 # AWS's managed policy: the role serves every API of the account, and API Gateway requires all of it.
@@ -188,9 +191,9 @@ resource "aws_iam_role_policy_attachment" "logging" {
 resource "aws_api_gateway_account" "logging" {
   count = var.account_logging ? 1 : 0
 
+  # Version 6 of the provider resets the account's setting on destroy; version 5 leaves it, with the name of
+  # the role that is then deleted (its argument for that is deprecated, and 6 refuses it): docs/deploy.md.
   cloudwatch_role_arn = aws_iam_role.logging[0].arn
-  # Without it, the account would refer to a deleted role.
-  reset_on_delete = true
 
   depends_on = [aws_iam_role_policy_attachment.logging]
 }

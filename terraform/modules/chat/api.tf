@@ -29,15 +29,17 @@ resource "aws_apigatewayv2_api" "chat" {
   description                = "A streaming chatbot on Amazon Bedrock"
   protocol_type              = "WEBSOCKET"
   route_selection_expression = local.api.routeSelectionExpression
+  tags                       = local.tags
 }
 
-# One integration for each way of invoking the function, shared by the routes.
+# One integration for each way of invoking the function, shared by the routes. Both exist whatever
+# chat_integration is, so that a change of it only updates the routes.
 #
 # async: API Gateway passes the header to Lambda, which answers 202 immediately. Both parts (header
 # mapping, X-Amz-Invocation-Type) are documented, but AWS shows no example of their combination in a
 # WebSocket API; chat_integration = "proxy" is the alternative.
 resource "aws_apigatewayv2_integration" "function" {
-  for_each = toset([for kind in values(local.integration_of) : kind if kind != "mock"])
+  for_each = toset(["async", "proxy"])
 
   api_id               = aws_apigatewayv2_api.chat.id
   integration_type     = { proxy = "AWS_PROXY", async = "AWS" }[each.key]
@@ -48,11 +50,6 @@ resource "aws_apigatewayv2_integration" "function" {
   request_parameters            = each.key == "async" ? { "integration.request.header.X-Amz-Invocation-Type" = "'Event'" } : null
   template_selection_expression = each.key == "async" ? local.select_default : null
   request_templates             = each.key == "async" ? { "$default" = file("${path.module}/event.json.vtl") } : null
-
-  # API Gateway refuses to delete an integration that a route still uses.
-  lifecycle {
-    create_before_destroy = true
-  }
 }
 
 # Routes that API Gateway answers by itself. Without the route response, the integration's response
@@ -85,6 +82,19 @@ resource "aws_apigatewayv2_route_response" "mock" {
   route_response_key = "$default"
 }
 
+# API Gateway refuses to delete an integration or an authorizer that a route uses. A route is therefore
+# replaced, which deletes it first, whenever one of those that it may use is. The alternative,
+# create_before_destroy there, extends to all that they depend on: table, role, log group and function,
+# of which no second one with the same name can be created.
+resource "terraform_data" "route_uses" {
+  for_each = local.integration_of
+
+  input = {
+    authorizers  = each.key == "$connect" ? aws_apigatewayv2_authorizer.jwt[*].id : []
+    integrations = each.value == "mock" ? [aws_apigatewayv2_integration.mock[each.key].id] : values(aws_apigatewayv2_integration.function)[*].id
+  }
+}
+
 resource "aws_apigatewayv2_route" "this" {
   #checkov:skip=CKV_AWS_309: only $connect supports authorization in a WebSocket API, and var.auth sets it
   for_each = local.integration_of
@@ -101,6 +111,10 @@ resource "aws_apigatewayv2_route" "this" {
   authorizer_id      = each.key == "$connect" && var.auth == "jwt" ? one(aws_apigatewayv2_authorizer.jwt[*].id) : null
 
   route_response_selection_expression = each.value == "mock" ? "$default" : null
+
+  lifecycle {
+    replace_triggered_by = [terraform_data.route_uses[each.key]]
+  }
 }
 
 # Created after everything that it serves; it then deploys each change automatically.
@@ -123,6 +137,8 @@ resource "aws_apigatewayv2_stage" "live" {
     destination_arn = aws_cloudwatch_log_group.access.arn
     format          = jsonencode(local.access_log)
   }
+
+  tags = local.tags
 
   depends_on = [
     aws_api_gateway_account.logging,

@@ -3,36 +3,6 @@
 # AWS's own list of a profile's models (the data source aws_bedrock_inference_profile) is not used: it
 # would require an account, with the model enabled, for each plan, tests included.
 
-variable "model_id" {
-  description = "A model id, an inference profile id, or the ARN of either."
-  type        = string
-  nullable    = false
-}
-
-variable "foundation_model_arns" {
-  description = "The foundation models of an inference profile. If empty, they are derived from model_id."
-  type        = list(string)
-  nullable    = false
-}
-
-variable "account" {
-  description = "The id of the account that owns the inference profiles."
-  type        = string
-  nullable    = false
-}
-
-variable "partition" {
-  description = "The AWS partition, such as aws or aws-us-gov."
-  type        = string
-  nullable    = false
-}
-
-variable "region" {
-  description = "The Region in which the model is invoked, unless model_id is an ARN that names one."
-  type        = string
-  nullable    = false
-}
-
 locals {
   # The Regions to which a geography's inference profiles may route a call. The Regions of one profile
   # depend on the model and the source Region; this is the union, because the policy allows these
@@ -61,26 +31,4 @@ locals {
     ? local.geographic != null || length(var.foundation_model_arns) > 0
     : endswith(try(local.arn.kind, ""), "inference-profile")
   )
-}
-
-output "is_profile" {
-  description = "Whether model_id is an inference profile, which routes calls to foundation models."
-  value       = local.is_profile
-}
-
-output "invoked_arn" {
-  description = "The ARN that is invoked: of an inference profile in the account, or of a foundation model."
-  value = local.arn != null ? var.model_id : (
-    local.is_profile
-    ? "arn:${var.partition}:bedrock:${var.region}:${var.account}:inference-profile/${var.model_id}"
-    : "arn:${var.partition}:bedrock:${var.region}::foundation-model/${var.model_id}"
-  )
-}
-
-output "foundation_model_arns" {
-  description = "The foundation models to which the inference profile routes calls; empty for a model."
-  value = !local.is_profile ? [] : length(var.foundation_model_arns) > 0 ? var.foundation_model_arns : [
-    for region in distinct(concat([try(local.arn.region, var.region)], try(local.regions_of[local.geographic.geography], []))) :
-    "arn:${var.partition}:bedrock:${region}::foundation-model/${try(local.geographic.model, "")}"
-  ]
 }

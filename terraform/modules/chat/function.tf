@@ -32,12 +32,16 @@ resource "aws_lambda_function" "chat" {
   description   = "Streams answers from Amazon Bedrock to WebSocket connections"
   role          = aws_iam_role.function.arn
 
-  filename         = var.lambda_zip
-  source_code_hash = filebase64sha256(var.lambda_zip)
-  handler          = "handler.lambda_handler"
-  runtime          = "python3.13"
-  architectures    = [var.architecture]
-  publish          = true
+  filename          = local.packages.lambda.path
+  s3_bucket         = local.packages.lambda.bucket
+  s3_key            = local.packages.lambda.key
+  s3_object_version = local.packages.lambda.version
+  source_code_hash  = local.packages.lambda.hash
+
+  handler       = "handler.lambda_handler"
+  runtime       = "python3.13"
+  architectures = [var.architecture]
+  publish       = true
 
   memory_size                    = var.memory_size
   timeout                        = var.timeout_seconds
@@ -66,7 +70,14 @@ resource "aws_lambda_function" "chat" {
     }
   }
 
+  tags = local.tags
+
   lifecycle {
+    precondition {
+      condition     = local.packages.lambda.is_zip
+      error_message = local.packages.lambda.problem
+    }
+
     precondition {
       condition     = local.environment_bytes <= 4096
       error_message = "The settings exceed the 4 KB that Lambda allows for environment variables: shorten system_prompt."
@@ -86,6 +97,11 @@ resource "aws_lambda_alias" "live" {
   description      = "The version that the API invokes"
   function_name    = aws_lambda_function.chat.function_name
   function_version = aws_lambda_function.chat.version
+
+  # Deleting a function deletes its aliases.
+  lifecycle {
+    replace_triggered_by = [aws_lambda_function.chat.arn]
+  }
 }
 
 # One statement for each route that invokes the function, limited to this API, stage and route.
@@ -98,6 +114,11 @@ resource "aws_lambda_permission" "routes" {
   qualifier     = aws_lambda_alias.live.name
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.chat.execution_arn}/${var.stage}/${each.key}"
+
+  # Deleting an alias deletes its permissions.
+  lifecycle {
+    replace_triggered_by = [aws_lambda_alias.live.arn]
+  }
 }
 
 # No retries: the client has received an error or has disconnected by the time Lambda would retry. 60 s
@@ -113,6 +134,10 @@ resource "aws_lambda_function_event_invoke_config" "live" {
       destination = aws_sqs_queue.dead_letters.arn
     }
   }
+
+  lifecycle {
+    replace_triggered_by = [aws_lambda_alias.live.arn]
+  }
 }
 
 # The ARN is built from the name, so that other resources do not wait for the queue: the provider
@@ -127,4 +152,5 @@ resource "aws_sqs_queue" "dead_letters" {
   name                      = local.dead_letters
   message_retention_seconds = 14 * 24 * 60 * 60
   sqs_managed_sse_enabled   = true
+  tags                      = local.tags
 }

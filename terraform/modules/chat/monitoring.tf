@@ -8,6 +8,7 @@ resource "aws_cloudwatch_log_group" "function" {
   #checkov:skip=CKV_AWS_338: log_retention_days sets it; a year would be too long a default
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
+  tags              = local.tags
 }
 
 resource "aws_cloudwatch_log_group" "access" {
@@ -15,6 +16,7 @@ resource "aws_cloudwatch_log_group" "access" {
   #checkov:skip=CKV_AWS_338: as for the function's
   name              = "/aws/apigateway/${var.name}"
   retention_in_days = var.log_retention_days
+  tags              = local.tags
 }
 
 resource "aws_cloudwatch_log_group" "authorizer" {
@@ -24,6 +26,7 @@ resource "aws_cloudwatch_log_group" "authorizer" {
 
   name              = "/aws/lambda/${local.authorizer_name}"
   retention_in_days = var.log_retention_days
+  tags              = local.tags
 }
 
 # Saved queries of Logs Insights, in a folder with the name of the deployment.
@@ -162,21 +165,28 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 
   alarm_actions = aws_sns_topic.alarms[*].arn
   ok_actions    = aws_sns_topic.alarms[*].arn
+
+  tags = local.tags
+}
+
+locals {
+  email_count = var.alarms.email == null ? 0 : 1
 }
 
 resource "aws_sns_topic" "alarms" {
   #checkov:skip=CKV_AWS_26: CloudWatch cannot publish to a topic encrypted with AWS's key for SNS; alarms contain no messages
-  count = var.alarm_email == null ? 0 : 1
+  count = local.email_count
 
   name = "${var.name}-alarms"
+  tags = local.tags
 }
 
 resource "aws_sns_topic_subscription" "email" {
-  count = var.alarm_email == null ? 0 : 1
+  count = local.email_count
 
   topic_arn = aws_sns_topic.alarms[0].arn
   protocol  = "email"
-  endpoint  = var.alarm_email
+  endpoint  = var.alarms.email
 }
 
 # -- the dashboard ---------------------------------------------------------------------------------
@@ -249,8 +259,9 @@ locals {
   )
 }
 
+# Dashboards are global to an account: the name includes the Region.
 resource "aws_cloudwatch_dashboard" "chat" {
-  dashboard_name = var.name
+  dashboard_name = local.global_name
   dashboard_body = jsonencode({
     widgets = [
       for index, title in keys(local.widget_metrics) : {
@@ -267,13 +278,14 @@ resource "aws_cloudwatch_dashboard" "chat" {
 
 # For the whole account: models are billed under several names, some through AWS Marketplace.
 resource "aws_budgets_budget" "monthly" {
-  count = var.monthly_budget_usd == null ? 0 : 1
+  count = var.alarms.monthly_budget_usd == null ? 0 : 1
 
   name         = local.global_name
   budget_type  = "COST"
   time_unit    = "MONTHLY"
-  limit_amount = tostring(var.monthly_budget_usd)
+  limit_amount = tostring(var.alarms.monthly_budget_usd)
   limit_unit   = "USD"
+  tags         = local.tags
 
   dynamic "notification" {
     for_each = { ACTUAL = 80, FORECASTED = 100 }
@@ -283,7 +295,7 @@ resource "aws_budgets_budget" "monthly" {
       threshold                  = notification.value
       threshold_type             = "PERCENTAGE"
       comparison_operator        = "GREATER_THAN"
-      subscriber_email_addresses = [var.alarm_email]
+      subscriber_email_addresses = [var.alarms.email]
     }
   }
 }

@@ -1,0 +1,52 @@
+# Written by `make docs` from modules/chat.
+
+module "chat" {
+  source = "./modules/chat"
+
+  name                   = var.name
+  tags                   = var.tags
+  stage                  = var.stage
+  deletion_protection    = var.deletion_protection
+  package                = var.package
+  authorizer_package     = var.authorizer_package
+  architecture           = var.architecture
+  auth                   = var.auth
+  jwt                    = var.jwt
+  allowed_origins        = var.allowed_origins
+  requests_per_day       = var.requests_per_day
+  tokens_per_day         = var.tokens_per_day
+  web                    = var.web
+  model_id               = var.model_id
+  model_family           = var.model_family
+  foundation_model_arns  = var.foundation_model_arns
+  system_prompt          = var.system_prompt
+  max_output_tokens      = var.max_output_tokens
+  temperature            = var.temperature
+  top_p                  = var.top_p
+  stop_sequences         = var.stop_sequences
+  show_reasoning         = var.show_reasoning
+  prompt_cache           = var.prompt_cache
+  guardrail_id           = var.guardrail_id
+  guardrail_version      = var.guardrail_version
+  guardrail_profile_arns = var.guardrail_profile_arns
+  service_tier           = var.service_tier
+  performance_latency    = var.performance_latency
+  retry_seconds          = var.retry_seconds
+  stall_seconds          = var.stall_seconds
+  deadline_seconds       = var.deadline_seconds
+  timeout_seconds        = var.timeout_seconds
+  max_input_bytes        = var.max_input_bytes
+  history_tokens         = var.history_tokens
+  history_turns          = var.history_turns
+  session_days           = var.session_days
+  on_disconnect          = var.on_disconnect
+  chat_integration       = var.chat_integration
+  memory_size            = var.memory_size
+  reserved_concurrency   = var.reserved_concurrency
+  snap_start             = var.snap_start
+  throttle_rate          = var.throttle_rate
+  throttle_burst         = var.throttle_burst
+  log_retention_days     = var.log_retention_days
+  account_logging        = var.account_logging
+  alarms                 = var.alarms
+}

@@ -1,0 +1,69 @@
+# Each example is planned as it is, and the root module passes everything on.
+
+mock_provider "aws" {
+  source          = "./tests"
+  override_during = plan
+}
+
+mock_provider "aws" {
+  alias           = "europe"
+  source          = "./tests"
+  override_during = plan
+}
+
+run "minimal" {
+  command = plan
+
+  module {
+    source = "./examples/minimal"
+  }
+
+  assert {
+    condition     = aws_iam_policy.connect.name == "chat-minimal-connect"
+    error_message = "The example's own resources are planned, too."
+  }
+}
+
+run "jwt" {
+  command = plan
+
+  module {
+    source = "./examples/jwt"
+  }
+
+  assert {
+    condition     = toset(keys(module.chat)) == toset(["blue", "green"]) && length(module.chat_europe) == 1
+    error_message = "The module works with for_each, count, depends_on and an alias of the provider."
+  }
+}
+
+run "root" {
+  command = plan
+
+  variables {
+    name                = "other"
+    package             = { s3 = { bucket = "packages", key = "lambda.zip" } }
+    web                 = {}
+    alarms              = { email = "me@example.com" }
+    deletion_protection = true
+  }
+
+  assert {
+    condition = (
+      output.function_name == "other" && output.page_url == "https://d111111abcdef8.cloudfront.net/" &&
+      output.page_domain_name == "d111111abcdef8.cloudfront.net" && output.topic_arn == "arn:aws:sns:us-east-1:123456789012:mock"
+    )
+    error_message = "The root passes variables on to the module, and its outputs back."
+  }
+}
+
+run "empty_region" {
+  command = plan
+
+  variables {
+    region  = ""
+    package = { s3 = { bucket = "packages", key = "lambda.zip" } }
+  }
+
+  expect_failures = [var.region]
+}
