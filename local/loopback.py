@@ -3,8 +3,10 @@
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web
 
 HOST = "127.0.0.1"
 # Responses that are still being sent when the server closes are cut after this time.
@@ -28,13 +30,15 @@ def bind(port: int = 0) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: web.Application, port: int = 0, *, handler_cancellation: bool = False
+    app: "web.Application", port: int = 0, *, handler_cancellation: bool = False
 ) -> AsyncIterator[str]:
     """Serves `app` and yields its base URL, without a final slash; port 0 is any free one.
 
     `handler_cancellation` cancels a request's handler when its client disconnects. Raises OSError
     or OverflowError if the port cannot be used.
     """
+    from aiohttp import web  # noqa: PLC0415 - slow to import; moto's process does not need it
+
     runner = web.AppRunner(
         app,
         access_log=None,

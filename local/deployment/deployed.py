@@ -9,6 +9,7 @@ Rules
 Does not know how the functions are run, nor the permissions of callers.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,8 +75,9 @@ class Deployed:
     authorizer_id: str = ""
 
 
+@functools.cache
 def client(control_plane: str, service: Any) -> Any:
-    """Returns a boto3 client for the control plane, with dummy credentials."""
+    """Returns the boto3 client for the control plane, with dummy credentials."""
     return session().client(service, endpoint_url=control_plane)
 
 
@@ -88,11 +90,7 @@ def read(control_plane: str, api_id: str, stage: str) -> Deployed:
     """
     gateway: ApiGatewayV2Client = client(control_plane, "apigatewayv2")
     functions: LambdaClient = client(control_plane, "lambda")
-    try:
-        return _Reader(gateway, functions, api_id).read(stage)
-    finally:
-        gateway.close()
-        functions.close()
+    return _Reader(gateway, functions, api_id).read(stage)
 
 
 class _Reader:

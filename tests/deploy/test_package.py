@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -182,10 +183,10 @@ def test_trimmed_data_leads_to_the_same_hosts(task_root: Path) -> None:
 @pytest.mark.parametrize("name", package.ENTRIES)
 @pytest.mark.parametrize("architecture", wheels.ARCHITECTURES)
 def test_compiled_code_is_for_the_architecture(
-    name: str, architecture: str, tmp_path: Path
+    name: str, architecture: str, built: Callable[..., Path]
 ) -> None:
     """For that processor and Lambda's Python; and the zip is small."""
-    path, _ = build(name, tmp_path, architecture)
+    path = built(name, architecture)
     with zipfile.ZipFile(path) as content:
         libraries = {each: content.read(each) for each in content.namelist() if ".so" in each}
 
@@ -196,10 +197,11 @@ def test_compiled_code_is_for_the_architecture(
         assert "abi3" in library or "cpython-313-" in library
 
 
-def test_the_authorizer_reads_tokens_without_anything_installed(tmp_path: Path) -> None:
+def test_the_authorizer_reads_tokens_without_anything_installed(
+    tmp_path: Path, built: Callable[..., Path]
+) -> None:
     """Its zip has neither the chat function nor boto3, and verifies a signature by itself."""
-    path, _ = build("authorizer", tmp_path, wheels.this_architecture())
-    root = unpacked(path, tmp_path / "task")
+    root = unpacked(built("authorizer"), tmp_path)
     subject, file = isolated(lambda_python(), AUTHORIZER, root, "ann")
 
     assert (root / "authorizer.py").is_file()
@@ -432,8 +434,11 @@ def test_a_module_that_was_left_out_of_a_wheel_is_refused(tmp_path: Path) -> Non
         sources("entry", folder, libraries, {"wheel.yaml"})
 
 
-def test_the_trimmed_modules_of_msgspec_cannot_be_imported(tmp_path: Path) -> None:
+def test_the_trimmed_modules_of_msgspec_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the real wheels: one that is in the zip can, and one that is not cannot."""
+    monkeypatch.setattr(package, "interpreter", lambda: None)  # bytecode makes no difference
     source = files(tmp_path / "src", handler="from msgspec import Meta, Struct, inspect, json")
     assert build("lambda", tmp_path, source=source)
 

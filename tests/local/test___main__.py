@@ -1,18 +1,23 @@
 """Covers local/__main__.py: the command as a user starts and stops it."""
 
+import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from support.pids import PATIENCE, wait_until_gone
+
+from local.__main__ import page
+from local.page import Config
+from local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,12 +54,13 @@ def until_ready(child: "subprocess.Popen[str]") -> str:
     raise AssertionError(f"not ready: {output} {child.stderr.read() if child.stderr else ''}")
 
 
-def descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> dict[int, str]:
+    """The command lines of its child processes, by their ids."""
     table = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
-    rows = [tuple(map(int, line.split())) for line in table.splitlines()]
-    return [child for child, parent in rows if parent == pid]
+    rows = [line.split(maxsplit=2) for line in table.splitlines()]
+    return {int(row[0]): row[-1] for row in rows if int(row[1]) == pid}
 
 
 @contextlib.contextmanager
@@ -102,16 +108,21 @@ def test_the_page_is_on_the_next_port_or_none() -> None:
         assert child.poll() is None
 
 
-def test_the_pages_configuration_has_the_websocket_url() -> None:
-    """And the authentication mode."""
-    with command("run", "--port", "0", "--page-port", "0", "--model", "scripted") as child:
-        url = until_ready(child)
-        assert child.stdout is not None
-        page = child.stdout.readline().removeprefix("page: ").strip()
-        with urllib.request.urlopen(f"{page}config.json", timeout=PATIENCE) as answer:
-            config = json.load(answer)
+def test_the_page_is_served_with_the_stacks_configuration(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That is how it knows the URL of the WebSocket, and the authentication mode."""
+    config: Config = {"websocket_url": "ws://127.0.0.1:1", "auth": "none"}
+    stack = Stack()
+    stack.page = config
 
-    assert {"websocket_url": url, "auth": "none"} == config
+    async def served() -> Any:
+        async with page(stack, 0), ClientSession() as session:
+            url = capsys.readouterr().out.removeprefix("page: ").strip()
+            async with session.get(f"{url}config.json") as answer:
+                return await answer.json()
+
+    assert config == asyncio.run(served())
 
 
 def test_no_process_survives_a_killed_supervisor() -> None:
@@ -131,11 +142,12 @@ def test_a_part_that_ends_stops_the_stack() -> None:
     with command("run", "--port", "0", "--model", "scripted") as child:
         until_ready(child)
         parts = descendants(child.pid)
-        os.kill(min(parts), signal.SIGKILL)
+        [moto] = [part for part, command_line in parts.items() if " local.aws " in command_line]
+        os.kill(moto, signal.SIGKILL)
         _, errors = child.communicate(timeout=PATIENCE)
 
         assert child.returncode == 1
-        assert "ended with status -9." in errors
+        assert "DynamoDB (moto) ended with status -9." in errors
         assert "Traceback" not in errors
         wait_until_gone(parts)
 

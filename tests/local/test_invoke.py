@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from local import invoke as invoke_module
 from local.invoke import invoke
-from local.stack import StackError
+from local.stack import Backends, Child, StackError
 
 HANDLER = """
 import json, os, sys, time, urllib.request
@@ -55,10 +57,24 @@ def run(
     return status, output
 
 
+@pytest.fixture
+def without_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No services are started: the handler above calls none of them."""
+
+    @asynccontextmanager
+    async def nothing(*_: object, **__: object) -> AsyncIterator[Backends]:
+        yield Backends(*(Child(name, "none", log=print) for name in ("DynamoDB", "Bedrock")))
+
+    monkeypatch.setattr(invoke_module, "backends", nothing)
+
+
 def test_frames_and_result_are_printed_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection is handled first, frames are in order of posting, and the status is 0."""
+    """The connection is handled first, frames are in order of posting, and the status is 0.
+
+    This test has the services, too.
+    """
     monkeypatch.setenv("AWS_PROFILE", "of-no-such-name")
 
     status, output = run(tmp_path, "post")
@@ -73,6 +89,7 @@ def test_frames_and_result_are_printed_in_order(
     assert (tmp_path / "events").read_text() == "CONNECT of-message\nMESSAGE of-message\n"
 
 
+@pytest.mark.usefixtures("without_backends")
 def test_an_event_that_is_no_message_needs_no_connection(tmp_path: Path) -> None:
     """`connect.json` is handled by itself."""
     status, _ = run(tmp_path, "connect")
@@ -81,6 +98,7 @@ def test_an_event_that_is_no_message_needs_no_connection(tmp_path: Path) -> None
     assert (tmp_path / "events").read_text() == "CONNECT of-connect\n"
 
 
+@pytest.mark.usefixtures("without_backends")
 def test_a_handler_that_raises_gives_status_1(tmp_path: Path) -> None:
     """And its error is printed."""
     status, output = run(tmp_path, "raise")
@@ -89,6 +107,7 @@ def test_a_handler_that_raises_gives_status_1(tmp_path: Path) -> None:
     assert any("KeyError" in line for line in output)
 
 
+@pytest.mark.usefixtures("without_backends")
 def test_a_slow_handler_is_timed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By python-lambda-local itself, at the given timeout."""
     monkeypatch.setattr(invoke_module, "MARGIN_SECONDS", 60)
@@ -99,6 +118,7 @@ def test_a_slow_handler_is_timed_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert any("Timeout after 1 seconds" in line for line in output)
 
 
+@pytest.mark.usefixtures("without_backends")
 def test_a_result_that_cannot_be_pickled_does_not_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +131,7 @@ def test_a_result_that_cannot_be_pickled_does_not_hang(
     assert output[-1] == "The handler did not finish within 3 s and was killed."
 
 
+@pytest.mark.usefixtures("without_backends")
 def test_an_import_error_is_reported_at_once(tmp_path: Path) -> None:
     """python-lambda-local would hang, so the import is tried before."""
     with pytest.raises(

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.e2e_clients import ROOT
+from support.e2e_clients import PATIENCE, ROOT
 
 from local.auth.authorizers import Auth
 from local.auth.modes import AUDIENCE, AUTH_MODES
@@ -34,7 +34,7 @@ def get(path: str, config: Mapping[str, str | None] = OPEN, method: str = "GET")
     """Sends one request with the path as it is, from a thread, as another process would."""
 
     def request(url: str) -> Response:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
         connection.request(method, path)
         received = connection.getresponse()
         response = Response(received.status, dict(received.headers), received.read())

@@ -65,7 +65,7 @@ def test_stop_sends_sigterm_first_and_ends_the_process_group() -> None:
         )
         assert child.stdout is not None
         await child.stdout.readline()
-        await stop(child, grace=10)
+        await stop(child, grace=PATIENCE)
 
         assert child.returncode == 3
         await eventually(lambda: not group_runs(child.pid))

@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 
 import settings
 from local import stack as stack_module
+from local.aws.account import NO_CONFIGURATION
 from local.stack import Child, Stack, StackError
 
 HANDLER = """
@@ -27,6 +28,14 @@ def handler(event, context):
         frame = json.dumps({"pid": os.getpid(), "environment": dict(os.environ)}).encode()
         urllib.request.urlopen(urllib.request.Request(url, frame, method="POST")).close()
     return {"statusCode": 200}
+"""
+
+PRINTING = """
+import json, os, sys
+
+print(json.dumps(dict(os.environ)))
+print("listening: here", flush=True)
+sys.stdin.read()
 """
 
 
@@ -51,8 +60,14 @@ def pids_of(running: Stack) -> list[int]:
     return [part._process.pid for part in parts if part._process is not None]
 
 
-def test_a_message_reaches_the_function_and_its_answer_the_client(tmp_path: Path) -> None:
-    """Gateway, function and backends are connected; afterwards no process and no port is left."""
+def test_a_message_reaches_the_function_and_its_answer_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gateway, function and backends are connected; afterwards no process and no port is left.
+
+    A profile of the developer's that does not exist, which stops boto3, makes no difference.
+    """
+    monkeypatch.setenv("AWS_PROFILE", "of-no-such-name")
 
     async def main() -> None:
         async with small_stack(tmp_path) as running:
@@ -63,6 +78,7 @@ def test_a_message_reaches_the_function_and_its_answer_the_client(tmp_path: Path
         pids.append(frame["pid"])
         seen = frame["environment"]
 
+        assert running.page == {"websocket_url": running.url, "auth": "none"}
         port = urlsplit(running.url).port
         assert seen["CALLBACK_URL"] == f"http://127.0.0.1:{port}/local"
         assert seen["TABLE_NAME"] == "chat"
@@ -176,18 +192,27 @@ def test_a_part_that_ends_later_is_named(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_the_developers_aws_settings_are_not_passed_on(
+def test_the_developers_aws_settings_are_not_passed_on_to_a_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A profile that does not exist would stop boto3 in every part."""
+    """Neither from the environment nor from the files in ~/.aws; everything else is."""
+    (tmp_path / "part.py").write_text(PRINTING)
+    monkeypatch.setattr(stack_module, "ROOT", tmp_path)
     monkeypatch.setenv("AWS_PROFILE", "of-no-such-name")
+    monkeypatch.setenv("OTHER", "passed on")
+    seen: list[str] = []
 
     async def main() -> None:
-        async with small_stack(tmp_path) as running, connect(running.url) as client:
-            await client.send('{"action":"ping"}')
-            assert "pong" in str(await asyncio.wait_for(client.recv(), PATIENCE))
+        part = Child("Part", "part", log=seen.append)
+        await part.start()
+        await part.close()
 
     asyncio.run(main())
+    [environment] = map(json.loads, seen)
+    assert NO_CONFIGURATION == {
+        name: value for name, value in environment.items() if name.startswith("AWS_")
+    }
+    assert "passed on" == environment["OTHER"]
 
 
 def test_every_setting_of_the_function_is_passed_on() -> None:

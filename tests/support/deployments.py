@@ -15,7 +15,6 @@ from botocore.credentials import Credentials
 from support.e2e_clients import Client
 from websockets.sync.client import connect
 
-from deploy import package
 from deploy.terraform import FOLDER as ROOT_MODULE
 from deploy.terraform import MODULE
 from deploy.url import presigned
@@ -95,7 +94,8 @@ FIRST = Version(
 class Site:
     """A control plane, a deployment on it, and what serves that deployment."""
 
-    def __init__(self) -> None:
+    def __init__(self, built: Path) -> None:
+        """`built` is the function's zip."""
         self._temporary = tempfile.TemporaryDirectory(prefix="deployment-")
         self.folder = Path(self._temporary.name)
         self.took: dict[str, float] = {}
@@ -108,7 +108,7 @@ class Site:
         self._stack: DeployedStack | None = None
         self._loop = Loop()
         self._issuing = run_issuer("chat")
-        self.zip, _ = package.build("lambda", self.folder, ARCHITECTURE)
+        self.zip = built
         self._control_plane = Child("AWS", "local.aws.control_plane", log=self.log.append)
         try:
             self.issuer = self._loop.run(self._issuing.__aenter__())

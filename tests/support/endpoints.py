@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import boto3
+from support.pids import PATIENCE
 
 from posting import client_config
 from signing_poster import SigningPoster
@@ -100,4 +101,4 @@ def bedrock() -> Iterator[str]:
             yield line.removeprefix("listening: ").strip()
         finally:
             process.stdin.close()  # it ends when its input does
-            process.wait(10)
+            process.wait(PATIENCE)

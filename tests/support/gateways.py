@@ -19,7 +19,7 @@ from local.gateway.server import Gateway
 from local.invocation import Result
 
 OK = Result(b'{"statusCode": 200}')
-PATIENCE = 10.0  # seconds: an upper bound for "it never happens", not a measurement
+PATIENCE = 60.0  # seconds: an upper bound for "it never happens", not a measurement
 
 Event = dict[str, Any]
 Handler = Callable[[Event], Awaitable[Result]]

@@ -40,7 +40,7 @@ from store.leases import Leases
 from store.sessions import Sessions
 from store.uploads import Uploads
 
-PATIENCE = 30.0  # seconds after which a condition that never holds is a failure
+PATIENCE = 60.0  # seconds after which a condition that never holds is a failure
 DYNAMODB = "https://dynamodb.us-east-1.amazonaws.com"
 
 Frame = dict[str, Any]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-PATIENCE = 30.0  # seconds: an upper bound for "it never ends", not a measurement
+PATIENCE = 60.0  # seconds: an upper bound for "it never ends", not a measurement
 
 
 def runs(pid: int) -> bool:

@@ -1,15 +1,35 @@
-"""The zips as Lambda unpacks them, run by Lambda's Python with nothing else to import from."""
+"""The zips, built once in a run; as Lambda unpacks them, and run by Lambda's Python alone."""
 
+import fcntl
 import json
 import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.e2e_clients import skip_or_fail
 
-from deploy.package import interpreter
-from deploy.wheels import PYTHON
+from deploy.package import build, interpreter
+from deploy.wheels import PYTHON, this_architecture
+
+
+def shared(config: pytest.Config) -> Path:
+    """The folder of the zips that all workers of this run use."""
+    folder: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    return (folder.parent if hasattr(config, "workerinput") else folder) / "zips"
+
+
+def built(folder: Path, name: str, architecture: str = this_architecture()) -> Path:
+    """The zip of the repository's sources; whoever needs it first builds it, the others wait."""
+    place = folder / architecture
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{name}.zip"
+    with (place / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            build(name, place, architecture)
+    return path
 
 
 def lambda_python() -> str:

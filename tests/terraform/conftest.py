@@ -3,6 +3,7 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from support import zips
 from support.deployments import FIRST, Site
 from support.e2e_clients import skip_or_fail
 from support.reporting import REPORT_LINES
@@ -12,8 +13,8 @@ from deploy import terraform
 SITE = pytest.StashKey[Future[Site]]()
 
 
-def _first() -> Site:
-    site = Site()
+def _first(config: pytest.Config) -> Site:
+    site = Site(zips.built(zips.shared(config), "lambda"))
     try:
         site.serving(FIRST)
         site.plan_again()
@@ -40,7 +41,7 @@ def _shared(config: pytest.Config) -> bool:
 
 def _start(config: pytest.Config) -> Future[Site]:
     deploying = ThreadPoolExecutor(1, "deploying")
-    config.stash[SITE] = deploying.submit(_first)
+    config.stash[SITE] = deploying.submit(_first, config)
     deploying.shutdown(wait=False)
     return config.stash[SITE]
 

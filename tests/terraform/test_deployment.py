@@ -118,7 +118,9 @@ def test_the_deployed_settings_are_used(site: Site) -> None:
 
 def test_the_deployed_template_builds_the_events(site: Site) -> None:
     """Messages have what it adds; $connect and $disconnect are proxy integrations."""
-    with ann(site.serving(FIRST)) as person:
+    url = site.serving(FIRST)
+    site.wait()  # the events of earlier tests have arrived
+    with ann(url) as person:
         person.say("hello")
     site.wait()
     kinds = {

@@ -55,15 +55,16 @@ def stopped(person: Client, *messages: str | Frame) -> None:
 
 
 def resume(url: str) -> None:
-    """A running answer, from another connection; and one that has ended."""
+    """A running answer, from another connection, where it is stopped; and one that has ended."""
     session = {"session_id": secrets.token_hex(8)}
+    again = {"action": "resume", "request_id": "one"}
     with ann(url, **session) as person:
-        person.send({"request_id": "one", "body": script(chunks=100, rate=50)})
+        person.send({"request_id": "one", "body": script(chunks=2000, rate=50)})
         person.receive()
     with ann(url, **session) as person:
-        for _ in range(2):
-            person.send({"action": "resume", "request_id": "one"})
-            assert "done" == person.answer()[-1]["type"]
+        stopped(person, again)
+        person.send(again)
+        assert "done" == person.answer()[-1]["type"]
 
 
 def parts(url: str) -> None:

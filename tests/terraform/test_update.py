@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from support import zips
 from support.deployments import ARCHITECTURE, Site, Version
 from support.e2e_clients import Frame, script, text
 from support.pages import Page
@@ -39,7 +40,7 @@ REPLACED = (
 
 
 @pytest.fixture(scope="module")
-def updated(site: Site) -> Version:
+def updated(site: Site, request: pytest.FixtureRequest) -> Version:
     """Another route, another function, other settings, another page; JWTs, and proxy integrations.
 
     All in one update: each run of Terraform takes half a minute.
@@ -55,7 +56,7 @@ def updated(site: Site) -> Version:
     (page / "new.txt").write_text("new")
     changed = site.folder / "changed"
     code, _ = package.build("lambda", changed, ARCHITECTURE, source)
-    authorizer, _ = package.build("authorizer", changed, ARCHITECTURE)
+    authorizer = zips.built(zips.shared(request.config), "authorizer")
     return Version(
         "updated",
         {
@@ -109,6 +110,8 @@ def test_a_change_of_routes_code_settings_and_page_takes_effect(
 
 def test_a_token_is_required_and_names_the_principal(site: Site, updated: Version) -> None:
     """With `auth = "jwt"` the deployed authorizer decides, and issuer and subject are the name."""
+    site.serving(updated)
+    site.wait()  # the events of earlier tests have arrived
     with connected(site, updated) as socket:
         chosen = socket.subprotocol
         socket.send("hello")

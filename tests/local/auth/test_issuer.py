@@ -12,13 +12,14 @@ from urllib.parse import parse_qsl, urlencode
 
 import jwt
 import pytest
+from support.pids import PATIENCE
 
 from authorizer import Authorizer, Keys, RefusedError
 from local.auth.issuer import Issuer, run_issuer
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as response:
         return str(response.read().decode())
 
 
@@ -137,7 +138,7 @@ def request(url: str, form: dict[str, str] | None = None, **headers: str) -> tup
     sent = urllib.request.Request(url, data, headers)
     opener = urllib.request.build_opener(NoRedirect)
     try:
-        response = opener.open(sent, timeout=10)
+        response = opener.open(sent, timeout=PATIENCE)
     except urllib.error.HTTPError as error:
         response = error
     with response:

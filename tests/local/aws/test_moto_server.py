@@ -43,6 +43,13 @@ def server(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
         child.communicate()
 
 
+@pytest.fixture(scope="module")
+def serving() -> Iterator[str]:
+    """A server whose tests make tables of their own."""
+    with server() as (_, url):
+        yield url
+
+
 @contextlib.contextmanager
 def dynamodb(url: str) -> Iterator[DynamoDBClient]:
     session = boto3.Session("local", "local", "local", region_name=REGION)
@@ -95,37 +102,39 @@ def test_it_ends_on_sigterm_and_at_the_end_of_input(cause: str) -> None:
         assert errors == ""
 
 
-def test_a_repeated_transaction_succeeds_without_writing_again() -> None:
+def test_a_repeated_transaction_succeeds_without_writing_again(serving: str) -> None:
     """A second request with the same token succeeds, though its condition no longer holds.
 
     A failed transaction may be retried.
     """
     item = {"pk": {"S": "a"}, "sk": {"S": "b"}}
-    new = {"TableName": "chat", "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
-    with server("--table", "chat") as (_, url), dynamodb(url) as client:
+    new = {"TableName": "repeated", "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
+    create_table(serving, "repeated")
+    with dynamodb(serving) as client:
         for _ in range(2):
             client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="first")  # type: ignore[typeddict-item]
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="other")  # type: ignore[typeddict-item]
-        client.delete_item(TableName="chat", Key=item)
+        client.delete_item(TableName="repeated", Key=item)
         client.transact_write_items(TransactItems=[{"Put": new}], ClientRequestToken="other")  # type: ignore[typeddict-item]
 
-        assert item == client.get_item(TableName="chat", Key=item)["Item"]
+        assert item == client.get_item(TableName="repeated", Key=item)["Item"]
 
 
-def test_a_failed_transaction_changes_nothing() -> None:
+def test_a_failed_transaction_changes_nothing(serving: str) -> None:
     """What it wrote before the failing condition is restored, item by item."""
     existing, absent, other = ({"pk": {"S": name}, "sk": {"S": "b"}} for name in ("a", "c", "d"))
-    new = {"TableName": "chat", "ConditionExpression": "attribute_not_exists(pk)"}
+    new = {"TableName": "failed", "ConditionExpression": "attribute_not_exists(pk)"}
     change = {
-        "TableName": "chat",
+        "TableName": "failed",
         "Key": existing,
         "UpdateExpression": "SET x = :x",
         "ExpressionAttributeValues": {":x": {"S": "changed"}},
     }
-    with server("--table", "chat") as (_, url), dynamodb(url) as client:
+    create_table(serving, "failed")
+    with dynamodb(serving) as client:
         for item in (existing, other):
-            client.put_item(TableName="chat", Item=item)
+            client.put_item(TableName="failed", Item=item)
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             client.transact_write_items(
                 TransactItems=[
@@ -134,6 +143,6 @@ def test_a_failed_transaction_changes_nothing() -> None:
                     {"Put": {**new, "Item": other}},  # type: ignore[typeddict-item]
                 ]
             )
-        found = client.scan(TableName="chat")["Items"]
+        found = client.scan(TableName="failed")["Items"]
 
     assert [existing, other] == sorted(found, key=lambda item: item["pk"]["S"])

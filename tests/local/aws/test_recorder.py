@@ -14,7 +14,7 @@ from local.aws.permissions import Request
 from local.aws.recorder import recording
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=K/20260131/us-east-1/bedrock/aws4_request"}
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @dataclass

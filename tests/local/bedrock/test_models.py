@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from support.closed_port import closed_port
+from support.pids import PATIENCE
 
 from local.bedrock.models import ModelUnavailableError, OpenAICompatible, SmolLM2, open_model
 from local.bedrock.pieces import End, Piece, Prompt, Reasoning, ServiceError, Text, Turn
@@ -272,7 +273,7 @@ def test_closing_an_answer_disconnects_from_the_server() -> None:
         answer = model.answer(PROMPT)
         await anext(answer)
         await answer.aclose()
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(gone.wait(), PATIENCE)
 
     asyncio.run(with_server(chat, use))
 

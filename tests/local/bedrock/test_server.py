@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 NOVA = "amazon.nova-lite-v1:0"
 METRICS = "amazon-bedrock-invocationMetrics"
-PATIENCE = 30  # seconds until a failing test ends
+PATIENCE = 60  # seconds until a failing test ends
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

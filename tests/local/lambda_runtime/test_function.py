@@ -305,10 +305,11 @@ def test_the_init_phase_does_not_count_against_the_timeout(tmp_path: Path) -> No
         context = value(await function.invoke(event(do="context")))
         (report,) = platform(log, "initReport")
 
-        assert report["init_ms"] >= 1000
+        # The start is so long that no delay of the event on a busy machine is longer.
+        assert report["init_ms"] >= 3000
         assert context["left"] > 60_000 - report["init_ms"]
 
-    run(tmp_path, body, source="import time; time.sleep(1)\n" + HANDLER, timeout=60)
+    run(tmp_path, body, source="import time; time.sleep(3)\n" + HANDLER, timeout=60)
 
 
 def test_asynchronous_events_are_queued(tmp_path: Path) -> None:
@@ -454,11 +455,11 @@ def test_the_context_is_lambdas(tmp_path: Path) -> None:
         two = value(await function.invoke(event(do="context")))
 
         assert one["id"] != two["id"]
-        assert 20_000 < one["left"] <= 30_000
+        assert 600_000 < one["left"] <= 900_000
         assert one["arn"].startswith("arn:aws:lambda:us-east-1:")
         assert one["trace"].startswith("Root=1-")
 
-    run(tmp_path, body, timeout=30)
+    run(tmp_path, body, timeout=900)
 
 
 def test_a_caller_that_stops_waiting_does_not_stop_the_function(tmp_path: Path) -> None:
