@@ -13,6 +13,10 @@ RECORD ?=
 DEPLOYED ?=
 URL ?=
 YES ?=
+# Other programs read the environment variable ENV, too: deploy/environments.py accepts only names.
+ENV ?=
+PLAN ?=
+FORCE ?=
 PYTHON ?= python3
 ARGS ?=
 EXTRAS ?= $(CI)
@@ -22,6 +26,8 @@ JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 TERRAFORM := $(BIN)/python -m deploy.terraform
+PREFLIGHT := $(BIN)/python -m deploy.preflight
+SAVED_PLAN := $(CURDIR)/build/$(or $(ENV),default).tfplan
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 # pip's lines, one for each package, as one line that counts; errors go to the terminal as they are.
 COUNT := | awk '/^ *(Downloading|Using cached) / { n++; printf "\r  %d packages", n; fflush() } END { if (n) print "" }'
@@ -38,7 +44,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run chat invoke wscat test unit mutants faults docs bench soak check package preflight plan deploy smoke url destroy clean
+.PHONY: help run chat invoke wscat test unit mutants faults docs bench soak check package release preflight plan deploy smoke url destroy clean
 
 help: ## show this help
 	@echo 'make <target> [VARIABLE=value]'
@@ -59,6 +65,9 @@ help: ## show this help
 	@echo 'EXTRAS=$(EXTRAS)  1, for test: with checkov and langchain-aws, 420 MB on disk'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: connect to the deployment'
 	@echo 'URL=$(URL)  for chat: another server'
+	@echo 'ENV=$(ENV)  the environment of plan, deploy, smoke, url, destroy and DEPLOYED=1, with its state and variables'
+	@echo 'PLAN=$(PLAN)  for deploy: the plan to apply, which make plan has written'
+	@echo 'FORCE=$(FORCE)  for plan, deploy and destroy: the name of a deployment that may be replaced or lost'
 	@echo 'YES=$(YES)  1, for deploy and destroy: without confirmation'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
 
@@ -150,19 +159,27 @@ check: $(VENV)/dev.stamp ## format, lint and types; changes nothing
 package: $(VENV)/local.stamp ## write build/lambda.zip; ARGS=--authorizer for build/authorizer.zip, too
 	@exec $(BIN)/python -m deploy.package $(ARGS)
 
+release: $(VENV)/local.stamp ## write the zips of both architectures, with digests and upgrade notes, to build/release
+	@exec $(BIN)/python -m deploy.release
+
 preflight: $(VENV)/local.stamp ## report what a deployment needs and lacks; changes nothing
-	@exec $(BIN)/python -m deploy.preflight $(ARGS)
+	@exec $(PREFLIGHT) $(ARGS)
 
-plan: $(VENV)/local.stamp ## show what `make deploy` would change; ARGS=-var-file=other.tfvars
+plan: $(VENV)/local.stamp ## show what `make deploy` would change, and save it for PLAN=; ENV=prod for an environment
+	@$(PREFLIGHT) --for plan $(ARGS)
 	@$(BIN)/python -m deploy.package --configured $(ARGS)
 	@$(TERRAFORM) init -input=false
-	@exec $(TERRAFORM) plan -input=false $(ARGS)
+	@$(TERRAFORM) plan -input=false -out='$(SAVED_PLAN)' $(ARGS)
+	@exec $(BIN)/python -m deploy.plans '$(SAVED_PLAN)'
 
-deploy: preflight ## deploy to AWS after confirmation, then run `make smoke`
-	@$(BIN)/python -m deploy.package --configured $(ARGS)
+# The version that is live before is the one to which a failed smoke test moves the alias back.
+deploy: $(VENV)/local.stamp ## deploy to AWS after confirmation, or as PLAN=... says, then run `make smoke`
+	@$(PREFLIGHT) --for deploy $(if $(PLAN),--saved '$(PLAN)') $(ARGS)
+	@$(if $(PLAN),,$(BIN)/python -m deploy.package --configured $(ARGS))
 	@$(TERRAFORM) init -input=false
-	@$(TERRAFORM) apply $(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)
-	@exec $(BIN)/python -m deploy.smoke --retry-seconds 60
+	@live=$$($(BIN)/python -m deploy.alias) && \
+	  $(TERRAFORM) apply $(if $(PLAN),-input=false $(ARGS) '$(abspath $(PLAN))',$(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)) && \
+	  exec $(BIN)/python -m deploy.smoke --retry-seconds 60 --else-live "$$live"
 
 smoke: $(VENV)/local.stamp ## test the deployment end to end; TOKEN=... where auth is jwt
 	@exec $(BIN)/python -m deploy.smoke
@@ -171,7 +188,8 @@ url: $(VENV)/local.stamp ## print the URL to connect to, signed with your creden
 	@exec $(BIN)/python -m deploy.url
 
 destroy: $(VENV)/local.stamp ## remove the deployment after confirmation, with every conversation
-	@$(BIN)/python -m deploy.package --configured $(ARGS) # Terraform reads the zips even to destroy
+	@$(PREFLIGHT) --for destroy $(ARGS)
+	@$(BIN)/python -m deploy.package --configured --keep $(ARGS) # Terraform reads the zips even to destroy
 	@$(TERRAFORM) init -input=false
 	@exec $(TERRAFORM) destroy $(if $(filter 1,$(YES)),-auto-approve -input=false) $(ARGS)
 

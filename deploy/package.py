@@ -28,10 +28,10 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from deploy import trim
+from deploy import inputs, trim
 from deploy.terraform import TerraformMissingError, variables
 from deploy.wheels import ARCHITECTURES, PYTHON, WheelsError, wheels
 
@@ -72,12 +72,9 @@ def build(
     left_out = published.keys() - modules(content).keys()
     content |= sources(ENTRIES[name], source, content, left_out)
     python = interpreter()
-    made = f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    made = _made_with(python)
     if python:
         content |= compiled(content, python)
-        made = f"bytecode by Python {_version(python)}, {made}"
-    else:
-        made = f"no bytecode, {made}"
     path = out / f"{name}.zip"
     path.parent.mkdir(parents=True, exist_ok=True)
     # Replaced atomically: another process may be reading the previous one.
@@ -85,6 +82,40 @@ def build(
     unfinished.write_bytes(zipped(content, made))
     unfinished.replace(path)
     return path, made
+
+
+def configured(
+    arguments: Sequence[str], out: Path = BUILD, *, keep: bool = False
+) -> Iterator[tuple[Path, str]]:
+    """Builds what Terraform's variables require; yields each path, with how it was made.
+
+    A zip that is current is left as it is, which needs no package index. With `keep` so is any
+    zip: to destroy, Terraform reads it and does not use it.
+
+    Raises:
+        TerraformMissingError: the variables cannot be read.
+        WheelsError, UnresolvedImportError: as `build`.
+    """
+    chosen = variables(("architecture", "auth"), arguments)
+    architecture = str(chosen["architecture"])
+    made = _made_with(interpreter())
+    for name in ENTRIES if chosen["auth"] == "jwt" else ("lambda",):
+        path = out / f"{name}.zip"
+        wanted = inputs.digest(name, SRC, architecture, made)
+        if inputs.is_current(path, wanted):
+            yield path, "up to date"
+        elif keep and path.is_file():
+            yield path, "kept"
+        else:
+            path, how = build(name, out, architecture)
+            inputs.note(path, wanted)
+            yield path, how
+
+
+def _made_with(python: str | None) -> str:
+    """What decides about the bytes of a zip beside its content."""
+    by = f"bytecode by Python {_version(python)}" if python else "no bytecode"
+    return f"{by}, zlib {zlib.ZLIB_RUNTIME_VERSION}"
 
 
 def sources(
@@ -299,18 +330,21 @@ def main(arguments: list[str] | None = None) -> None:
         action="store_true",
         help="take both from Terraform's variables; other arguments are those of `terraform plan`",
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="with --configured: keep a zip that is there"
+    )
     parser.add_argument("--out", type=Path, default=BUILD)
     options, others = parser.parse_known_args(arguments)
     try:
         if options.configured:
-            chosen = variables(("architecture", "auth"), others)
-            options.architecture = chosen["architecture"]
-            options.authorizer = chosen["auth"] == "jwt"
+            made = configured(others, options.out, keep=options.keep)
         elif others:
             parser.error(f"unknown arguments: {' '.join(others)}")
-        for name in ENTRIES if options.authorizer else ("lambda",):
-            path, made = build(name, options.out, options.architecture)
-            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {made}")
+        else:
+            names = ENTRIES if options.authorizer else ("lambda",)
+            made = (build(name, options.out, options.architecture) for name in names)
+        for path, how in made:
+            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {how}")
     except (WheelsError, TerraformMissingError, UnresolvedImportError) as error:
         raise SystemExit(str(error)) from None
 

@@ -1,81 +1,31 @@
-"""`make preflight`, the first part of `make deploy`: reports which requirements are missing.
+"""`make preflight`, and the first part of `make plan`, `make deploy` and `make destroy`.
 
 Rules
 - It changes nothing and invokes no model, so it costs nothing.
-- Each requirement is reported in one line: ok, or missing with the remedy.
+- Each requirement is reported in one line: ok, missing with the remedy, a warning, or refused where
+  the run would damage a deployment.
 - A requirement that cannot be checked, for lack of a permission that deploying does not need, is
   reported as unknown and does not fail the check.
 - A check that depends on a missing requirement is skipped: one cause, one line.
-
-Unconfirmed without an account: Bedrock's answer about a model that the account has never used. The
-names and values are those of botocore's model of GetFoundationModelAvailability; the remedies are
-those of the Bedrock User Guide, "Request access to models".
+- `make plan` fails only where a plan is not possible, or would be that of another deployment.
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from deploy import terraform
+from deploy import account_checks, bedrock_checks, plans, state, terraform
+from deploy.checks import MissingError, Report, in_plain_words
+from deploy.state import Identity
 
-T = TypeVar("T")
-
-NOT_ALLOWED = ("AccessDenied", "AccessDeniedException")
-NOT_KNOWN = ("ResourceNotFoundException", "ValidationException")
-
-SIGN_IN = (
-    "Sign in (aws sso login), name a profile (AWS_PROFILE=...), or set AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY."
-)
-
-# The fields of GetFoundationModelAvailability, with the remedy for each. Bedrock subscribes an
-# account to a model when an identity that may subscribe invokes it for the first time; the
-# function's role may not.
-GRANTED = ("AVAILABLE", "AUTHORIZED")
-AVAILABILITY = {
-    "regionAvailability": "It is not available in this Region: choose another region or model_id.",
-    "authorizationStatus": "Your identity is not authorized for it: ask an administrator of this "
-    "account.",
-    "entitlementAvailability": "The account is not entitled to it: open it once in the playground "
-    "of the Bedrock console, which also has the form that Anthropic requires.",
-    "agreementAvailability": "Its offer has not been accepted: open it once in the playground of "
-    "the Bedrock console, with an identity that may subscribe in AWS Marketplace.",
-}
-
-
-class MissingError(Exception):
-    """A requirement is missing. The message says which, and what to do."""
-
-
-class UnknownError(Exception):
-    """A requirement cannot be checked. The message says why."""
-
-
-@dataclass(slots=True)
-class Report:
-    """Prints a line for each requirement, and records whether any is missing."""
-
-    say: Callable[[str], None]
-    complete: bool = True
-
-    def check(self, name: str, check: Callable[[], tuple[T, str]]) -> T | None:
-        """The value that the check returns, with a description; None if it has none."""
-        found: T | None = None
-        try:
-            found, description = check()
-            self.say(f"ok       {name}: {description}")
-        except UnknownError as error:
-            self.say(f"unknown  {name}: {error}")
-        except MissingError as error:
-            self.complete = False
-            self.say(f"missing  {name}: {error}")
-        return found
+PURPOSES = ("report", "plan", "deploy", "destroy")
 
 
 def terraform_program() -> tuple[str, str]:
@@ -87,25 +37,14 @@ def terraform_program() -> tuple[str, str]:
     return found, found
 
 
-def account(session: boto3.Session) -> tuple[str, str]:
-    """The account's id, if AWS accepts the credentials."""
-    # Every Region returns the same.
-    client = session.client("sts", region_name=session.region_name or "us-east-1")
-    try:
-        identity = client.get_caller_identity()
-    except (BotoCoreError, ClientError) as error:
-        raise MissingError(f"{error}. {SIGN_IN}") from None
-    return identity["Account"], identity["Arn"]
-
-
 def variables(arguments: list[str]) -> tuple[Mapping[str, Any], str]:
     """The Terraform variables on which the other checks depend."""
-    names = ("region", "model_id", "account_logging")
     try:
-        found = terraform.variables(names, arguments)
+        environment = terraform.chosen()
+        found = terraform.variables(plans.VARIABLES, arguments)
     except terraform.TerraformMissingError as error:
         raise MissingError(str(error)) from None
-    return found, f"model_id is {found['model_id']}"
+    return found, f"name is {found['name']}, model_id is {found['model_id']}, for {environment}"
 
 
 def region(session: boto3.Session, chosen: str | None) -> tuple[str, str]:
@@ -116,94 +55,124 @@ def region(session: boto3.Session, chosen: str | None) -> tuple[str, str]:
     return found, found
 
 
-def model(client: Any, model_id: str) -> tuple[str, str]:
-    """The model id, if the account may use the model; of a profile, each of its models."""
-    routed = foundation_models(client, model_id)
-    for each in routed or [model_id]:
-        status = availability(client, each)
-        for name, remedy in AVAILABILITY.items():
-            # A profile routes to other Regions: its models need not be available in this one.
-            if status[name] not in GRANTED and not (routed and name == "regionAvailability"):
-                raise MissingError(f"{each} has {name} {status[name]}. {remedy}")
-    return model_id, f"{model_id} may be used"
-
-
-def foundation_models(client: Any, model_id: str) -> list[str]:
-    """The models of an inference profile; empty for any other model id."""
+def stored() -> Mapping[str, Any]:
+    """Terraform's state."""
     try:
-        profile = call(client.get_inference_profile, inferenceProfileIdentifier=model_id)
-    except MissingError:
-        return []
-    return sorted({each["modelArn"].rpartition("/")[2] for each in profile["models"]})
+        return terraform.state()
+    except terraform.TerraformMissingError as error:
+        raise MissingError(str(error)) from None
 
 
-def availability(client: Any, model_id: str) -> dict[str, str]:
-    """Bedrock's availability status of one model."""
-    kind, _, name = model_id.rpartition("/")
-    if kind and not kind.endswith(":foundation-model"):
-        raise UnknownError(f"{model_id} is a custom model, for which Bedrock reports no status.")
-    status = call(client.get_foundation_model_availability, modelId=name)
-    return {**status, "agreementAvailability": status["agreementAvailability"]["status"]}
-
-
-def call(operation: Callable[..., Any], **arguments: str) -> Any:
-    """The response of AWS, with its errors translated to this module's."""
-    try:
-        return operation(**arguments)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in NOT_ALLOWED:
-            raise UnknownError(f"Your identity may not read it: {error}") from None
-        if code in NOT_KNOWN:
-            raise MissingError(f"It does not exist in this Region: {error}") from None
-        raise UnknownError(str(error)) from None
-    except BotoCoreError as error:
-        raise UnknownError(str(error)) from None
-
-
-def logging_role(client: Any, created: bool) -> tuple[bool, str]:
-    """Whether API Gateway has a role to write access logs: one per account and Region."""
-    if created:
-        return True, "Terraform creates the role (account_logging)"
-    role = call(client.get_account).get("cloudwatchRoleArn")
-    if not role:
-        raise MissingError(
-            "API Gateway has no logging role, and refuses the stage without one. Set "
-            "account_logging = true: Terraform then creates it, for the account and Region."
-        )
-    return True, role
-
-
-def preflight(session: boto3.Session, arguments: list[str], say: Callable[[str], None]) -> bool:
-    """Checks all requirements. Returns whether none is missing."""
+def preflight(
+    session: boto3.Session,
+    arguments: list[str],
+    say: Callable[[str], None],
+    purpose: str = "report",
+    saved: Path | None = None,
+) -> bool:
+    """Checks all requirements. Returns whether the purpose is possible."""
     report = Report(say)
     program = report.check("Terraform", terraform_program)
-    identity = report.check("credentials", lambda: account(session))
-    if not (program and identity):  # credentials may be needed for a remote state
+    # Every Region returns the same identity.
+    sts = session.client("sts", region_name=session.region_name or "us-east-1")
+    account = report.check("credentials", lambda: account_checks.credentials(sts))
+    if not (program and account):  # credentials may be needed for a remote state
         return False
-    chosen = report.check("variables", lambda: variables(arguments))
+    record = saved and report.check("plan", lambda: plans.checked(saved, terraform.chosen()))
+    if saved and not record:
+        return False
+    chosen = (
+        record["variables"] if record else report.check("variables", lambda: variables(arguments))
+    )
     if chosen is None:
         return False
     where = report.check("Region", lambda: region(session, chosen["region"]))
     if where is None:
         return False
-    bedrock = session.client("bedrock", region_name=where)
-    gateway = session.client("apigateway", region_name=where)
-    report.check("model", lambda: model(bedrock, chosen["model_id"]))
-    report.check("API Gateway's logs", lambda: logging_role(gateway, chosen["account_logging"]))
-    return report.complete
+    meant = Identity(chosen["name"], where, account)
+    if saved and record:
+        report.check("plan's deployment", lambda: plans.matching(saved, record, meant))
+    clients = functools.cache(lambda service: session.client(service, region_name=where))
+    _state(report, clients, meant, purpose)
+    if not report.complete or purpose == "destroy":
+        return report.complete
+    _model(report, clients, chosen, account)
+    _account(report, clients, chosen, meant)
+    return purpose == "plan" or report.complete
+
+
+def _state(report: Report, clients: Callable[[str], Any], meant: Identity, purpose: str) -> None:
+    """The deployment in the state, and the one that exists."""
+    environment, force = terraform.chosen(), os.environ.get("FORCE", "")
+    present = report.check(
+        "state", lambda: state.compared(state.recorded(stored()), meant, environment, force)
+    )
+    if present is None:
+        return
+    if purpose == "destroy":
+        report.check("deletion", lambda: state.deletable(clients, meant))
+    elif present:
+        report.check("name", lambda: state.claimed(clients, meant, stored()))
+    else:
+        report.check("name", lambda: state.unclaimed(clients, meant, environment, force))
+
+
+def _model(
+    report: Report, clients: Callable[[str], Any], chosen: Mapping[str, Any], account: str
+) -> None:
+    bedrock, model_id = clients("bedrock"), chosen["model_id"]
+    models = report.check("model", lambda: bedrock_checks.access(bedrock, model_id))
+    if not models:
+        return
+    model = next(iter(models)).rpartition("/")[2]
+    routed = {each: regions for each, regions in models.items() if regions}
+    name = report.check("lifecycle", lambda: bedrock_checks.lifecycle(bedrock, model))
+    report.check(
+        "Regions of the model",
+        lambda: bedrock_checks.regions(clients("organizations"), model_id, routed, account),
+    )
+    tokens = int(chosen["history_tokens"]) + int(chosen["max_output_tokens"])
+    if name:
+        report.check(
+            "quota of tokens",
+            lambda: bedrock_checks.quota(
+                clients("service-quotas"), model_id, name, bool(routed), tokens
+            ),
+        )
+
+
+def _account(
+    report: Report, clients: Callable[[str], Any], chosen: Mapping[str, Any], meant: Identity
+) -> None:
+    reserved, rate = chosen["reserved_concurrency"], chosen["throttle_rate"]
+    report.check(
+        "concurrency",
+        lambda: account_checks.concurrency(clients("lambda"), meant.name, reserved),
+    )
+    report.check(
+        "quota of requests",
+        lambda: account_checks.request_rate(clients("service-quotas"), float(rate)),
+    )
+    report.check(
+        "API Gateway's logs",
+        lambda: account_checks.logging_role(clients, bool(chosen["account_logging"]), meant),
+    )
+    report.check("smoke test", lambda: account_checks.token(chosen, os.environ))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit status. The arguments are those of `terraform plan`."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.preflight")
-    _, others = parser.parse_known_args(arguments)
+    """Returns the exit status. The other arguments are those of `terraform plan`."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.preflight", allow_abbrev=False)
+    parser.add_argument("--for", dest="purpose", choices=PURPOSES, default="report")
+    parser.add_argument("--saved", type=Path, help="a plan that `make plan` has written")
+    options, others = parser.parse_known_args(arguments)
     try:
         session = boto3.Session()
     except BotoCoreError as error:  # a profile that does not exist
-        print(f"missing  credentials: {error}. {SIGN_IN}")
+        print(f"missing  credentials: {in_plain_words(error)}")
         return 1
-    return 0 if preflight(session, others, print) else 1
+    saved = options.saved and options.saved.resolve()
+    return 0 if preflight(session, others, print, options.purpose, saved) else 1
 
 
 if __name__ == "__main__":

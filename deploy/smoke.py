@@ -1,64 +1,44 @@
 """`make smoke`: tests a deployment as a client would, and reports each step with its time.
 
 Rules
-- It uses only the protocol: it sees what a client sees.
+- The steps use only the protocol: they see what a client sees. Afterwards the access log is read,
+  where that is allowed, for what a client cannot see: whether the invocation was asynchronous.
 - It sends one short message, in a session of its own that it clears, so a run costs very little.
-- Every wait is bounded by `patience`.
-- A failure message names what to check, for readers who do not know the system.
+- Every wait is bounded.
+- What cannot be tested from here (no token, no permission to connect) is said at once, with another
+  exit status, 2, than a failure, which is 1.
+- `--else-live` moves the function's alias back if a step failed.
 
 Does not know how the deployment was made; `python -m deploy.smoke --url ws://127.0.0.1:3001` tests
 the local stack.
 """
 
 import argparse
-import json
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+import boto3
+from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from deploy import terraform
+from deploy import access_log, alias, terraform
+from deploy.conversation import Conversation, Say, SmokeError, Target, UntestedError
 from deploy.url import UrlError, own_credentials, presigned
 
 # Longer than a cold start, and than a stall at Bedrock (stall_seconds, 60 by default).
 PATIENCE_SECONDS = 75.0
-QUESTION = "Answer with the one word: ready"
+# With what a template or an encoding on the way could damage.
+QUESTION = """Answer with the one word: ready ("quoted", 'quoted', \\, äöü ß €, 🙂)"""
 EXPIRES_SECONDS = 60  # of the presigned URL, which is used immediately
-
-Frame = dict[str, Any]
-Say = Callable[[str], None]
-
-
-class SmokeError(Exception):
-    """A step failed. The message says what was received, and what to check."""
+# How much older than this machine's time the log's may be.
+CLOCK_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The deployment to test, from Terraform's outputs; `function` is empty for a local stack.
-
-    `page` is printed and not tested: a new page is available only after some minutes.
-    """
-
-    url: str
-    auth: str = "none"
-    region: str = ""
-    function: str = ""
-    page: str = ""
-
-    @property
-    def logs(self) -> str:
-        """Where the function's log is."""
-        if not self.function:
-            return "the output of `make run`"
-        return f"the log group /aws/lambda/{self.function} in {self.region}"
+class RefusedError(UntestedError):
+    """The caller may not connect, or not yet: a new stage refuses everybody for a while."""
 
 
 def deployed() -> Target:
@@ -79,6 +59,7 @@ def deployed() -> Target:
         region=outputs["region"],
         function=outputs["function_name"],
         page=outputs.get("page_url") or "",
+        integration=outputs.get("chat_integration") or "async",
     )
 
 
@@ -89,11 +70,11 @@ def opened(target: Target, patience: float) -> ClientConnection:
         try:
             url = presigned(url, own_credentials(), target.region, expires=EXPIRES_SECONDS)
         except UrlError as error:
-            raise SmokeError(str(error)) from None
+            raise UntestedError(str(error)) from None
     elif target.auth == "jwt":
         token = os.environ.get("TOKEN")
         if not token:
-            raise SmokeError("auth is jwt: set the environment variable TOKEN to a token.")
+            raise UntestedError("auth is jwt: set the environment variable TOKEN to a token.")
         protocols = [Subprotocol("chat.v1"), Subprotocol(f"bearer.{token}")]
     try:
         return connect(
@@ -101,7 +82,8 @@ def opened(target: Target, patience: float) -> ClientConnection:
         )
     except InvalidStatus as error:
         status = error.response.status_code
-        raise SmokeError(
+        refused = status == 429 or (status in (401, 403) and target.auth != "none")
+        raise (RefusedError if refused else SmokeError)(
             f"The handshake failed with status {status}. {_why(target, status)}"
         ) from None
     except (OSError, InvalidHandshake, TimeoutError) as error:
@@ -125,96 +107,15 @@ def _why(target: Target, status: int) -> str:
     return "This system does not send that status: check the URL."
 
 
-# What to check if no answer comes, by action.
-NO_ANSWER = {
-    "ping": "API Gateway answers a ping without the function: the stage does not serve the "
-    "routes of routes.json. Run `make deploy` again, and check the stage in the console.",
-    "chat": "Check {logs}. If it has no event for the message, API Gateway did not invoke the "
-    'function asynchronously: set the Terraform variable chat_integration = "proxy" and deploy '
-    "again. (Each part of asynchronous invocation from a WebSocket route is documented, but AWS "
-    "shows no example of the combination.) Otherwise its errors say why nothing was posted.",
-    "history": "Check {logs}.",
-    "clear": "Check {logs}.",
-}
-
-# What to do about an error frame, by its code; the messages of other codes suffice.
-REMEDIES = {
-    "model_unavailable": "Run `make preflight`: it checks access to the model in this Region.",
-    "over_budget": "This user's requests_per_day or tokens_per_day is used up.",
-    "throttled": "Bedrock or DynamoDB throttled the request: try again, or raise the quota.",
-    "model_error": "The model failed: try again, then check {logs}.",
-    "internal": "The function failed: check {logs}.",
-}
-
-
-@dataclass(slots=True)
-class Conversation:
-    """One connection, with the checks that apply to every frame."""
-
-    target: Target
-    socket: ClientConnection
-    patience: float
-
-    def request(self, action: str, **fields: str) -> list[Frame]:
-        """Sends a request; returns its frames, in order, up to the terminal one."""
-        request_id = f"smoke-{secrets.token_hex(8)}"
-        self._send({"action": action, "request_id": request_id, **fields})
-        frames: list[Frame] = []
-        while not frames or frames[-1]["type"] not in ("done", "error"):
-            frame = self._receive(action, frames)
-            if (request_id, len(frames)) != (frame.get("request_id"), frame.get("seq")):
-                raise SmokeError(
-                    f"{action}: received an unexpected frame after {len(frames)} others: {frame}"
-                )
-            frames.append(frame)
-        end = frames[-1]
-        if end["type"] == "error":
-            remedy = REMEDIES.get(end["code"], "").format(logs=self.target.logs)
-            raise SmokeError(f"{action}: received {end['code']}: {end['message']} {remedy}")
-        return frames
-
-    def ping(self) -> None:
-        """Sends a ping, which API Gateway answers."""
-        self._send({"action": "ping"})
-        frame = self._receive("ping", [])
-        if frame != {"type": "pong"}:
-            raise SmokeError(f"ping: received {frame}. {NO_ANSWER['ping']}")
-
-    def _send(self, message: Frame) -> None:
-        try:
-            self.socket.send(json.dumps(message))
-        except ConnectionClosed as error:
-            raise SmokeError(f"{message['action']}: the connection was closed: {error}.") from None
-
-    def _receive(self, action: str, before: list[Frame]) -> Frame:
-        try:
-            text = self.socket.recv(timeout=self.patience)
-        except TimeoutError:
-            remedy = NO_ANSWER[action] if not before else "Check {logs}."
-            after = f" after {len(before)} frames" if before else ""
-            raise SmokeError(
-                f"{action}: received nothing{after} for {self.patience:.0f} s. "
-                + remedy.format(logs=self.target.logs)
-            ) from None
-        except ConnectionClosed as error:
-            raise SmokeError(f"{action}: the connection was closed: {error}.") from None
-        frame = json.loads(text)
-        if "type" not in frame:  # sent by API Gateway when an integration fails
-            raise SmokeError(
-                f"{action}: received from API Gateway: {frame.get('message', frame)}. It may lack "
-                f"permission to invoke the function, or that fails: check {self.target.logs}."
-            )
-        return dict(frame)
-
-
 def chat(conversation: Conversation) -> str:
     """Sends one message: start, deltas, and one terminal frame have to come."""
-    frames = conversation.request("chat", body=QUESTION)
+    frames = conversation.request("chat", numbered=False, body=QUESTION)
     deltas = [frame for frame in frames if frame["type"] == "delta"]
     if frames[0]["type"] != "start" or not deltas:
         raise SmokeError(f"chat: received no answer, but {[frame['type'] for frame in frames]}.")
     end = frames[-1]
     text = "".join(delta["text"] for delta in deltas)
+    conversation.answered = (end["request_id"], end["latency_ms"]["total"])
     return (
         f"{end['model']} answered {text[:40]!r} in {len(deltas)} deltas; first after "
         f"{end['latency_ms']['first_token']} ms, all after {end['latency_ms']['total']} ms"
@@ -222,11 +123,31 @@ def chat(conversation: Conversation) -> str:
 
 
 def history(conversation: Conversation) -> str:
-    """Reads the history, which has to contain the message."""
+    """Reads the history, which has to contain the message, every character of it."""
     turns = [turn for frame in conversation.request("history") for turn in frame.get("turns", ())]
-    if not any(QUESTION in str(turn) for turn in turns):
+    questions = [turn.get("user") for turn in turns]
+    if not questions:
         raise SmokeError(f"The message is not in the history: check {conversation.target.logs}.")
-    return "contains the message"
+    if questions != [QUESTION]:
+        raise SmokeError(
+            f"The history has {questions[-1]!r} for the message {QUESTION!r}: characters were "
+            "changed on the way, which the template event.json.vtl has to prevent."
+        )
+    return "contains the message, every character of it"
+
+
+def empty(conversation: Conversation) -> str:
+    """Sends an empty frame, which the function refuses.
+
+    Whether API Gateway passes one on is unconfirmed: nothing, and a message of its own, are said
+    and are no failure.
+    """
+    frame = conversation.empty()
+    if frame is None or "type" not in frame:
+        return f"warning: API Gateway does not pass it on; received {frame}"
+    if (frame["type"], frame.get("code")) != ("error", "invalid_request"):
+        raise SmokeError(f"empty frame: received {frame} and not the error invalid_request.")
+    return f"{frame['code']}: {frame['message']}"
 
 
 def clear(conversation: Conversation) -> str:
@@ -244,6 +165,7 @@ STEPS: tuple[tuple[str, Callable[[Conversation], str]], ...] = (
     ("ping", ping),
     ("chat", chat),
     ("history", history),
+    ("empty frame", empty),
     ("clear", clear),
 )
 
@@ -254,31 +176,63 @@ def connected(target: Target, patience: float, retry_seconds: float) -> ClientCo
     while True:
         try:
             return opened(target, patience)
-        except SmokeError:
-            if time.monotonic() >= deadline:
+        except SmokeError as error:
+            hopeless = isinstance(error, UntestedError) and not isinstance(error, RefusedError)
+            if hopeless or time.monotonic() >= deadline:
                 raise
             time.sleep(1)
 
 
 def smoke(
-    target: Target, patience: float = PATIENCE_SECONDS, say: Say = print, retry_seconds: float = 0
+    target: Target,
+    patience: float = PATIENCE_SECONDS,
+    say: Say = print,
+    retry_seconds: float = 0,
+    log_seconds: float = access_log.WAIT_SECONDS,
 ) -> None:
     """Runs all steps, and reports each with its duration.
 
     Raises:
+        UntestedError: the deployment cannot be tested from here.
         SmokeError: a step failed.
     """
+    started = time.time() - CLOCK_SECONDS
     began = time.monotonic()
     with connected(target, patience, retry_seconds) as socket:
         say(f"{time.monotonic() - began:6.2f} s  connect: {target.url}, auth {target.auth}")
         conversation = Conversation(target, socket, patience)
         for name, step in STEPS:
             began = time.monotonic()
-            result = step(conversation)
+            try:
+                result = step(conversation)
+            except SmokeError as error:
+                if name != "chat" or not target.function:
+                    raise
+                seen = logged(target, access_log.of_route("chat"), started, log_seconds)
+                raise SmokeError(f"{error} The access log's newest line: {seen}.") from None
             say(f"{time.monotonic() - began:6.2f} s  {name}: {result}")
+    if target.function and conversation.answered:
+        request_id, answer_ms = conversation.answered
+        began = time.monotonic()
+        found = logged(target, access_log.of_request(request_id), started, log_seconds)
+        result = (
+            access_log.verdict(found, answer_ms, target.integration)
+            if isinstance(found, access_log.Line)
+            else found
+        )
+        say(f"{time.monotonic() - began:6.2f} s  invocation: {result}")
     say("it works")
     if target.page:
         say(f"web page (a new one is available after some minutes): {target.page}")
+
+
+def logged(target: Target, pattern: str, since: float, wait: float) -> access_log.Line | str:
+    """The line of the access log, or why there is none."""
+    client = boto3.Session().client("logs", region_name=target.region)
+    try:
+        return access_log.find(client, f"/aws/apigateway/{target.function}", pattern, since, wait)
+    except access_log.UnreadableError as error:
+        return f"unknown: {error}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -291,6 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--retry-seconds", type=float, default=0, help="seconds in which to retry the connection"
     )
+    parser.add_argument(
+        "--else-live", metavar="VERSION", help="the version to which a failure moves the alias"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.url:
@@ -298,10 +255,24 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             target = deployed()
         smoke(target, options.patience, retry_seconds=options.retry_seconds)
+    except UntestedError as error:
+        print(f"not tested: {error}", file=sys.stderr)
+        return 2
     except SmokeError as error:
         print(f"failed: {error}", file=sys.stderr)
+        if options.else_live is not None:
+            print(moved_back(options.else_live), file=sys.stderr)
         return 1
     return 0
+
+
+def moved_back(version: str) -> str:
+    """Moves the alias back to the version. Returns what was done."""
+    try:
+        outputs = terraform.outputs()
+    except terraform.TerraformMissingError as error:
+        return f"The alias could not be moved back: {error}"
+    return alias.move_back(alias.client_of(outputs), outputs, version)
 
 
 if __name__ == "__main__":

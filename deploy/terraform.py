@@ -4,6 +4,7 @@ Rules
 - If `TF_PLUGIN_DIR` names a Terraform filesystem mirror with `registry.terraform.io/hashicorp/aws`,
   the provider comes from there, by a CLI configuration that is written for it.
 - Otherwise Terraform downloads the provider from its registry.
+- `ENV` selects the state and the variables of every command (`environments`).
 - An error is one sentence, raised before Terraform runs.
 
 `python -m deploy.terraform plan ...` is `terraform plan ...` in the folder `terraform/`. This
@@ -19,6 +20,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from deploy.environments import Environment, InvalidEnvironmentError
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "terraform"
@@ -104,23 +107,54 @@ def program(base: Mapping[str, str] = os.environ) -> str:
     return found
 
 
+def chosen(base: Mapping[str, str] = os.environ, folder: Path = FOLDER) -> Environment:
+    """The environment that ENV names.
+
+    Raises:
+        TerraformMissingError: ENV is not a name.
+    """
+    try:
+        return Environment.of(base, folder)
+    except InvalidEnvironmentError as error:
+        raise TerraformMissingError(str(error)) from None
+
+
 def outputs(base: Mapping[str, str] = os.environ, folder: Path = FOLDER) -> dict[str, Any]:
     """Terraform's outputs by name; empty if nothing is deployed.
 
     Raises:
         TerraformMissingError: as `program`, or Terraform cannot read its state.
     """
-    done = subprocess.run(
-        [program(base), "output", "-json"],
-        cwd=folder,
-        env={**base, **environment(base)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = _run(["output", "-json"], base, folder)
     if done.returncode != 0:
         raise TerraformMissingError(f"Terraform cannot read its outputs: {_unframed(done.stderr)}")
     return {name: output["value"] for name, output in json.loads(done.stdout).items()}
+
+
+def state(base: Mapping[str, str] = os.environ, folder: Path = FOLDER) -> dict[str, Any]:
+    """Terraform's state as it is stored; empty if there is none. The folder is initialised.
+
+    Raises:
+        TerraformMissingError: as `program`, or Terraform cannot read its state.
+    """
+    done = _run(["state", "pull"], base, folder)
+    if done.returncode != 0:
+        raise TerraformMissingError(f"Terraform cannot read its state: {_unframed(done.stderr)}")
+    found: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
+    return found
+
+
+def saved_plan(path: Path, base: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """A plan that was saved with `-out`, in Terraform's JSON format for plans.
+
+    Raises:
+        TerraformMissingError: as `program`, or the file is not a plan.
+    """
+    done = _run(["show", "-json", str(path)], base, FOLDER)
+    if done.returncode != 0:
+        raise TerraformMissingError(f"{path} is not a plan: {_unframed(done.stderr)}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def variables(
@@ -137,27 +171,35 @@ def variables(
         TerraformMissingError: as `program`, or a variable is refused.
     """
     expression = f"jsonencode({{{', '.join(f'{name} = var.{name}' for name in names)}}})"
-    environ = {**base, **environment(base)}
     output = ""
     for command, text in (
         (["init", "-input=false", "-no-color"], None),
         (["console", "-no-color", *_settings(arguments)], expression),
     ):
-        done = subprocess.run(
-            [program(base), *command],
-            input=text,
-            cwd=folder,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = _run(command, base, folder, text)
         # The console exits with 0 and prints a value even if a validation fails.
         if done.returncode != 0 or "Error:" in done.stderr:
             raise TerraformMissingError(_unframed(done.stderr))
         output = done.stdout
     values: dict[str, Any] = json.loads(json.loads(output))  # JSON in a Terraform string
     return values
+
+
+def _run(
+    command: list[str], base: Mapping[str, str], folder: Path, text: str | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Runs Terraform in the environment that ENV names; `text` is its standard input."""
+    selected = chosen(base, folder)
+    name, *others = command
+    return subprocess.run(
+        [program(base), name, *selected.arguments(name, others)],
+        input=text,
+        cwd=folder,
+        env={**base, **environment(base), **selected.variables(name)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def _settings(arguments: Iterable[str]) -> list[str]:
@@ -192,12 +234,17 @@ def _configuration(mirror: Path) -> str:
 
 def main(arguments: list[str], base: Mapping[str, str] = os.environ) -> None:
     """Replaces this process by Terraform, which then receives signals and the terminal's input."""
+    name, *others = arguments or ["-help"]
     try:
-        found, environ = program(base), {**base, **environment(base)}
+        selected = chosen(base)
+        found = program(base)
+        environ = {**base, **environment(base), **selected.variables(name)}
     except TerraformMissingError as error:
         raise SystemExit(str(error)) from None
     os.chdir(FOLDER)
-    os.execve(found, [found, *arguments], environ)  # noqa: S606 - no shell is wanted
+    os.execve(  # noqa: S606 - no shell is wanted
+        found, [found, name, *selected.arguments(name, others)], environ
+    )
 
 
 if __name__ == "__main__":

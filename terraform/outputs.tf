@@ -114,3 +114,8 @@ output "region" {
   description = "The AWS Region of the deployment."
   value       = module.chat.region
 }
+
+output "chat_integration" {
+  description = "How API Gateway invokes the function for messages: async or proxy."
+  value       = module.chat.chat_integration
+}

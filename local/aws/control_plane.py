@@ -4,8 +4,8 @@ moto's server with all its services and the corrections of local/aws/moto_gaps.p
 `local.aws`: loopback only, in memory, lost when the process ends.
 
 What it does not know: most of what AWS would refuse. It accepts nearly any value of nearly any
-argument, runs nothing that is deployed, and checks no permissions: a successful deployment proves
-how the parts are wired and no more.
+argument, and checks no permissions: a successful deployment proves how the parts are wired and no
+more. A function runs only when Lambda's Invoke is called (local/aws/invocation.py).
 """
 
 import argparse

@@ -18,6 +18,7 @@ from moto.apigatewayv2.exceptions import APIGatewayV2Error
 from moto.apigatewayv2.models import Api
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda.models import LambdaBackend, LambdaFunction
+from moto.awslambda.responses import LambdaResponse
 from moto.budgets.responses import BudgetsResponse
 from moto.cloudfront import urls as cloudfront_urls
 from moto.cloudfront.exceptions import CloudFrontException
@@ -27,6 +28,8 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.iam.access_control import PermissionResult
 from moto.logs.responses import LogsResponse
 from moto.s3.models import FakeBucket
+
+from local.aws import invocation
 
 Response = tuple[int, dict[str, str], str]
 
@@ -85,6 +88,29 @@ def lambda_ignores_later_event_invoke_configs() -> None:
         return put(self, function_name, config)
 
     _patch(LambdaBackend, put_function_event_invoke_config)
+
+
+def lambda_needs_docker_to_invoke() -> None:
+    """Lambda runs functions in Docker, and $LATEST whatever version was asked for."""
+
+    def _invoke_lambda(self: Any, event: Any = None) -> tuple[str, bool, str]:
+        code = invocation.Code(
+            packed=self.code_bytes,
+            handler=self.handler,
+            runtime=self.run_time,
+            architecture=self.architectures[0],
+            environment=self.environment_vars,
+        )
+        result, failed = invocation.invoke(code, event)
+        return json.dumps(result), failed, ""
+
+    def invoke(self: Any) -> Any:
+        self.querystring["qualifier"] = self.querystring.get("Qualifier", [None])
+        return stock(self)
+
+    stock = LambdaResponse.invoke
+    _patch(LambdaResponse, invoke)
+    _patch(LambdaFunction, _invoke_lambda)
 
 
 def api_gateway_lacks_update_stage() -> None:
@@ -274,6 +300,7 @@ def s3_ignores_policy_conditions() -> None:
 GAPS: tuple[Callable[[], None], ...] = (
     lambda_drops_settings,
     lambda_ignores_later_event_invoke_configs,
+    lambda_needs_docker_to_invoke,
     api_gateway_lacks_update_stage,
     api_gateway_cannot_list,
     api_gateway_returns_https_endpoints,

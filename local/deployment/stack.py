@@ -15,16 +15,14 @@ installed ones), memory limits, and permissions: the caller evaluates the record
 import base64
 import contextlib
 import hashlib
-import sys
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from deploy.wheels import this_architecture
 from local.auth.authorizers import iam_authorizer, lambda_authorizer
 from local.auth.sigv4 import User
+from local.aws import invocation
 from local.aws.permissions import Request
 from local.aws.recorder import recording
 from local.deployment.deployed import Deployed, DeployedFunction, NotServableError
@@ -34,9 +32,6 @@ from local.lambda_runtime.function import CONCURRENCY, MAX_EVENT_AGE_SECONDS, Fu
 from local.loopback import HOST
 from local.recordings import discard
 from local.stack import MODEL, Child, Say
-
-# Packages with compiled code: in a zip they are for its Python version and architecture.
-COMPILED = ("cryptography", "cffi", "_cffi_backend", "msgspec")
 
 
 @dataclass(eq=False)
@@ -148,9 +143,4 @@ def unpack(path: Path, deployed: DeployedFunction, folder: Path) -> Path:
     digest = base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
     if digest != deployed.code_sha256:
         raise NotServableError(f"{path} is not the code that {deployed.name} was deployed with.")
-    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    runs_here = (deployed.runtime, deployed.architecture) == (python, this_architecture())
-    with zipfile.ZipFile(path) as packed:
-        names = packed.namelist()
-        packed.extractall(folder, [n for n in names if runs_here or not n.startswith(COMPILED)])
-    return folder
+    return invocation.unpack(path, deployed.runtime, deployed.architecture, folder)

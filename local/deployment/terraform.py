@@ -83,6 +83,12 @@ class Deployment:
         changes = [event["change"] for event in self._events("planned_change", "plan")]
         return [f"{change['action']} {change['resource']['addr']}" for change in changes]
 
+    def saved_plan(self, path: Path) -> dict[str, Any]:
+        """Saves a plan as `path`. Returns it in Terraform's JSON format."""
+        self._run("plan", f"-out={path}")
+        found: dict[str, Any] = json.loads(self._run("show", "-json", str(path)))
+        return found
+
     def destroy(self) -> None:
         """Destroys all resources. Raises DeploymentError."""
         self._run("destroy", *NO_REFRESH)
@@ -93,8 +99,9 @@ class Deployment:
         return [event for event in map(json.loads, lines) if event["type"] == kind]
 
     def _run(self, command: str, *arguments: str) -> str:
+        options = ["-no-color", *([] if command == "show" else ["-input=false"])]
         done = subprocess.run(
-            [self._program, command, "-no-color", "-input=false", *arguments],
+            [self._program, command, *options, *arguments],
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,

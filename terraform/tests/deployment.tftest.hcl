@@ -123,7 +123,8 @@ run "defaults" {
       aws_lambda_function.chat.s3_object_version == "v1" &&
       aws_lambda_function.chat.source_code_hash == "LambdaLambdaLambdaLambdaLambdaLambdaLambdaL=" &&
       aws_lambda_function.chat.publish &&
-      aws_lambda_alias.live.function_version == aws_lambda_function.chat.version
+      aws_lambda_alias.live.function_version == aws_lambda_function.chat.version &&
+      aws_lambda_invocation.trial[0].qualifier == aws_lambda_function.chat.version
     )
     error_message = "The function is Python 3.13 on arm64, and its alias names the published version."
   }
@@ -173,9 +174,9 @@ run "defaults" {
       one(aws_dynamodb_table.conversations.ttl).attribute_name == "expires_at" && one(aws_dynamodb_table.conversations.ttl).enabled &&
       one(aws_dynamodb_table.conversations.point_in_time_recovery).enabled &&
       one(aws_dynamodb_table.conversations.server_side_encryption).enabled &&
-      !aws_dynamodb_table.conversations.deletion_protection_enabled
+      aws_dynamodb_table.conversations.deletion_protection_enabled
     )
-    error_message = "The table has the keys and time to live that src/store/table.py uses; it is on demand, encrypted and restorable."
+    error_message = "The table has the keys and time to live that src/store/table.py uses; it is on demand, encrypted, restorable and protected."
   }
 
   # -- roles
@@ -283,7 +284,7 @@ run "all_options" {
     timeout_seconds      = 120
     reserved_concurrency = 5
     snap_start           = true
-    deletion_protection  = true
+    deletion_protection  = false
     temperature          = 0.5
     stop_sequences       = ["END"]
     allowed_origins      = ["https://chat.example.com"]
@@ -373,8 +374,8 @@ run "all_options" {
   }
 
   assert {
-    condition     = aws_dynamodb_table.conversations.deletion_protection_enabled
-    error_message = "deletion_protection protects the table."
+    condition     = !aws_dynamodb_table.conversations.deletion_protection_enabled
+    error_message = "Without deletion_protection the table can be deleted."
   }
 
   assert {

@@ -8,13 +8,17 @@ import json
 import os
 import select
 import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import boto3
 import pytest
 from support.e2e_clients import PATIENCE, ROOT
 from support.threads import in_a_thread
+from websockets.sync.server import serve
 
 from local.stack import Child, Stack
 
@@ -24,9 +28,14 @@ OF_MAKE = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 TERRAFORM = """#!/bin/sh
 test "$1" = version && {{ echo '{{"terraform_version": "1.11.4"}}'; exit; }}
 echo "$@" >> {calls}
+echo "$1 $TF_WORKSPACE" >> {workspaces}
 test "$1" = "$FAILS" && exit 1
-test "$1" = output && echo '{outputs}'
+for each in "$@"; do case $each in -out=*) echo plan > "${{each#-out=}}" ;; esac; done
+test "$1" = output && cat {outputs}
+test "$1" = apply && eval "$ON_APPLY"
 test "$1" = console && echo '{variables}'
+test "$1" = state && echo "$STATE"
+test "$1" = show && echo '{plan}'
 true
 """
 
@@ -60,21 +69,35 @@ def environment(account: dict[str, str], tmp_path: Path) -> dict[str, str]:
         "function_name": "chat",
     }
     variables = {
-        "region": "us-east-1",
-        "model_id": "m",
         "account_logging": True,
         "architecture": "arm64",
         "auth": "none",
+        "history_tokens": 16000,
+        "max_output_tokens": 4096,
+        "model_id": "m",
+        "name": "chat",
+        "region": "us-east-1",
+        "reserved_concurrency": None,
+        "throttle_rate": 50,
+    }
+    plan = {
+        "variables": {name: {"value": value} for name, value in variables.items()},
+        "planned_values": {"outputs": {"region": {"value": "us-east-1"}}},
     }
     fake = tmp_path / "terraform"
     fake.write_text(
         TERRAFORM.format(
-            outputs=json.dumps({name: {"value": value} for name, value in outputs.items()}),
+            outputs=tmp_path / "outputs",
             calls=tmp_path / "calls",
+            workspaces=tmp_path / "workspaces",
+            plan=json.dumps(plan),
             variables=json.dumps(json.dumps(variables)),
         )
     )
     fake.chmod(0o755)
+    (tmp_path / "outputs").write_text(
+        json.dumps({name: {"value": value} for name, value in outputs.items()})
+    )
     (tmp_path / "calls").touch()
     return {
         **{name: value for name, value in os.environ.items() if name not in OF_MAKE},
@@ -98,9 +121,21 @@ def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[st
 
 
 def terraform_calls(folder: Path) -> list[str]:
-    """Terraform's arguments, without the calls that read variables and outputs."""
+    """Terraform's arguments, without the calls that read variables, outputs and state."""
     lines = (folder / "calls").read_text().splitlines()
-    return [line for line in lines if "-no-color" not in line and "-json" not in line]
+    reading = ("-no-color", "-json", "state pull")
+    return [line for line in lines if not any(each in line for each in reading)]
+
+
+def state_of(name: str) -> str:
+    """A state with the table of a deployment."""
+    attributes = {"name": name, "arn": f"arn:aws:dynamodb:us-east-1:123456789012:table/{name}"}
+    table = {
+        "mode": "managed",
+        "type": "aws_dynamodb_table",
+        "instances": [{"attributes": attributes}],
+    }
+    return json.dumps({"resources": [table]})
 
 
 def test_make_deploy_checks_builds_applies_and_tests(
@@ -161,14 +196,118 @@ def test_make_deploy_stops_if_a_requirement_is_missing(
 
 
 def test_make_plan_changes_nothing(environment: dict[str, str], tmp_path: Path) -> None:
-    """ARGS is passed to Terraform."""
+    """ARGS is passed to Terraform. The plan is saved."""
     assert 0 == make("plan", "ARGS=-var-file=x", **environment).returncode
-    assert ["init -input=false", "plan -input=false -var-file=x"] == terraform_calls(tmp_path)
+    saved = ROOT / "build" / "default.tfplan"
+    assert ["init -input=false", f"plan -input=false -out={saved} -var-file=x"] == (
+        terraform_calls(tmp_path)
+    )
 
 
-def test_make_destroy_builds_the_package_and_asks(
+def test_make_deploy_applies_the_plan_that_was_reviewed(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
+    """And nothing else: neither a new plan, nor a new package, nor another environment's state."""
+    planned = make("plan", "ENV=reviewed", **environment)
+    assert "make deploy ENV=reviewed PLAN=build/reviewed.tfplan" in planned.stdout, planned.stderr
+    (tmp_path / "calls").write_text("")
+    refused = make("deploy", "PLAN=build/reviewed.tfplan", **environment)
+    done = make("deploy", "ENV=reviewed", "PLAN=build/reviewed.tfplan", **environment)
+
+    assert "refused  plan: " in refused.stdout
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert "lambda.zip" not in done.stdout
+    saved = ROOT / "build" / "reviewed.tfplan"
+    assert ["init -input=false", f"apply -input=false {saved}"] == terraform_calls(tmp_path)
+
+
+def test_env_selects_the_state_of_every_command(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Those that read outputs included. `init` needs a workspace that exists."""
+    for target in ("plan", "deploy", "smoke", "url", "destroy"):
+        (tmp_path / "workspaces").write_text("")
+        done = make(target, "ENV=prod", "YES=1", **environment)
+
+        assert 0 == done.returncode, done.stdout + done.stderr
+        used = set((tmp_path / "workspaces").read_text().splitlines())
+        assert {"prod"} == {line.split()[1] for line in used if not line.startswith("init ")}
+        assert {"init default"} >= {line for line in used if line.startswith("init ")}
+
+
+@pytest.mark.parametrize("target", ["plan", "deploy", "destroy"])
+def test_the_state_of_another_deployment_is_refused(
+    environment: dict[str, str], tmp_path: Path, target: str
+) -> None:
+    """Before Terraform plans anything, also with YES=1; only its name overrides it."""
+    refused = make(target, "YES=1", **environment, STATE=state_of("other"))
+
+    assert 2 == refused.returncode
+    assert "refused  state: " in refused.stdout
+    assert [] == terraform_calls(tmp_path)
+    assert (
+        0 == make(target, "YES=1", "FORCE=other", **environment, STATE=state_of("other")).returncode
+    )
+
+
+def test_nothing_is_destroyed_while_the_table_is_protected(
+    environment: dict[str, str], account: dict[str, str], tmp_path: Path
+) -> None:
+    """Terraform would destroy everything else first. What to do is said."""
+    dynamodb = boto3.client("dynamodb", "us-east-1", endpoint_url=account["aws"])
+    dynamodb.create_table(
+        TableName="chat",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
+    )
+    refused = make("destroy", "YES=1", **environment, STATE=state_of("chat"))
+    dynamodb.update_table(TableName="chat", DeletionProtectionEnabled=False)
+    done = make("destroy", "YES=1", **environment, STATE=state_of("chat"))
+    dynamodb.delete_table(TableName="chat")
+
+    assert 2 == refused.returncode
+    assert "aws dynamodb update-table --table-name chat" in refused.stdout
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert ["destroy -auto-approve -input=false"] == terraform_calls(tmp_path)[1:]
+
+
+def test_a_failed_smoke_test_moves_the_alias_back(
+    environment: dict[str, str], account: dict[str, str], tmp_path: Path
+) -> None:
+    """To the version that was live when the run began; Terraform moves it in between."""
+    functions = boto3.client("lambda", "us-east-1", endpoint_url=account["aws"])
+    iam = boto3.client("iam", "us-east-1", endpoint_url=account["aws"])
+    functions.create_function(
+        FunctionName="chat",
+        Role=iam.create_role(RoleName="f", AssumeRolePolicyDocument="{}")["Role"]["Arn"],
+        Code={"ZipFile": b"zip"},
+        Handler="h",
+        Runtime="python3.13",
+        Publish=True,
+    )
+    functions.create_alias(FunctionName="chat", Name="live", FunctionVersion="1")
+    functions.update_function_code(FunctionName="chat", ZipFile=b"zip 2", Publish=True)
+    move = "client.update_alias(FunctionName='chat', Name='live', FunctionVersion='2')"
+    moves = f"import boto3; client = boto3.client('lambda', 'us-east-1'); {move}"
+    with serve(lambda _: None, "127.0.0.1", 0) as server:  # it closes each connection
+        threading.Thread(target=server.serve_forever).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        outputs = (tmp_path / "outputs").read_text().replace(account["chat"], url)
+        (tmp_path / "outputs").write_text(outputs)
+        environment["ON_APPLY"] = f'{sys.executable} -c "{moves}"'
+        done = make("deploy", "YES=1", "FORCE=chat", **environment)
+        server.shutdown()
+    live = functions.get_alias(FunctionName="chat", Name="live")["FunctionVersion"]
+    functions.delete_function(FunctionName="chat")
+
+    assert 2 == done.returncode
+    assert "moved back from version 2 to 1" in done.stderr, done.stdout + done.stderr
+    assert "1" == live
+
+
+def test_make_destroy_has_a_package_and_asks(environment: dict[str, str], tmp_path: Path) -> None:
     """Terraform reads the zips even to destroy."""
     done = make("destroy", **environment)
 

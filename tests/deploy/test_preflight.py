@@ -1,6 +1,11 @@
-"""Covers deploy/preflight.py, with moto; Bedrock, which moto lacks, is botocore's Stubber."""
+"""Covers deploy/preflight.py, with moto; what moto lacks is botocore's Stubber.
 
+test_bedrock_checks.py, test_account_checks.py and test_state.py have the single checks.
+"""
+
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -9,7 +14,8 @@ from botocore.exceptions import BotoCoreError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from deploy import preflight, terraform
+from deploy import plans, preflight, terraform
+from deploy.environments import Environment
 
 PROFILE = "global.anthropic.claude-sonnet-4-6"
 MODEL = "anthropic.claude-sonnet-4-6"
@@ -33,24 +39,52 @@ PROFILE_MODELS = {
 }
 
 
+SESSION = boto3.Session()  # one for all tests: it caches the service models
+Found = tuple[bool, dict[str, tuple[str, str]]]
+
+
+class Quotas:
+    """The account's quotas, of which moto has other ones."""
+
+    def list_service_quotas(self, **_: str) -> Any:
+        name = "Global cross-region model inference tokens per minute for Claude Sonnet 4.6"
+        return {"Quotas": [{"QuotaName": name, "Value": 2_000_000.0}]}
+
+    def get_service_quota(self, **_: str) -> Any:
+        return {"Quota": {"Value": 10_000.0}}
+
+
 class Account:
     """An AWS account in moto with prepared answers of Bedrock, and Terraform's variables."""
 
     def __init__(self) -> None:
-        self.session: Any = boto3.Session()
+        self.session: Any = SESSION
         self.bedrock = self.session.client("bedrock", region_name="eu-west-1")
         self.answers = Stubber(self.bedrock)
         self.variables: dict[str, Any] = {
-            "region": "eu-west-1",
-            "model_id": PROFILE,
             "account_logging": False,
+            "auth": "iam",
+            "history_tokens": 16_000,
+            "max_output_tokens": 4_000,
+            "model_id": PROFILE,
+            "name": "chat",
+            "region": "eu-west-1",
+            "reserved_concurrency": None,
+            "throttle_rate": 50,
         }
+        self.state: dict[str, Any] = {}
         self.arguments: list[str] = []
 
     def client(self, name: str, region_name: str) -> Any:
         if name == "bedrock":
             return self.bedrock
-        return self.session.client(name, region_name=region_name)
+        if name == "service-quotas":
+            return Quotas()
+        client = self.session.client(name, region_name=region_name)
+        if name == "lambda":  # moto lacks this operation
+            limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+            client.get_account_settings = lambda: {"AccountLimit": limit}
+        return client
 
     @property
     def region_name(self) -> str | None:
@@ -62,15 +96,33 @@ class Account:
         self.answers.add_response("get_inference_profile", PROFILE_MODELS, expected)
 
     def availability(self, **status: Any) -> None:
-        """Prepares Bedrock's answer about the model."""
+        """Prepares Bedrock's answers about the model."""
         answer = {**GRANTED, **status}
         self.answers.add_response("get_foundation_model_availability", answer, {"modelId": MODEL})
+        if not status:
+            self.details()
 
-    def check(self) -> tuple[bool, dict[str, tuple[str, str]]]:
-        """Whether no requirement is missing, and each line by its name."""
+    def details(self) -> None:
+        """Prepares Bedrock's description of the model."""
+        details = {
+            "modelArn": f"arn:aws:bedrock:eu-west-1::foundation-model/{MODEL}",
+            "modelId": MODEL,
+            "modelName": "Claude Sonnet 4.6",
+            "modelLifecycle": {"status": "ACTIVE"},
+        }
+        self.answers.add_response("get_foundation_model", {"modelDetails": details})
+
+    def check(self, purpose: str = "report", saved: Path | None = None) -> Found:
+        """Whether the purpose is possible, and each line by its name."""
         lines: list[str] = []
         with self.answers:
-            complete = preflight.preflight(self, self.arguments, lines.append)  # type: ignore[arg-type]
+            complete = preflight.preflight(
+                self,  # type: ignore[arg-type]
+                self.arguments,
+                lines.append,
+                purpose,
+                saved,
+            )
             self.answers.assert_no_pending_responses()
         report = {}
         for line in lines:
@@ -84,13 +136,18 @@ class Account:
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     with mock_aws():
+        organizations = SESSION.client("organizations", region_name="us-east-1")
+        organizations.create_organization(FeatureSet="ALL")
         made = Account()
         client = made.session.client("apigateway", region_name="eu-west-1")
-        role = "arn:aws:iam::123456789012:role/logs"
+        iam = SESSION.client("iam")
+        role = iam.create_role(RoleName="logs", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         operation = {"op": "replace", "path": "/cloudwatchRoleArn", "value": role}
         client.update_account(patchOperations=[operation])
         monkeypatch.setattr(terraform, "program", lambda: "/bin/terraform")
         monkeypatch.setattr(terraform, "variables", lambda *_: made.variables)
+        monkeypatch.setattr(terraform, "state", lambda: made.state)
+        monkeypatch.delenv("FORCE", raising=False)
         yield made
 
 
@@ -98,13 +155,16 @@ def test_each_requirement_is_reported_as_ok(account: Account) -> None:
     """In a line each; the status of a profile's model is read once, whatever its Region's."""
     account.profile()
     account.availability(regionAvailability="NOT_AVAILABLE")  # the profile routes to other Regions
+    account.details()
 
     complete, report = account.check()
 
     assert complete
-    assert ["Terraform", "credentials", "variables", "Region", "model", "API Gateway's logs"] == (
-        list(report)
-    )
+    assert [
+        *("Terraform", "credentials", "variables", "Region", "state", "name"),
+        *("model", "lifecycle", "Regions of the model", "quota of tokens"),
+        *("concurrency", "quota of requests", "API Gateway's logs", "smoke test"),
+    ] == list(report)
     assert {"ok"} == {result for result, _ in report.values()}
     assert "123456789012" in report["credentials"][1]
 
@@ -285,3 +345,150 @@ def test_the_exit_status_is_1_if_a_requirement_is_missing(
     monkeypatch.setattr(boto3, "Session", no_such_profile)
     assert 1 == preflight.main([])
     assert "missing  credentials" in capsys.readouterr().out.splitlines()[-1]
+
+
+def table(name: str = "chat") -> dict[str, Any]:
+    """A state with a table."""
+    arn = f"arn:aws:dynamodb:eu-west-1:123456789012:table/{name}"
+    attributes = {"name": name, "arn": arn}
+    resource = {
+        "mode": "managed",
+        "type": "aws_dynamodb_table",
+        "instances": [{"attributes": attributes}],
+    }
+    return {"resources": [resource]}
+
+
+@pytest.mark.parametrize("purpose", ["report", "plan", "deploy", "destroy"])
+def test_the_state_of_another_deployment_is_refused_for_every_purpose(
+    account: Account, purpose: str
+) -> None:
+    """Before a plan: nothing else is checked."""
+    account.state = table("other")
+
+    complete, report = account.check(purpose)
+
+    assert not complete
+    assert "refused" == report["state"][0]
+    assert "state" == list(report)[-1]
+
+
+def test_force_names_the_deployment_that_may_be_lost(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the checks go on."""
+    account.state = table("other")
+    monkeypatch.setenv("FORCE", "other")
+    account.profile()
+    account.availability()
+
+    assert account.check("deploy")[0]
+
+
+def protected() -> None:
+    boto3.client("dynamodb", region_name="eu-west-1").create_table(
+        TableName="chat",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
+    )
+
+
+@pytest.mark.parametrize("purpose", ["report", "plan", "deploy"])
+def test_a_live_deployment_without_its_state_is_refused(account: Account, purpose: str) -> None:
+    """A colleague has it: with the defaults, and no state."""
+    protected()
+
+    complete, report = account.check(purpose)
+
+    assert not complete
+    assert "refused" == report["name"][0]
+    assert "terraform/backend.tf" in report["name"][1]
+
+
+def test_a_protected_table_is_refused_before_it_is_destroyed_in_part(account: Account) -> None:
+    """Only destroying asks; the model does not matter to it."""
+    account.state = table()
+    protected()
+
+    complete, report = account.check("destroy")
+
+    assert not complete
+    assert ["state", "deletion"] == list(report)[-2:]
+    assert "--no-deletion-protection-enabled" in report["deletion"][1]
+
+
+def test_a_plan_is_possible_without_access_to_the_model(account: Account) -> None:
+    """It is reported, and stops only a deployment."""
+    for expected, purpose in ((True, "plan"), (False, "deploy")):
+        account.profile()
+        account.availability(authorizationStatus="NOT_AUTHORIZED")
+
+        complete, report = account.check(purpose)
+
+        assert expected == complete
+        assert "missing" == report["model"][0]
+
+
+def test_expired_credentials_are_reported_in_plain_words(account: Account) -> None:
+    """For a plan, too."""
+    sts = account.session.client("sts", region_name="us-east-1")
+    answers = Stubber(sts)
+    answers.add_client_error("get_caller_identity", "ExpiredToken", "The security token ...")
+    answers.activate()
+    account.session = type("", (), {"client": lambda *_, **__: sts})()
+
+    complete, report = account.check("plan")
+
+    assert not complete
+    assert report["credentials"][1].startswith("The credentials have expired. Sign in")
+
+
+@pytest.fixture
+def saved(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plan of the default environment, and its record."""
+    plan = tmp_path / "plan.tfplan"
+    plan.write_text("plan")
+    record = plans.describe(plan, Environment("", tmp_path), {})
+    record |= {"name": "chat", "region": "eu-west-1", "account": "123456789012"}
+    record["variables"] = account.variables
+    plans.record_of(plan).write_text(json.dumps(record))
+    monkeypatch.setattr(terraform, "variables", lambda *_: pytest.fail("These are the plan's."))
+    return plan
+
+
+def test_a_saved_plan_is_checked_with_its_own_variables(account: Account, saved: Path) -> None:
+    """Those of this run do not matter to it."""
+    account.profile()
+    account.availability()
+
+    complete, report = account.check("deploy", saved)
+
+    assert complete
+    assert "chat in eu-west-1 of account 123456789012" == report["plan's deployment"][1]
+
+
+def test_a_saved_plan_of_another_region_is_refused(
+    account: Account, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Region of the environment has changed since."""
+    record = json.loads(plans.record_of(saved).read_text())
+    record["variables"]["region"] = None
+    plans.record_of(saved).write_text(json.dumps(record))
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+    complete, report = account.check("deploy", saved)
+
+    assert not complete
+    assert "refused" == report["plan's deployment"][0]
+
+
+def test_a_changed_plan_is_refused_alone(account: Account, saved: Path) -> None:
+    """Nothing else is checked."""
+    saved.write_text("another plan")
+
+    complete, report = account.check("deploy", saved)
+
+    assert not complete
+    assert ["Terraform", "credentials", "plan"] == list(report)

@@ -13,8 +13,9 @@ import pytest
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from deploy import smoke, terraform
-from deploy.smoke import QUESTION, SmokeError, Target, deployed
+from deploy import access_log, alias, smoke, terraform
+from deploy.conversation import SmokeError, Target, UntestedError
+from deploy.smoke import QUESTION, deployed
 from local.stack import Stack
 
 PATIENCE = 1.0  # seconds without a frame, after which a step fails here
@@ -25,10 +26,16 @@ Frame = dict[str, Any]
 Reply = Callable[[Frame], list[Frame | None]]  # None closes the connection
 
 
+REQUEST_ID = "Xk2bFh6joAMCLfA="  # API Gateway's, which a message without an id of its own has
+REFUSED = {"type": "error", "request_id": "e", "seq": 0, "code": "invalid_request", "message": "?"}
+
+
 def frames_for(request: Frame) -> list[Frame | None]:
     """The answer of a deployment that works."""
     if request["action"] == "ping":
         return [{"type": "pong"}]
+    if request["action"] == "empty frame":
+        return [REFUSED]
     rows: dict[str, list[Frame]] = {
         "chat": [
             {"type": "start", "session_id": "s", "model": "m"},
@@ -43,7 +50,7 @@ def frames_for(request: Frame) -> list[Frame | None]:
         "clear": [{"type": "done", "cleared": 1}],
     }
     return [
-        {"request_id": request["request_id"], "seq": seq, **row}
+        {"request_id": request.get("request_id", REQUEST_ID), "seq": seq, **row}
         for seq, row in enumerate(rows[request["action"]])
     ]
 
@@ -53,6 +60,7 @@ def gateway(
     reply: Reply = frames_for,
     statuses: Sequence[int] = (),
     requests: list[Request] | None = None,
+    messages: list[str] | None = None,
 ) -> Iterator[str]:
     """A WebSocket server with these answers; it refuses the first handshakes with `statuses`."""
     refusals = iter(statuses)
@@ -65,7 +73,9 @@ def gateway(
 
     def talk(connection: ServerConnection) -> None:
         for message in connection:
-            for frame in reply(json.loads(message)):
+            if messages is not None:
+                messages.append(str(message))
+            for frame in reply(json.loads(message or '{"action": "empty frame"}')):
                 if frame is None:
                     return
                 connection.send(json.dumps(frame))
@@ -103,6 +113,19 @@ def failing(reply: Reply, **target: str) -> str:
     return str(failed.value)
 
 
+@pytest.fixture(autouse=True)
+def patterns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The patterns that were looked for in the access log, which nobody may read."""
+    asked: list[str] = []
+
+    def logged(_target: Target, pattern: str, _since: float, _wait: float) -> str:
+        asked.append(pattern)
+        return "unknown: AccessDeniedException"
+
+    monkeypatch.setattr(smoke, "logged", logged)
+    return asked
+
+
 @pytest.fixture(scope="module")
 def printed() -> list[str]:
     """The output of `make smoke` for the real local stack."""
@@ -117,11 +140,11 @@ def printed() -> list[str]:
 
 
 def test_each_step_is_reported_with_its_duration(printed: list[str]) -> None:
-    """With the real gateway and function: five steps, then success."""
+    """With the real gateway and function: six steps, then success."""
     rows = [line.split(maxsplit=2) for line in printed[:-1]]
 
-    assert ["connect:", "ping:", "chat:", "history:", "clear:"] == [
-        rest.split()[0] for _, _, rest in rows
+    assert ["connect", "ping", "chat", "history", "empty frame", "clear"] == [
+        rest.partition(":")[0] for _, _, rest in rows
     ]
     assert {"s"} == {unit for _, unit, _ in rows}
     assert all(float(seconds) >= 0 for seconds, _, _ in rows)
@@ -137,7 +160,18 @@ def test_the_answer_is_described(printed: list[str]) -> None:
 
 def test_the_session_is_cleared_at_the_end(printed: list[str]) -> None:
     """A smoke test leaves no turns."""
-    assert "1 turn deleted" in printed[4]
+    assert "1 turn deleted" in printed[5]
+
+
+def test_quotes_umlauts_and_an_emoji_come_back_unchanged(printed: list[str]) -> None:
+    """Through the real template and function: the question is in the history as it was sent."""
+    assert {'"', "'", "\\", "ä", "ß", "🙂"} <= set(QUESTION)
+    assert "contains the message, every character of it" in printed[3]
+
+
+def test_an_empty_frame_is_answered_with_its_documented_error(printed: list[str]) -> None:
+    """By the real gateway and function."""
+    assert "invalid_request: The message is empty" in printed[4]
 
 
 def test_no_answer_to_a_chat_names_the_alternative() -> None:
@@ -158,7 +192,11 @@ def test_no_answer_to_a_chat_names_the_alternative() -> None:
         (changed("chat", lambda frames: frames[:2]), "received nothing after 2 frames"),
         (changed("chat", lambda frames: [frames[0], *frames[2:]]), "unexpected frame"),
         (changed("chat", lambda frames: [*frames, frames[-1]]), "unexpected frame"),
-        (changed("chat", lambda frames: [{**frames[0], "request_id": "x"}]), "unexpected frame"),
+        (changed("history", lambda frames: [{**frames[0], "request_id": "x"}]), "unexpected frame"),
+        (
+            changed("chat", lambda frames: [frames[0], {**frames[1], "request_id": "x"}]),
+            "unexpected frame",
+        ),
         (changed("chat", lambda frames: [{**frames[3], "seq": 0}]), "received no answer"),
         (
             changed("chat", lambda frames: [frames[0], {**frames[3], "seq": 1}]),
@@ -171,6 +209,15 @@ def test_no_answer_to_a_chat_names_the_alternative() -> None:
             "received from API Gateway: Internal server error",
         ),
         (changed("history", lambda frames: [{**frames[1], "seq": 0}]), "not in the history"),
+        (
+            changed("history", lambda frames: [{**frames[0], "turns": [{"user": "�"}]}, frames[1]]),
+            "characters were changed on the way",
+        ),
+        (
+            changed("chat", lambda _: [{"message": "Endpoint request timed out"}]),
+            "ignored the header that asks for asynchronous invocation, or chat_integration",
+        ),
+        (changed("empty frame", lambda frames: [{**frames[0], "code": "busy"}]), "empty frame: "),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -251,7 +298,7 @@ def test_with_iam_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPat
     """Nothing is sent."""
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
 
-    with pytest.raises(SmokeError, match="No AWS credentials were found"):
+    with pytest.raises(UntestedError, match="No AWS credentials were found"):
         smoke.opened(Target(url="ws://127.0.0.1:9", auth="iam", region="us-east-1"), PATIENCE)
 
 
@@ -267,11 +314,11 @@ def test_with_jwt_the_token_is_sent_as_a_subprotocol(monkeypatch: pytest.MonkeyP
 
 
 def test_with_jwt_a_missing_token_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent; the environment variable is named."""
+    """At once, although connections are retried; nothing is sent, and the variable is named."""
     monkeypatch.delenv("TOKEN", raising=False)
 
-    with pytest.raises(SmokeError, match="variable TOKEN"):
-        smoke.opened(Target(url="ws://127.0.0.1:9", auth="jwt"), PATIENCE)
+    with pytest.raises(UntestedError, match="variable TOKEN"):
+        smoke.smoke(Target(url="ws://127.0.0.1:9", auth="jwt"), PATIENCE, retry_seconds=1e9)
 
 
 def test_the_target_is_read_from_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,3 +377,87 @@ def test_the_pages_url_is_printed_last(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_local_stack_logs_to_its_terminal() -> None:
     """It has no log group."""
     assert "the output of `make run`" == Target(url="ws://127.0.0.1:3001").logs
+
+
+def test_characters_are_sent_as_they_are() -> None:
+    """Not as escape sequences, which no template could damage; and one frame is empty."""
+    messages: list[str] = []
+    with gateway(messages=messages) as url:
+        smoke.smoke(Target(url=url), PATIENCE, lambda _: None)
+
+    assert "äöü ß €, 🙂" in messages[1]
+    assert "" in messages
+
+
+@pytest.mark.parametrize("reply", [[], [{"message": "Internal server error", "requestId": "r"}]])
+def test_an_empty_frame_that_is_not_passed_on_is_a_warning(reply: list[Frame]) -> None:
+    """Whether API Gateway passes one on is not confirmed, so the test continues."""
+    lines: list[str] = []
+    with gateway(changed("empty frame", lambda _: list(reply))) as url:
+        smoke.smoke(Target(url=url), PATIENCE, lines.append)
+
+    assert ["warning"] == [line.split(": ")[1] for line in lines if "empty frame" in line]
+    assert "it works" == lines[-1]
+
+
+def test_the_access_log_is_asked_about_the_own_question(patterns: list[str]) -> None:
+    """By API Gateway's id of it; without the permission the answer is: unknown."""
+    lines: list[str] = []
+    with gateway() as url:
+        smoke.smoke(Target(url=url, **FUNCTION), 5, lines.append)
+
+    assert [f'{{ $.requestId = "{REQUEST_ID}" }}'] == patterns
+    assert "invocation: unknown: AccessDeniedException" in lines[-2]
+
+
+def test_no_answer_is_reported_with_the_logs_newest_line(patterns: list[str]) -> None:
+    """Of the route: nobody has told the client its request id."""
+    message = failing(changed("chat", lambda _: []))
+
+    assert ['{ $.eventType = "MESSAGE" && $.routeKey = "chat" }'] == patterns
+    assert message.endswith("The access log's newest line: unknown: AccessDeniedException.")
+
+
+def test_the_verdict_is_that_of_the_access_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the time of the answer, and the deployment's kind of integration."""
+    line = access_log.Line(200, 200, 1, "")
+    monkeypatch.setattr(smoke, "logged", lambda *_: line)
+    lines: list[str] = []
+    with gateway() as url:
+        smoke.smoke(Target(url=url, **FUNCTION, integration="proxy"), 5, lines.append)
+
+    assert f"invocation: {access_log.verdict(line, 2, 'proxy')}" in lines[-2]
+
+
+def test_a_failed_step_moves_the_alias_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the version that was live; without that option nothing is moved."""
+    moved: list[str] = []
+    monkeypatch.setattr(terraform, "outputs", lambda: {"region": "eu-west-1"})
+
+    def move_back(_client: Any, _outputs: Any, version: str) -> str:
+        moved.append(version)
+        return "Moved."
+
+    monkeypatch.setattr(alias, "move_back", move_back)
+    with gateway(changed("history", lambda _: [None])) as url:
+        assert 1 == smoke.main(["--url", url])
+        assert [] == moved
+        assert 1 == smoke.main(["--url", url, "--else-live", "7"])
+
+    assert ["7"] == moved
+    assert "Moved.\n" == capsys.readouterr().err[-7:]
+
+
+def test_a_deployment_that_cannot_be_tested_keeps_its_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing token, or a caller who may not connect, says nothing about the new version."""
+    monkeypatch.setattr(alias, "move_back", lambda *_: pytest.fail("It was moved."))
+    monkeypatch.delenv("TOKEN", raising=False)
+    with gateway(statuses=[403]) as url:
+        assert 2 == smoke.main(["--url", url, "--auth", "jwt", "--else-live", "7"])
+        assert 2 == smoke.main(["--url", url, "--auth", "iam", "--else-live", "7"])
+
+    assert 2 == capsys.readouterr().err.count("not tested: ")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.e2e_clients import ROOT
+from support.e2e_clients import ROOT, skip_or_fail
 
 from deploy import terraform
 from deploy.terraform import PROVIDER, TerraformMissingError, environment, find_mirror, program
@@ -148,6 +148,73 @@ def test_the_real_terraform_reads_the_variables(tmp_path: Path) -> None:
         pytest.skip(str(error))
 
     assert {"auth": "none", "region": None} == values
+
+
+TWO_STATES = """
+variable "name" { default = "default" }
+resource "terraform_data" "it" { input = var.name }
+output "name" { value = terraform_data.it.output }
+"""
+
+
+def test_each_environment_has_a_state_of_its_own(tmp_path: Path) -> None:
+    """With the real Terraform: created at the first run, with the environment's variables."""
+    if shutil.which("terraform") is None:
+        skip_or_fail("There is no terraform.")
+    (tmp_path / "main.tf").write_text(TWO_STATES)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "prod.tfvars").write_text('name = "prod"')
+    found = {}
+    for name in ("", "prod", "test"):
+        base = {**os.environ, "ENV": name, **environment()}
+        selected = terraform.chosen(base, tmp_path)
+        for command, arguments in (("init", []), ("apply", ["-auto-approve"])):
+            subprocess.run(
+                [program(base), command, "-input=false", *selected.arguments(command, arguments)],
+                cwd=tmp_path,
+                env={**base, **selected.variables(command)},
+                capture_output=True,
+                check=True,
+            )
+        found[name] = (
+            terraform.outputs(base, tmp_path),
+            terraform.variables(["name"], (), base, tmp_path),
+            len(terraform.state(base, tmp_path)["resources"]),
+        )
+
+    assert {name: {"name": name or "default"} for name in ("", "prod")} == {
+        name: found[name][0] for name in ("", "prod")
+    }
+    assert {"name": "default"} == found["test"][0]
+    assert all(outputs == variables for outputs, variables, _ in found.values())
+    assert {1} == {resources for *_, resources in found.values()}
+    states = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("terraform.tfstate")]
+    assert {
+        "terraform.tfstate",
+        "terraform.tfstate.d/prod/terraform.tfstate",
+        "terraform.tfstate.d/test/terraform.tfstate",
+    } == set(states)
+
+
+def test_a_state_that_does_not_exist_is_empty(environ: dict[str, str], tmp_path: Path) -> None:
+    """An error is Terraform's; so is that of a file that is no plan."""
+    assert {} == terraform.state(environ, tmp_path)
+    with pytest.raises(TerraformMissingError, match=r"its state: Error: broken really$"):
+        terraform.state({**environ, "FAILS": "state"}, tmp_path)
+    with pytest.raises(TerraformMissingError, match=r"x is not a plan: Error: broken really$"):
+        terraform.saved_plan(tmp_path / "x", {**environ, "FAILS": "show"})
+
+
+@pytest.mark.parametrize("command", [("output",), ("plan", "-x")])
+def test_what_is_no_environment_is_refused(
+    environ: dict[str, str], command: tuple[str, ...]
+) -> None:
+    """By every command, before Terraform runs."""
+    done = run(*command, **environ, ENV="../prod")
+
+    assert (1, "ENV is '../prod'") == (done.returncode, done.stderr[:16])
+    with pytest.raises(TerraformMissingError, match="ENV is"):
+        terraform.outputs({**environ, "ENV": "../prod"})
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -44,11 +44,11 @@ def client(url: str, service: Any) -> Any:
     return SESSION.client(service, endpoint_url=url, config=once)
 
 
-def code() -> bytes:
-    """The zip of a function that does nothing."""
+def code(source: str = "") -> bytes:
+    """The zip of a function with this handler.py; by default it does nothing."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("handler.py"), "")
+        archive.writestr(zipfile.ZipInfo("handler.py"), source)
     return packed.getvalue()
 
 

@@ -76,6 +76,7 @@ class Version:
 OPTIONAL = {
     "alarms": {"email": "someone@example.com", "monthly_budget_usd": 10},
     "web": {"folder": str(FOLDER)},
+    "deletion_protection": False,
 }
 # What the deployed template adds to each event: the repository's does not.
 MARK = {"template": "of the first version"}
@@ -162,6 +163,12 @@ class Site:
             self._serve(version)
         assert self._stack is not None
         return self._stack.url
+
+    def apply_again(self) -> None:
+        """Applies what is served once more: something else was applied in between."""
+        assert self._version is not None
+        version, self._version = self._version, None
+        self.serving(version)
 
     def plan_again(self) -> None:
         """What Terraform would change of what it has just made."""

@@ -92,6 +92,28 @@ resource "aws_lambda_function" "chat" {
   depends_on = [aws_iam_role_policy.function]
 }
 
+# A new version is tried before the alias names it. One that fails at its start, by a setting that it
+# refuses or an import that is missing, ends the run here, and clients stay on the version before.
+# The event is a $connect that every `auth` refuses, or its format: the function reads and writes
+# nothing for it. An error that it returns is no failure here: `make smoke` finds those.
+resource "aws_lambda_invocation" "trial" {
+  count = var.reserved_concurrency == 0 ? 0 : 1 # a stopped function cannot be invoked
+
+  function_name = aws_lambda_function.chat.function_name
+  qualifier     = aws_lambda_function.chat.version
+  input = jsonencode({
+    queryStringParameters = { format = "trial" }
+    requestContext = {
+      connectionId = "trial"
+      domainName   = "trial.invalid"
+      eventType    = "CONNECT"
+      requestId    = "trial"
+      routeKey     = "$connect"
+      stage        = var.stage
+    }
+  })
+}
+
 resource "aws_lambda_alias" "live" {
   name             = "live"
   description      = "The version that the API invokes"
@@ -102,6 +124,8 @@ resource "aws_lambda_alias" "live" {
   lifecycle {
     replace_triggered_by = [aws_lambda_function.chat.arn]
   }
+
+  depends_on = [aws_lambda_invocation.trial]
 }
 
 # One statement for each route that invokes the function, limited to this API, stage and route.

@@ -118,3 +118,8 @@ output "region" {
   description = "The AWS Region of the deployment."
   value       = local.region
 }
+
+output "chat_integration" {
+  description = "How API Gateway invokes the function for messages: async or proxy."
+  value       = var.chat_integration
+}

@@ -57,9 +57,9 @@ variable "stage" {
 }
 
 variable "deletion_protection" {
-  description = "Whether DynamoDB refuses to delete the table, `make destroy` included. Without it, a deleted table's last backup remains for 35 days."
+  description = "Whether DynamoDB refuses to delete the table. `make destroy` then destroys nothing, and says how to switch it off. Without it, a deleted table's last backup remains for 35 days."
   type        = bool
-  default     = false
+  default     = true
   nullable    = false
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from support.control_planes import client, function, serving
+from support.control_planes import client, code, function, serving
 
 from local.aws import moto_gaps
 
@@ -261,9 +261,29 @@ def bucket_policy(url: str) -> bool:
     return True
 
 
+def invoked_version(url: str) -> bool:
+    """Of the version that was asked for, with its result, or its error."""
+    functions = function(url, "tried")
+    for source in ("return 1", "raise ValueError"):
+        zipped = code(f"def x(event, context): {source}")
+        functions.update_function_code(FunctionName="tried", ZipFile=zipped)
+        functions.publish_version(FunctionName="tried")
+    first, second = (
+        functions.invoke(FunctionName="tried", Qualifier=version, Payload=b"{}")
+        for version in ("1", "2")
+    )
+    return bool(
+        b"1" == first["Payload"].read()
+        and "FunctionError" not in first
+        and "ValueError" == json.load(second["Payload"])["errorType"]
+        and "FunctionError" in second
+    )
+
+
 PROBES: Mapping[Callable[[], None], Callable[[str], bool]] = {
     moto_gaps.lambda_drops_settings: settings_of_a_function,
     moto_gaps.lambda_ignores_later_event_invoke_configs: second_event_invoke_config,
+    moto_gaps.lambda_needs_docker_to_invoke: invoked_version,
     moto_gaps.api_gateway_lacks_update_stage: updated_stage,
     moto_gaps.api_gateway_cannot_list: listed_authorizers_and_route_responses,
     moto_gaps.api_gateway_returns_https_endpoints: endpoint_of_an_api,
