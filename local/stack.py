@@ -219,7 +219,8 @@ class Stack:
     `port` 0 is any free one; `url` is where clients connect. `environment` is added to the
     function's variables. `say` is called with progress messages for the user, `log` with each line
     that the parts write, `record` with each event that the function receives.
-    `remote_model` is the name of the model where `model` is a server's URL. `gateway` has hooks for
+    `remote_model` is the name of the model where `model` is a server's URL. `services` are running
+    ones, which several stacks may share; None: this stack starts its own. `gateway` has hooks for
     tests. `auth` is the authentication mode, `hints` are lines about how to connect, and `page` is
     the configuration of the web page.
     """
@@ -229,6 +230,7 @@ class Stack:
     model_id: str = ""
     _: KW_ONLY
     remote_model: str = ""
+    services: Backends | None = None
     auth: Auth = "none"
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = AWS_QUOTAS
@@ -263,15 +265,9 @@ class Stack:
             # is in use should be reported before a model is loaded.
             listener = parts.enter_context(_reserve(self.port))
             port = listener.getsockname()[1]
-            running = await parts.enter_async_context(
-                backends(
-                    self.model,
-                    self.remote_model,
-                    self.environment.get("MODEL_FAMILY", ""),
-                    say=self.say,
-                    log=self.log,
-                )
-            )
+            running = self.services
+            if running is None:
+                running = await parts.enter_async_context(self._own_services())
             self.say(f"starting the function ({self.handler}) ...")
             variables = running.environment(f"http://{HOST}:{port}/local", self.model_id, self.auth)
             function = self._function = Function(
@@ -309,6 +305,10 @@ class Stack:
 
     async def __aexit__(self, *_: object) -> None:
         await self._parts.aclose()
+
+    def _own_services(self) -> contextlib.AbstractAsyncContextManager[Backends]:
+        family = self.environment.get("MODEL_FAMILY", "")
+        return backends(self.model, self.remote_model, family, say=self.say, log=self.log)
 
     async def wait_for_exit(self) -> str:
         """Waits until a part ends by itself, and returns a sentence about which and why."""

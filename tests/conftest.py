@@ -52,6 +52,17 @@ LONGEST_FIRST = (
     "tests/terminal/",
     "tests/local/",
 )
+# The variable by which coverage measures child processes (`patch = ["subprocess"]`). A measured one
+# takes twice the CPU time, so only the children of these tests are measured: they run what no test
+# runs in its own process.
+CHILDREN_VARIABLE = "COVERAGE_PROCESS_CONFIG"
+MEASURED_CHILDREN = (
+    "tests/local/aws/",
+    "tests/local/bedrock/test_server.py",
+    "tests/local/test___main__.py",
+    "tests/local/test_exit_with_parent.py",
+)
+_MEASUREMENT = os.environ.get(CHILDREN_VARIABLE)
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -97,6 +108,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     """The scheduler that distributes the tests."""
     config.option.loadscopereorder = False  # by number of tests, which says nothing of their time
     return _ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Decides whether coverage measures the processes that the test starts."""
+    if _MEASUREMENT and item.nodeid.startswith(MEASURED_CHILDREN):
+        os.environ[CHILDREN_VARIABLE] = _MEASUREMENT
+    else:
+        os.environ.pop(CHILDREN_VARIABLE, None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -113,6 +113,7 @@ class Environment:
         self._process: Process | None = None
         self._exit: asyncio.Future[Any] | None = None
         self._logs: asyncio.Future[None] | None = None
+        self._opening: asyncio.Future[None] | None = None
         app = web.Application(client_max_size=RESPONSE_BYTES)
         app.add_routes(
             [
@@ -138,6 +139,27 @@ class Environment:
     async def start(self) -> Result | None:
         """The Init phase. Returns None when the environment is ready, else the error."""
         settings, started_at = self._settings, time.monotonic()
+        # Not cancelled with this call: half open, neither a port nor a process could be closed.
+        self._opening = asyncio.ensure_future(self._open())
+        await asyncio.shield(self._opening)
+        assert self._exit is not None  # noqa: S101 - open
+        await self._wait_for(self._ready, settings.init_timeout)
+        init_ms = round((time.monotonic() - started_at) * 1000)
+        if self.alive:
+            settings.log_event("INFO", "initReport", init_ms=init_ms)
+            return None
+        if not self._exit.done():
+            problem = f"Init phase timed out after {settings.init_timeout:.2f} seconds"
+        else:
+            problem = f"Runtime exited during the Init phase: {self._exit_status()}"
+        failure = self._init_error or _error("Runtime.ExitError", "Runtime.ExitError", problem)
+        settings.log_event("ERROR", "initReport", init_ms=init_ms, problem=problem)
+        await self.close(grace=0)
+        return failure
+
+    async def _open(self) -> None:
+        """Serves the Runtime API and starts the process."""
+        settings = self._settings
         await self._api.setup()
         await web.TCPSite(self._api, HOST, 0).start()
         host, port = self._api.addresses[0][:2]
@@ -152,19 +174,6 @@ class Environment:
         )
         self._exit = asyncio.ensure_future(self._process.wait())
         self._logs = asyncio.ensure_future(self._forward(self._process))
-        await self._wait_for(self._ready, settings.init_timeout)
-        init_ms = round((time.monotonic() - started_at) * 1000)
-        if self.alive:
-            settings.log_event("INFO", "initReport", init_ms=init_ms)
-            return None
-        if not self._exit.done():
-            problem = f"Init phase timed out after {settings.init_timeout:.2f} seconds"
-        else:
-            problem = f"Runtime exited during the Init phase: {self._exit_status()}"
-        failure = self._init_error or _error("Runtime.ExitError", "Runtime.ExitError", problem)
-        settings.log_event("ERROR", "initReport", init_ms=init_ms, problem=problem)
-        await self.close(grace=0)
-        return failure
 
     async def run(self, invocation: Invocation) -> Result:
         """Passes the event to the process, until it requests the next one or ends."""
@@ -198,6 +207,8 @@ class Environment:
             return
         self._closed = True
         self._inbox.put_nowait(None)
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
         if self._process is not None:
             await stop(self._process, grace)
         await self._api.cleanup()

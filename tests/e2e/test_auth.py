@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from support.e2e_clients import PATIENCE, Client, Frame, running, text, wscat
+from support import stacks
+from support.e2e_clients import PATIENCE, Client, Frame, text, wscat
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -19,6 +19,7 @@ from deploy.url import presigned, with_query
 from local.auth.modes import user
 from local.auth.sigv4 import User
 from local.aws.account import REGION
+from local.stack import Backends, Stack
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,12 @@ class SecuredStack:
     """A stack with `AUTH`, and credentials for it."""
 
     auth: str
-    url: str
-    log: Path
+    stack: Stack
+    log: list[str]
+
+    @property
+    def url(self) -> str:
+        return self.stack.url
 
     def url_for(self, name: str, **query: str) -> str:
         """A URL with valid credentials of this user."""
@@ -36,10 +41,8 @@ class SecuredStack:
         return with_query(self.url, {**query, "token": self.token(name)})
 
     def token(self, name: str, **claims: str) -> str:
-        """A token, from the URL that `make run` has printed."""
-        found = re.search(
-            r"tokens for anybody: curl (\S+)/bob$", self.log.read_text(), re.MULTILINE
-        )
+        """A token, from the URL that `make run` prints."""
+        found = re.search(r"^tokens for anybody: curl (\S+)/bob$", self.stack.hints[1])
         assert found is not None
         place = f"{found[1]}/{name}?{urlencode(claims)}"
         with urllib.request.urlopen(place, timeout=PATIENCE) as response:
@@ -47,24 +50,22 @@ class SecuredStack:
 
     def hint(self) -> str:
         """The first line that explains how to connect."""
-        lines = self.log.read_text().splitlines()
-        return next(line for line in lines if line.startswith("connect as alice: "))
+        return next(line for line in self.stack.hints if line.startswith("connect as alice: "))
 
 
-def secured(auth: str, folder: Path) -> Iterator[SecuredStack]:
-    log = folder / "log"
-    with running(log, AUTH=auth) as (url, _):
-        yield SecuredStack(auth, url, log)
-
-
-@pytest.fixture(scope="module")
-def iam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredStack]:
-    yield from secured("iam", tmp_path_factory.mktemp("iam"))
+def secured(auth: str, services: Backends) -> Iterator[SecuredStack]:
+    with stacks.serving(auth=auth, services=services) as (stack, log):
+        yield SecuredStack(auth, stack, log)
 
 
 @pytest.fixture(scope="module")
-def jwt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredStack]:
-    yield from secured("jwt", tmp_path_factory.mktemp("jwt"))
+def iam(services: Backends) -> Iterator[SecuredStack]:
+    yield from secured("iam", services)
+
+
+@pytest.fixture(scope="module")
+def jwt(services: Backends) -> Iterator[SecuredStack]:
+    yield from secured("jwt", services)
 
 
 @pytest.fixture(params=["iam", "jwt"])
@@ -110,7 +111,7 @@ def test_a_token_may_be_a_subprotocol(jwt: SecuredStack) -> None:
 def test_the_printed_commands_connect(iam: SecuredStack, jwt: SecuredStack) -> None:
     """The URL of the one, the token of the other."""
     _, url, _ = iam.hint().split("'")
-    assert "You said: hello" in "\n".join(wscat(url, ("hello", "You said: hello")))
+    assert "You said: hello" == "".join(wscat(url, ("hello", "You said: hello")))
 
     _, url, protocols, token, _ = jwt.hint().split("'")
     assert f"{jwt.url}?format=text" == url
@@ -148,7 +149,7 @@ SIGNED: Mapping[str, Callable[[SecuredStack], str]] = {
 
 
 @pytest.mark.parametrize("how", SIGNED)
-def test_iam_refuses(iam: SecuredStack, how: str) -> None:
+def test_iam_refuses_what_is_not_signed_so(iam: SecuredStack, how: str) -> None:
     """Unsigned, expired, or tampered with: 403, and no upgrade."""
     assert 403 == handshake_status(SIGNED[how](iam))
 
@@ -170,7 +171,7 @@ TOKENS: Mapping[str, Callable[[SecuredStack], str]] = {
 
 
 @pytest.mark.parametrize("how", TOKENS)
-def test_the_authorizer_refuses(jwt: SecuredStack, how: str) -> None:
+def test_the_authorizer_refuses_any_other_token(jwt: SecuredStack, how: str) -> None:
     """No token, an invalid one, or one for another audience: 403, however it is sent."""
     token = TOKENS[how](jwt)
 
@@ -189,15 +190,16 @@ def test_jwt_ignores_an_iam_signature(jwt: SecuredStack) -> None:
     assert 403 == handshake_status(presigned(jwt.url, user("alice").credentials, REGION))
 
 
-def test_tokens_are_not_logged(jwt: SecuredStack) -> None:
+def test_tokens_are_not_logged(jwt: SecuredStack, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the token nor its subject, by the authorizer, the function or the gateway."""
+    caplog.set_level("INFO")
     token = jwt.token("carol-secret")
     with connected(with_query(jwt.url, {"token": token})) as carol:
         carol.say("hello")
     with connected(jwt.url, ["chat.v1", f"bearer.{token}"]) as carol:
         carol.say("hello")
     assert 403 == handshake_status(with_query(jwt.url, {"token": f"{token}x"}))
-    log = jwt.log.read_text()
+    log = "\n".join([*jwt.log, caplog.text])
 
     assert '"event": "authorizer.allowed"' in log
     assert '"event": "authorizer.refused"' in log

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.e2e_clients import Client, client, text
+from support.e2e_clients import PATIENCE, Client, client, text
 from support.fuzzing import fuzz
 from websockets.exceptions import ConnectionClosed
 
@@ -64,7 +64,7 @@ def test_a_binary_frame_closes_the_connection_only(stack: str) -> None:
         one.say("anchor-word")
         one.socket.send(b"\x00\xff")
         with pytest.raises(ConnectionClosed) as closed:
-            one.socket.recv(timeout=10)
+            one.socket.recv(PATIENCE)
         assert closed.value.rcvd is not None
         assert 1003 == closed.value.rcvd.code
     with client(stack, session_id="binary") as again:
@@ -78,7 +78,7 @@ def test_a_frame_that_is_too_large_closes_the_connection_only(stack: str, size: 
         one.say("anchor-word")
         with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - which of the two sees it
             one.socket.send("x" * size)
-            one.socket.recv(timeout=10)
+            one.socket.recv(PATIENCE)
         assert closed.value.rcvd is not None
         assert 1009 == closed.value.rcvd.code
     with client(stack, session_id=f"large-{size}") as again:

@@ -1,23 +1,22 @@
 """Every family through the whole stack, from a WebSocket client to the scripted model.
 
-The local endpoint parses prompts strictly and independently: what it finds in a request's body is
-compared with what was sent. The model ids are the examples in docs/families.md.
+A family has a function and a gateway of its own; all share one endpoint. The local endpoint parses
+prompts strictly and independently: what it finds in a request's body is compared with what was
+sent. The model ids are the examples in docs/families.md.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from support import e2e_clients
-from support.e2e_clients import PATIENCE, ROOT, Client, Frame, text
+from support import e2e_clients, stacks
+from support.e2e_clients import Client, Frame, text
 from support.family_examples import EXAMPLES
 
 from local.bedrock import families
 from local.bedrock.pieces import Prompt
+from local.stack import Backends
 
 SYSTEM = "You are a helpful assistant."
 # openai-chat has several forms of reasoning; one model for each that its example does not have.
@@ -48,50 +47,21 @@ class Served:
     url: str
 
 
-# A separate process, because the stack is stopped in the middle of an event.
-STACK = """
-import asyncio, json, sys
-from local.stack import Stack
-
-def silent(_): pass
-
-async def main(model_id, environment):
-    options = dict(model="scripted", model_id=model_id, environment=environment)
-    async with Stack(**options, say=silent, log=silent) as stack:
-        print(stack.url, flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-
-asyncio.run(main(*json.loads(sys.argv[1])))
-"""
-
-
 @contextmanager
-def serving(name: str, model_id: str, **environment: str) -> Iterator[Served]:
-    """Runs a whole stack, which ends with its standard input."""
-    arguments = json.dumps([model_id, {"SHOW_REASONING": "true", **environment}])
+def serving(
+    name: str, model_id: str, services: Backends | None, **environment: str
+) -> Iterator[Served]:
+    """Runs a stack with this model."""
     [row] = [family for family in families.FAMILIES if family.name == name]
-    with subprocess.Popen(
-        [sys.executable, "-c", STACK, arguments],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            url = process.stdout.readline().strip()
-            assert url, "the stack did not start"
-            yield Served(row, model_id, url)
-        finally:
-            process.stdin.close()
-            process.wait(PATIENCE)
+    settings = {"SHOW_REASONING": "true", **environment}
+    with stacks.serving(model_id=model_id, services=services, environment=settings) as (stack, _):
+        yield Served(row, model_id, stack.url)
 
 
 @pytest.fixture(scope="module", params=EXAMPLES.items(), ids=list(EXAMPLES))
-def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+def served(request: pytest.FixtureRequest, services: Backends) -> Iterator[Served]:
     name, model_id = request.param
-    with serving(name, model_id) as one:
+    with serving(name, model_id, services) as one:
         yield one
 
 
@@ -167,10 +137,10 @@ def test_reasoning_and_unknown_events_are_not_part_of_the_answer(
 
 
 @pytest.mark.parametrize("model_id", OTHER_REASONING_FORMS)
-def test_each_form_of_reasoning_is_read(model_id: str) -> None:
+def test_each_form_of_reasoning_is_read(services: Backends, model_id: str) -> None:
     """In either kind of tags or either field; the answer is the same."""
     with (
-        serving("openai-chat", model_id) as served,
+        serving("openai-chat", model_id, services) as served,
         e2e_clients.client(served.url) as client,
     ):
         frames = client.script(chunks=4, reasoning=3, unknown=True)
@@ -211,10 +181,10 @@ def test_a_users_text_stays_one_turn(served: Served, client: Client) -> None:
 
 
 def test_model_family_applies_to_an_imported_model() -> None:
-    """Its ARN does not reveal the family."""
+    """Its ARN does not reveal the family, neither here nor to an endpoint of its own."""
     arn = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc123"
     with (
-        serving("llama3", arn, MODEL_FAMILY="llama3") as served,
+        serving("llama3", arn, None, MODEL_FAMILY="llama3") as served,
         e2e_clients.client(served.url) as client,
     ):
         frames = client.say("hello")

@@ -1,103 +1,96 @@
 """API Gateway's limits and Lambda's on the whole stack, shortened: what they do to an answer."""
 
-import asyncio
-import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from support.e2e_clients import SERVER, script, text
-from websockets.asyncio.client import ClientConnection, connect
+from support import stacks
+from support.e2e_clients import Frame, client, script, text
+from websockets.exceptions import ConnectionClosed
 
 from local.gateway.limits import Limits
-from local.stack import Stack
+from local.stack import Backends
 
-PATIENCE = 60.0
-INTEGRATION_SECONDS = 1.0  # instead of 29
-LONG = script(chunks=60, rate=30)  # 2 s
-
-
-def silent(_: str) -> None:
-    pass
+# Instead of 29. It also bounds the handshake, which takes long on a busy machine.
+INTEGRATION_SECONDS = 5.0
+LONG = script(chunks=12, rate=2)  # 6 s
 
 
-async def frames_until_end(socket: ClientConnection) -> list[dict[str, Any]]:
-    frames: list[dict[str, Any]] = []
-    async with asyncio.timeout(PATIENCE):
-        while not frames or frames[-1].get("type") not in ("done", "error"):
-            frames.append(json.loads(await socket.recv()))
-            SERVER.validate(frames[-1])
-    return frames
+@contextmanager
+def serving(services: Backends, **options: Any) -> Iterator[str]:
+    """The URL of a stack with these options."""
+    with stacks.serving(services=services, **options) as (stack, _):
+        yield stack.url
 
 
-def test_an_answer_outlives_the_integration_timeout() -> None:
+def test_an_answer_outlives_the_integration_timeout(services: Backends) -> None:
     """Asynchronous invocation: longer than API Gateway waits, and the client sees nothing of it."""
+    limits = Limits(integration=INTEGRATION_SECONDS)
+    with serving(services, limits=limits) as url, client(url) as one:
+        frames = one.say(LONG)
 
-    async def main() -> None:
-        limits = Limits(integration=INTEGRATION_SECONDS)
-        stack = Stack(limits=limits, say=silent, log=silent)
-        async with stack, connect(stack.url) as socket:
-            await socket.send(LONG)
-            frames = await frames_until_end(socket)
-        assert "w " * 60 == text(frames)
-        assert ["done"] == [frame["type"] for frame in frames if frame["type"] == "done"]
-        assert list(range(len(frames))) == [frame["seq"] for frame in frames]
-
-    asyncio.run(main())
+    assert "w " * 12 == text(frames)
+    assert "done" == frames[-1]["type"]
 
 
-def test_a_synchronous_answer_is_told_of_the_timeout_and_goes_on() -> None:
+def test_a_synchronous_answer_is_told_of_the_timeout_and_goes_on(services: Backends) -> None:
     """By proxy integration API Gateway adds its own error frame; the answer itself is unharmed."""
+    limits = Limits(integration=INTEGRATION_SECONDS)
+    frames: list[Frame] = []
+    with (
+        serving(services, limits=limits, chat_integration="proxy") as url,
+        client(url) as one,
+    ):
+        one.send(LONG)
+        while not frames or frames[-1].get("type") not in ("done", "error"):
+            frames.append(one.receive())
+    own = [frame for frame in frames if "type" not in frame]
+    ours = [frame for frame in frames if "type" in frame]
 
-    async def main() -> None:
-        limits = Limits(integration=INTEGRATION_SECONDS)
-        stack = Stack(limits=limits, chat_integration="proxy", say=silent, log=silent)
-        async with stack, connect(stack.url) as socket:
-            await socket.send(LONG)
-            frames = await frames_until_end(socket)
-        own = [frame for frame in frames if "type" not in frame]
-        ours = [frame for frame in frames if "type" in frame]
-        assert ["Endpoint request timed out"] == [frame["message"] for frame in own]
-        assert "w " * 60 == text(ours)
-        assert list(range(len(ours))) == [frame["seq"] for frame in ours]
-
-    asyncio.run(main())
+    assert ["Endpoint request timed out"] == [frame["message"] for frame in own]
+    assert "w " * 12 == text(ours)
+    assert list(range(len(ours))) == [frame["seq"] for frame in ours]
 
 
-def test_an_answer_survives_an_idle_disconnect() -> None:
+def test_an_answer_survives_an_idle_disconnect(services: Backends) -> None:
     """The connection is closed as idle; what was said is there for who joins the session again."""
+    limits = Limits(idle=2.0, sweep=0.1)
+    session_id = secrets.token_hex(8)
+    with serving(services, limits=limits) as url:
+        with client(url, session_id=session_id) as one:
+            one.send("hello")
+            with suppress(ConnectionClosed):
+                while True:
+                    one.receive()
+        frames = read_again(url, session_id)
 
-    async def main() -> None:
-        limits = Limits(idle=0.5, sweep=0.1)
-        session_id = secrets.token_hex(8)
-        async with Stack(limits=limits, say=silent, log=silent) as stack:
-            url = f"{stack.url}?session_id={session_id}"
-            async with connect(url) as socket:
-                await socket.send("hello")
-                await frames_until_end(socket)
-                async with asyncio.timeout(PATIENCE):
-                    await socket.wait_closed()
-            async with connect(url) as socket:
-                await socket.send('{"action":"history"}')
-                frames = await frames_until_end(socket)
-        assert ["You said: hello"] == [turn["assistant"] for turn in frames[0]["turns"]]
-
-    asyncio.run(main())
+    assert ["You said: hello"] == [turn["assistant"] for turn in frames[0]["turns"]]
 
 
-def test_the_function_ends_before_lambda_ends_it() -> None:
+def read_again(url: str, session_id: str) -> list[Frame]:
+    """The session's history, as often as that connection is closed as idle before it is there."""
+    while True:  # until pytest's own timeout
+        try:
+            with client(url, session_id=session_id) as one:
+                frames = one.say({"action": "history"})
+        except ConnectionClosed:
+            continue
+        if frames[0]["turns"]:
+            return frames
+
+
+def test_the_function_ends_before_lambda_ends_it(services: Backends) -> None:
     """The deadline guard, under a real Lambda timeout: sent, saved, and the session is usable."""
+    # Five seconds of the function's 300 are for streaming.
+    environment = {"DEADLINE_SECONDS": "295"}
+    with (
+        serving(services, environment=environment, function_timeout=300.0) as url,
+        client(url) as one,
+    ):
+        frames = one.script(chunks=1000, rate=10)
+        again = one.say("still here")
 
-    async def main() -> None:
-        # One second of the function's 300 is for streaming.
-        environment = {"DEADLINE_SECONDS": "299"}
-        stack = Stack(environment=environment, function_timeout=300.0, say=silent, log=silent)
-        async with stack, connect(stack.url) as socket:
-            await socket.send(script(chunks=1000, rate=50))
-            frames = await frames_until_end(socket)
-            await socket.send("still here")
-            again = await frames_until_end(socket)
-        assert "deadline" == frames[-1]["stop_reason"]
-        assert 0 < len(text(frames)) < 2 * 1000
-        assert "You said: still here" == text(again)
-
-    asyncio.run(main())
+    assert "deadline" == frames[-1]["stop_reason"]
+    assert 0 < len(text(frames)) < 2 * 1000
+    assert "You said: still here" == text(again)

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from support import stacks
 from support.e2e_clients import PATIENCE, Client, Frame, client, script, text
-from support.threads import in_a_thread
 
 from local.gateway.connections import (
     FORBIDDEN,
@@ -16,19 +16,20 @@ from local.gateway.connections import (
     PAYLOAD_TOO_LARGE,
     ApiError,
 )
-from local.stack import Stack
+from local.stack import Backends, Stack
 
 CHUNKS = 30
 ORDER = script(chunks=CHUNKS, rate=60, text="ab ")  # half a second
 WHOLE = "ab " * CHUNKS
+STALL_SECONDS = 5  # instead of 60; longer than a busy machine lets a working model wait
 
 
 @pytest.fixture(scope="module")
-def hooked() -> Iterator[Stack]:
+def hooked(services: Backends) -> Iterator[Stack]:
     """A stack in this process, whose gateway can refuse posts."""
-    stack = Stack(environment={"STALL_SECONDS": "1"}, say=lambda _: None, log=lambda _: None)
-    with in_a_thread(stack) as serving:
-        yield serving
+    environment = {"STALL_SECONDS": str(STALL_SECONDS)}
+    with stacks.serving(services=services, environment=environment) as (stack, _):
+        yield stack
 
 
 @pytest.fixture
@@ -57,12 +58,14 @@ def saved(one: Client) -> list[tuple[str, str]]:
     return [(turn["state"], turn["assistant"]) for turn in turns]
 
 
-@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize("after", [0, 1, 2])  # however slow, an answer takes three posts
 @pytest.mark.parametrize(
     "error", [GONE, FORBIDDEN, PAYLOAD_TOO_LARGE], ids=lambda error: error.type
 )
-def test_final_refusals(hooked: Stack, error: ApiError, after: int) -> None:
-    """A refusal that no retry can change: nothing more is posted, and the answer is saved whole."""
+def test_after_a_final_refusal_nothing_more_is_posted(
+    hooked: Stack, error: ApiError, after: int
+) -> None:
+    """No retry can change it. The answer is saved whole."""
     posts: list[str] = []
     once = refuse(after, 1, error)
 
@@ -75,7 +78,7 @@ def test_final_refusals(hooked: Stack, error: ApiError, after: int) -> None:
     with client(hooked.url, session_id=session_id) as one:
         one.send(ORDER)
         frames: list[Frame] = [one.receive() for _ in range(after)]
-        while len(posts) <= after:
+        while len(posts) <= after:  # until pytest's own timeout
             time.sleep(0.01)
         with client(hooked.url, session_id=session_id) as other:
             assert [("complete", WHOLE)] == saved(other)
@@ -87,8 +90,10 @@ def test_final_refusals(hooked: Stack, error: ApiError, after: int) -> None:
 
 
 @pytest.mark.parametrize("error", [LIMIT_EXCEEDED, INTERNAL], ids=lambda error: error.type)
-def test_passing_refusals(hooked: Stack, one: Client, error: ApiError) -> None:
-    """Back-pressure and passing failures cost time and nothing else."""
+def test_a_passing_refusal_costs_nothing_but_time(
+    hooked: Stack, one: Client, error: ApiError
+) -> None:
+    """Back-pressure and passing failures: all of the answer arrives."""
     hooked.gateway.connections.post_faults = refuse(1, 3, error)
     frames = one.say(ORDER)
 
@@ -97,7 +102,7 @@ def test_passing_refusals(hooked: Stack, one: Client, error: ApiError) -> None:
     assert [("complete", WHOLE)] == saved(one)
 
 
-def test_a_refusal_without_end(hooked: Stack, one: Client) -> None:
+def test_a_refusal_without_end_leaves_the_answer_saved(hooked: Stack, one: Client) -> None:
     """A client that takes nothing for seconds counts as gone; the answer waits in the session."""
     hooked.gateway.connections.post_faults = refuse(1, 10**9, LIMIT_EXCEEDED)
     one.send(ORDER)
@@ -111,7 +116,7 @@ def test_a_refusal_without_end(hooked: Stack, one: Client) -> None:
     assert [("complete", WHOLE)] == saved(one)
 
 
-def test_a_model_that_falls_silent(one: Client) -> None:
+def test_a_model_that_falls_silent_ends_the_answer(one: Client) -> None:
     """Silence longer than STALL_SECONDS is an error; what was said is kept; the next turn works."""
     frames = one.say(script(chunks=9, text="ab ", fault={"at": 4, "type": "stall"}))
 

@@ -5,7 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.e2e_clients import SCHEMA, Client, Frame, client, running, script, validator
+from support.e2e_clients import (
+    MODEL_LIMIT,
+    SCHEMA,
+    Client,
+    Frame,
+    client,
+    running,
+    script,
+    validator,
+)
 
 from local.gateway.server import FORBIDDEN, INTERNAL_ERROR, TIMED_OUT, error_frame
 
@@ -75,7 +84,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
             one.send(first)
             received += one.say(second)
         with client(url, session_id="shared") as one, client(url, session_id="shared") as other:
-            order = script(chunks=3000, rate=100, reasoning=2)
+            order = script(chunks=MODEL_LIMIT, rate=10, reasoning=2)  # until it is stopped
             one.send({"body": order, "request_id": full["request_id"]})
             received += until(one, type="delta")
             received += other.say(history)

@@ -3,13 +3,13 @@
 import itertools
 import secrets
 
-from support.e2e_clients import Client, Frame, client, script, text
+from support.e2e_clients import Client, Frame, client, endless, script, text
 
 
-def ask(one: Client, **order: object) -> str:
-    """Sends an order under a request id of its own."""
+def ask(one: Client, body: str) -> str:
+    """Asks under a request id of its own."""
     request_id = secrets.token_hex(8)
-    one.send({"action": "chat", "request_id": request_id, "body": script(**order)})
+    one.send({"action": "chat", "request_id": request_id, "body": body})
     return request_id
 
 
@@ -23,18 +23,17 @@ def rest(one: Client, request_id: str, from_seq: int = 0) -> list[Frame]:
     return frames
 
 
-def test_stop(stack: str) -> None:
-    """The answer ends at once, with what was said, and the conversation goes on."""
+def test_a_stopped_answer_ends_with_what_was_said(stack: str) -> None:
+    """Long before the model's own end, and the conversation goes on."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
-        request_id = ask(one, chunks=2000, rate=50, text="on ")
+        request_id = ask(one, endless("on "))
         assert "start" == one.receive()["type"]
         assert "delta" == one.receive()["type"]
         one.send({"action": "stop", "request_id": request_id})
         frames = rest(one, request_id, 2)
 
         assert ("done", "stopped") == (frames[-1]["type"], frames[-1]["stop_reason"])
-        assert len(text(frames).split()) < 250  # of 2,000: within a look, and a slow machine's time
         (_, stored), _ = history(one)
         assert stored.startswith("on on ")
         assert "You said: hi" == text(one.say("hi"))
@@ -50,7 +49,7 @@ def test_stop_from_another_tab(stack: str) -> None:
     """Any connection of the session may stop it, also without the request's id."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one, client(stack, session_id=session_id) as two:
-        request_id = ask(one, chunks=2000, rate=50)
+        request_id = ask(one, endless())
         one.receive()
         two.send({"action": "stop"})
 
@@ -71,22 +70,23 @@ def test_resume_while_it_runs(stack: str) -> None:
     """Who lost the connection gets every frame that is missing, and then the live ones."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
-        request_id = ask(one, chunks=150, rate=50, text="ab ")
+        request_id = ask(one, endless("ab "))
         received = [one.receive() for _ in range(5)]
     with client(stack, session_id=session_id) as two:
         two.send({"action": "resume", "request_id": request_id, "from_seq": len(received)})
-        received += rest(two, request_id, len(received))
+        received += [two.receive() for _ in range(5)]
+        received += two.stop()
 
+        assert {request_id} == {frame["request_id"] for frame in received}
         assert list(range(len(received))) == [frame["seq"] for frame in received]
-        assert "ab " * 150 == text(received)
-        assert ("complete", "ab " * 150) == history(two)[0]
+        assert ("stopped", text(received)) == history(two)[0]
 
 
 def test_resume_after_it_ended(stack: str) -> None:
     """Every frame from any `seq` on, as it was sent, however often it is requested."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
-        request_id = ask(one, chunks=20, rate=200, text="é🙂 ")
+        request_id = ask(one, script(chunks=20, rate=200, text="é🙂 "))
         frames = rest(one, request_id)
         for from_seq in range(len(frames)):
             one.send({"action": "resume", "request_id": request_id, "from_seq": from_seq})
@@ -97,7 +97,7 @@ def test_resume_of_an_answer_nobody_heard(stack: str) -> None:
     """It was finished with no client, and is replayed completely."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
-        request_id = ask(one, chunks=30, rate=60, text="ab ")
+        request_id = ask(one, script(chunks=30, rate=60, text="ab "))
     with client(stack, session_id=session_id) as two:
         two.send({"action": "resume", "request_id": request_id})
         assert "ab " * 30 == text(rest(two, request_id))
@@ -131,21 +131,19 @@ def test_history_tells_what_runs(stack: str) -> None:
     """After a reload the page knows what to resume."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one, client(stack, session_id=session_id) as two:
-        request_id = ask(one, chunks=100, rate=50)
+        request_id = ask(one, endless())
         one.receive()
         assert request_id == two.say({"action": "history"})[-1]["running"]
-        rest(one, request_id, 1)
+        one.stop()
         assert "running" not in two.say({"action": "history"})[-1]
 
 
-def test_continue(stack: str) -> None:
-    """A stopped answer goes on in a turn of its own; a whole one does not."""
+def test_only_a_stopped_answer_is_continued(stack: str) -> None:
+    """It goes on in a turn of its own; a whole one does not."""
     with client(stack, session_id=secrets.token_hex(8)) as one:
-        request_id = ask(one, chunks=2000, rate=50)
-        one.receive()
-        one.receive()
-        one.send({"action": "stop"})
-        rest(one, request_id, 2)
+        ask(one, endless())
+        one.until("delta")
+        one.stop()
 
         assert "Continue exactly" in text(one.say({"action": "chat", "continue": True}))
         (frame,) = one.say({"continue": True})

@@ -43,6 +43,16 @@ def copies(*files: Path) -> Save:
     return save
 
 
+def writes(name: str, lines: list[str]) -> Save:
+    """Writes the lines that there are by then, after those of others of the same name."""
+
+    def save(folder: Path) -> None:
+        with (folder / name).open("a") as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+    return save
+
+
 def save_all(test: str) -> Path | None:
     """Saves everything that is registered for this test; returns the folder, if there is any."""
     saves = [*_active, *_failed]

@@ -22,7 +22,8 @@ from websockets.sync.client import ClientConnection, connect
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "protocol.schema.json").read_text())
 WSCAT = ROOT / "tests" / "e2e" / "node_modules" / ".bin" / "wscat"
-PATIENCE = 30.0  # seconds after which something that does not happen is a failure
+PATIENCE = 60.0  # seconds after which something that does not happen is a failure
+MODEL_LIMIT = 2048  # chunks, after which the scripted model has reached MAX_OUTPUT_TOKENS
 
 Frame = dict[str, Any]
 
@@ -117,6 +118,22 @@ class Client:
     def script(self, **order: Any) -> list[Frame]:
         return self.say(script(**order))
 
+    def until(self, kind: str) -> list[Frame]:
+        """The frames up to the first of this type."""
+        frames = [self.receive()]
+        while frames[-1]["type"] != kind:
+            frames.append(self.receive())
+        return frames
+
+    def stop(self) -> list[Frame]:
+        """Stops the answer that runs: its remaining frames. Fails if it has ended by itself."""
+        self.send({"action": "stop"})
+        frames = [self.receive()]
+        while frames[-1]["type"] not in ("done", "error"):
+            frames.append(self.receive())
+        assert "stopped" == frames[-1].get("stop_reason"), frames[-1]
+        return frames
+
 
 @contextlib.contextmanager
 def client(url: str, wire_format: str = "events", **query: str) -> Iterator[Client]:
@@ -128,6 +145,11 @@ def client(url: str, wire_format: str = "events", **query: str) -> Iterator[Clie
 
 def script(**order: Any) -> str:
     return "/script " + json.dumps(order)
+
+
+def endless(text: str = "w ") -> str:
+    """An answer that takes longer than PATIENCE, for tests that end it by `stop`."""
+    return script(chunks=MODEL_LIMIT, rate=MODEL_LIMIT / (2 * PATIENCE), text=text)
 
 
 def text(frames: Iterable[Mapping[str, Any]]) -> str:

@@ -1,18 +1,45 @@
-"""The local stack in a thread of this process, once for each kind of authentication."""
+"""Local stacks in threads of this process, which share DynamoDB (moto) and Bedrock.
+
+DynamoDB and Bedrock are processes that take longer to start than all else. Stacks that share them
+share the table, too, so a session id is used by one test only. Their logs are kept for a failure.
+"""
 
 import asyncio
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import quote
 
+from support import artifacts
 from support.e2e_clients import PATIENCE
 from support.threads import in_a_thread
 
 from local.auth.authorizers import Auth
-from local.stack import Stack
+from local.stack import Backends, Stack, backends
+
+
+@contextmanager
+def services() -> Iterator[Backends]:
+    """DynamoDB and Bedrock with the scripted model, for any number of stacks."""
+    log: list[str] = []
+    with (
+        artifacts.on_failure(artifacts.writes("services.log", log)),
+        in_a_thread(backends(say=log.append, log=log.append)) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def serving(**options: Any) -> Iterator[tuple[Stack, list[str]]]:
+    """`Stack(**options)`, and the lines of its log."""
+    log: list[str] = []
+    with (
+        artifacts.on_failure(artifacts.writes("stack.log", log)),
+        in_a_thread(Stack(say=log.append, log=log.append, **options)) as stack,
+    ):
+        yield stack, log
 
 
 @dataclass(frozen=True)
@@ -45,20 +72,26 @@ class Stacks:
         return len(ids)
 
 
-def served() -> AbstractContextManager[Stacks]:
-    """Start all of them, in parallel."""
-    return in_a_thread(_opened())
+@contextmanager
+def served() -> Iterator[Stacks]:
+    """One stack for each kind of authentication."""
+    log: list[str] = []
+    with (
+        artifacts.on_failure(artifacts.writes("stacks.log", log)),
+        in_a_thread(_opened(log)) as stacks,
+    ):
+        yield stacks
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[Stacks]:
-    made = {auth: Stack(auth=auth, say=_silent, log=_silent) for auth in get_args(Auth)}
+async def _opened(log: list[str]) -> AsyncIterator[Stacks]:
     async with AsyncExitStack() as open_:
+        shared = await open_.enter_async_context(backends(say=log.append, log=log.append))
+        made = {
+            auth: Stack(services=shared, auth=auth, say=log.append, log=log.append)
+            for auth in get_args(Auth)
+        }
         async with asyncio.TaskGroup() as starting:
             for each in made.values():
                 starting.create_task(open_.enter_async_context(each))
         yield Stacks(made)
-
-
-def _silent(_: str) -> None:
-    pass

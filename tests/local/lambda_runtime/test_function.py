@@ -1,6 +1,7 @@
 """Covers environment.py and function.py of local/lambda_runtime, with awslambdaric processes."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -310,6 +311,19 @@ def test_the_init_phase_does_not_count_against_the_timeout(tmp_path: Path) -> No
         assert context["left"] > 60_000 - report["init_ms"]
 
     run(tmp_path, body, source="import time; time.sleep(3)\n" + HANDLER, timeout=60)
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_closing_during_a_cold_start_leaves_no_port(tmp_path: Path, steps: int) -> None:
+    """However far the start has come: a socket that nobody has closed is a warning, which fails."""
+
+    async def body(function: Function, _log: list[str]) -> None:
+        function.invoke_async(event())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+
+    run(tmp_path, body)
+    gc.collect()
 
 
 def test_asynchronous_events_are_queued(tmp_path: Path) -> None:
