@@ -12,6 +12,7 @@ EVENT ?= events/chat.json
 RECORD ?=
 DEPLOYED ?=
 URL ?=
+EMAIL = # not from the environment: some people keep their own address there
 YES ?=
 # Other programs read the environment variable ENV, too: deploy/environments.py accepts only names.
 ENV ?=
@@ -44,7 +45,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help run chat invoke wscat test unit mutants faults docs bench soak check package release preflight plan deploy smoke url destroy clean
+.PHONY: help run chat invoke wscat test unit mutants faults docs bench soak check package release preflight plan deploy smoke url user destroy clean
 
 help: ## show this help
 	@echo 'make <target> [VARIABLE=value]'
@@ -64,10 +65,11 @@ help: ## show this help
 	@echo 'ARGS=$(ARGS)  options of bedrock-chat (chat), pytest (test), Terraform (plan, deploy, destroy), bench, faults, soak'
 	@echo 'EXTRAS=$(EXTRAS)  1, for test: with checkov and langchain-aws, 420 MB on disk'
 	@echo 'DEPLOYED=$(DEPLOYED)  1, for chat and wscat: connect to the deployment'
-	@echo 'URL=$(URL)  for chat: another server'
-	@echo 'ENV=$(ENV)  the environment of plan, deploy, smoke, url, destroy and DEPLOYED=1, with its state and variables'
+	@echo 'URL=$(URL)  for chat: another server, or its web page'
+	@echo 'ENV=$(ENV)  the environment of plan, deploy, smoke, url, user, destroy and DEPLOYED=1, with its state and variables'
 	@echo 'PLAN=$(PLAN)  for deploy: the plan to apply, which make plan has written'
 	@echo 'FORCE=$(FORCE)  for plan, deploy and destroy: the name of a deployment that may be replaced or lost'
+	@echo 'EMAIL=$(EMAIL)  for user: the address of whom to invite'
 	@echo 'YES=$(YES)  1, for deploy and destroy: without confirmation'
 	@echo 'PYTHON=$(PYTHON)  3.11 or newer'
 
@@ -81,13 +83,16 @@ run: $(VENV)/local.stamp $(if $(filter smollm2,$(MODEL)),$(VENV)/weights.stamp) 
 invoke: $(VENV)/local.stamp ## run the handler on the sample event $EVENT
 	@exec $(BIN)/python -m local invoke '$(EVENT)'
 
+# The page says how to sign in, as with `make run AUTH=jwt`; its port is the one that `run` uses.
+LOCAL_SERVER = 'ws://127.0.0.1:$(PORT)' --page "http://127.0.0.1:$(or $(PAGE_PORT),$$(($(PORT) + 1)))/"
+
 chat: $(VENV)/chat.stamp ## chat in this terminal with what `make run` serves; or DEPLOYED=1, or URL=...; ARGS=--help for more
 ifeq ($(DEPLOYED),1)
-	@server=$$($(BIN)/python -m deploy.url --for-chat) && export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}" && \
-	  exec $(BIN)/python -m bedrock_chat $$server $(ARGS)
+	@server=$$($(BIN)/python -m deploy.url --for-chat) && eval "set -- $$server" && \
+	  export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}" && exec $(BIN)/python -m bedrock_chat "$$@" $(ARGS)
 else
 	@export CHAT_TOKEN="$${TOKEN:-$$CHAT_TOKEN}"; \
-	  exec $(BIN)/python -m bedrock_chat '$(or $(URL),ws://127.0.0.1:$(PORT))' $(ARGS)
+	  exec $(BIN)/python -m bedrock_chat $(if $(URL),'$(URL)',$(LOCAL_SERVER)) $(ARGS)
 endif
 
 wscat: tests/e2e/node_modules/.package-lock.json $(if $(filter 1,$(DEPLOYED)),$(VENV)/local.stamp) ## connect wscat to what `make run` serves or, with DEPLOYED=1, to the deployment
@@ -186,6 +191,9 @@ smoke: $(VENV)/local.stamp ## test the deployment end to end; TOKEN=... where au
 
 url: $(VENV)/local.stamp ## print the URL to connect to, signed with your credentials where auth is iam
 	@exec $(BIN)/python -m deploy.url
+
+user: $(VENV)/local.stamp ## invite a user, where auth is cognito: EMAIL=ada@example.com; ARGS=--resend to send the invitation again
+	@exec $(BIN)/python -m deploy.user "$$EMAIL" $(ARGS)
 
 destroy: $(VENV)/local.stamp ## remove the deployment after confirmation, with every conversation
 	@$(PREFLIGHT) --for destroy $(ARGS)

@@ -9,7 +9,8 @@ Rules
 - When an answer is silent for too long, the connection is tested with the protocol's `ping`, which
   API Gateway answers itself, and the request is sent again: this is the only way to detect a
   function that crashed in the middle of an answer (docs/reliability.md).
-- Each connection gets a new signature, because one is valid for minutes only.
+- Each connection gets a new signature, because one is valid for minutes only; and a token that is
+  still valid, where the user signed in.
 
 Does not know what the frames mean or how they are shown.
 """
@@ -20,6 +21,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -28,9 +30,14 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from bedrock_chat.issuer import SignInError
+from bedrock_chat.json_requests import UnreachableError
 from bedrock_chat.protocol import PING, Exchange, Frame, decode, encode, fragments
 from bedrock_chat.sanitize import sanitize
 from bedrock_chat.signing import UrlError, own_credentials, presigned, region_of
+
+if TYPE_CHECKING:
+    from bedrock_chat.sign_in import SignIn
 
 OPEN_SECONDS = 30.0  # cold starts of the authorizer and of the function, one after the other
 CLOSE_SECONDS = 1.0
@@ -48,6 +55,10 @@ MAX_SILENCES = 6
 
 TRANSIENT_STATUSES = (408, 425, 429)  # and every 5xx
 AUTHENTICATION_STATUSES = (401, 403)
+AUTHENTICATE = (
+    "Use --sign (IAM) or --token (JWT) to authenticate, or sign in: the URL is then that of the "
+    "server's web page."
+)
 
 
 class AccessDeniedError(Exception):
@@ -66,11 +77,13 @@ class _TransientError(Exception):
 class Endpoint:
     """A server's URL and the credentials for it.
 
-    `region` is needed with `sign` where the URL's host name does not contain it.
+    `region` is needed with `sign` where the URL's host name does not contain it; `token` is a token
+    of the user's own, `sign_in` where to get one.
     """
 
     url: str
     token: str = ""
+    sign_in: "SignIn | None" = None
     sign: bool = False
     region: str = ""
     profile: str | None = None
@@ -78,20 +91,26 @@ class Endpoint:
     async def connect(self) -> ClientConnection:
         """Open a socket. Raises AccessDeniedError, ConnectionLostError, _TransientError."""
         try:
-            return await connect(
+            token = await asyncio.to_thread(self.sign_in.token) if self.sign_in else self.token
+            socket = await connect(
                 await asyncio.to_thread(self._signed_url) if self.sign else self.url,
-                subprotocols=self._subprotocols() or None,
+                subprotocols=_subprotocols(token) or None,
                 open_timeout=OPEN_SECONDS,
                 close_timeout=CLOSE_SECONDS,
                 compression=None,  # a frame's size is then its size on the wire
                 ping_interval=None,  # API Gateway does not document that it answers ping frames
             )
-        except UrlError as error:
+        except (UrlError, SignInError) as error:
             raise AccessDeniedError(str(error)) from None
+        except UnreachableError as error:
+            raise _TransientError(str(error).rstrip(".")) from None
         except InvalidStatus as error:
             raise _handshake_error(self, error.response.status_code) from None
         except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
             raise _TransientError(f"cannot reach {self.display_url}: {_reason(error)}") from None
+        if self.sign_in:
+            self.sign_in.accepted()
+        return socket
 
     @property
     def display_url(self) -> str:
@@ -106,7 +125,7 @@ class Endpoint:
             reason = error.msg if isinstance(error, InvalidURI) else error
             return f"{self.display_url!r} is not a valid ws:// or wss:// URL: {reason}."
         try:
-            validate_subprotocols(self._subprotocols())
+            validate_subprotocols(_subprotocols(self.token))
         except ValueError:
             return (
                 "The token contains a character that cannot be sent, such as a space or a line "
@@ -114,20 +133,21 @@ class Endpoint:
             )
         return ""
 
-    def _subprotocols(self) -> list[Subprotocol]:
-        names = ("chat.v1", f"bearer.{self.token}") if self.token else ()
-        return [Subprotocol(name) for name in names]
-
     def _signed_url(self) -> str:
         region = self.region or region_of(self.url)
         return presigned(self.url, own_credentials(self.profile), region, expires=SIGNATURE_SECONDS)
 
 
+def _subprotocols(token: str) -> list[Subprotocol]:
+    names = ("chat.v1", f"bearer.{token}") if token else ()
+    return [Subprotocol(name) for name in names]
+
+
 def _handshake_error(endpoint: Endpoint, status: int) -> Exception:
     if status in AUTHENTICATION_STATUSES:
-        refused = "token" if endpoint.token else "signature" if endpoint.sign else "request"
-        has_credentials = endpoint.token or endpoint.sign
-        hint = "" if has_credentials else " Use --sign (IAM) or --token (JWT) to authenticate."
+        has_token = endpoint.token or endpoint.sign_in
+        refused = "token" if has_token else "signature" if endpoint.sign else "request"
+        hint = "" if has_token or endpoint.sign else f" {AUTHENTICATE}"
         return AccessDeniedError(
             f"Not authenticated: the server rejected the {refused} with status {status}.{hint}"
         )

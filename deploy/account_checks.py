@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.checks import DoubtfulError, MissingError, UnknownError, call, in_plain_words
 from deploy.state import Identity
+from deploy.terraform import TOKENS
 
 UNRESERVED = 100  # what AWS keeps for functions without a reservation
 CONCURRENCY_QUOTA = "L-B99A9384"
@@ -121,9 +122,9 @@ def _exists(iam: Any, role: str) -> bool:
 
 def token(variables: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[bool, str]:
     """Whether the smoke test after the deployment can sign in."""
-    if variables.get("auth") == "jwt" and not environment.get("TOKEN"):
+    if variables.get("auth") in TOKENS and not environment.get("TOKEN"):
         raise DoubtfulError(
-            "auth is jwt and TOKEN is not set, so the deployment will not be tested: set TOKEN to "
-            "a token of jwt_issuer."
+            f"auth is {variables['auth']} and TOKEN is not set, so the deployment will not be "
+            "tested: set TOKEN to a token of its issuer."
         )
     return True, f"auth is {variables.get('auth')}"

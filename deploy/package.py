@@ -32,7 +32,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deploy import inputs, trim
-from deploy.terraform import TerraformMissingError, variables
+from deploy.terraform import TOKENS, TerraformMissingError, variables
 from deploy.wheels import ARCHITECTURES, PYTHON, WheelsError, wheels
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,7 +99,7 @@ def configured(
     chosen = variables(("architecture", "auth"), arguments)
     architecture = str(chosen["architecture"])
     made = _made_with(interpreter())
-    for name in ENTRIES if chosen["auth"] == "jwt" else ("lambda",):
+    for name in ENTRIES if chosen["auth"] in TOKENS else ("lambda",):
         path = out / f"{name}.zip"
         wanted = inputs.digest(name, SRC, architecture, made)
         if inputs.is_current(path, wanted):

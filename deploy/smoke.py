@@ -26,6 +26,7 @@ from websockets.typing import Subprotocol
 
 from deploy import access_log, alias, terraform
 from deploy.conversation import Conversation, Say, SmokeError, Target, UntestedError
+from deploy.terraform import TOKENS
 from deploy.url import UrlError, own_credentials, presigned
 
 # Longer than a cold start, and than a stall at Bedrock (stall_seconds, 60 by default).
@@ -71,10 +72,12 @@ def opened(target: Target, patience: float) -> ClientConnection:
             url = presigned(url, own_credentials(), target.region, expires=EXPIRES_SECONDS)
         except UrlError as error:
             raise UntestedError(str(error)) from None
-    elif target.auth == "jwt":
+    elif target.auth in TOKENS:
         token = os.environ.get("TOKEN")
         if not token:
-            raise UntestedError("auth is jwt: set the environment variable TOKEN to a token.")
+            raise UntestedError(
+                f"auth is {target.auth}: set the environment variable TOKEN to a token."
+            )
         protocols = [Subprotocol("chat.v1"), Subprotocol(f"bearer.{token}")]
     try:
         return connect(
@@ -98,6 +101,8 @@ def _why(target: Target, status: int) -> str:
             "A wrong clock, or a stage that does not exist, gives 403, too.",
             "jwt": "The authorizer rejected the token: check its issuer, audience and expiry. The "
             "authorizer's log group has the reason.",
+            "cognito": "The authorizer rejected the token: it may have expired, or be of another "
+            "pool. The authorizer's log group has the reason.",
             "none": "auth is none, so the stage or the origin is wrong: check allowed_origins.",
         }[target.auth]
     if status == 429:
@@ -239,7 +244,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m deploy.smoke")
     parser.add_argument("--url", help="instead of the deployment of Terraform")
-    parser.add_argument("--auth", choices=("iam", "jwt", "none"), default="none", help="of --url")
+    parser.add_argument(
+        "--auth", choices=("cognito", "iam", "jwt", "none"), default="none", help="of --url"
+    )
     parser.add_argument("--region", default="us-east-1", help="of --url")
     parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS, help="seconds")
     parser.add_argument(

@@ -30,6 +30,9 @@ BUILD = ROOT / "build"
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 LEAST_VERSION = (1, 9)
 
+# The values of the variable `auth` with which clients send a token, and an authorizer verifies it.
+TOKENS = ("cognito", "jwt")
+
 GET_TERRAFORM = (
     "Terraform 1.9 or newer is needed: https://developer.hashicorp.com/terraform/install"
 )

@@ -1,5 +1,7 @@
 """`make url`: the WebSocket URL, signed with your credentials if authentication is by IAM.
 
+With `--for-chat` it is the arguments of `bedrock-chat`, which signs, or signs users in, by itself.
+
 Rules
 - The URL is the only line on standard output; hints and errors go to standard error.
 - A signed URL gives access in your name until it expires, by default after a few minutes. An open
@@ -16,6 +18,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bedrock_chat.signing import (
@@ -26,19 +29,41 @@ from bedrock_chat.signing import (
     region_of,
     with_query,
 )
-from deploy.terraform import TerraformMissingError, outputs
+from deploy.terraform import TOKENS, TerraformMissingError, outputs
 
 __all__ = ["EXPIRES_SECONDS", "UrlError", "own_credentials", "presigned", "with_query"]
 
 # Amazon S3 API reference, "Authenticating Requests: Using Query Parameters".
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 
+SIGN_IN_OPTIONS = ("issuer", "client_id", "scope")
 
-def deployment(options: argparse.Namespace) -> tuple[str, str, str]:
-    """URL, authentication and Region, from the options or Terraform's outputs.
 
-    Raises UrlError.
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where to connect, and how to authenticate.
+
+    `sign_in` is the output of this name: the client that is registered for users, if there is one.
     """
+
+    url: str
+    auth: str
+    region: str
+    sign_in: Mapping[str, str]
+
+    def chat_arguments(self) -> list[str]:
+        """The arguments of `bedrock-chat`. A token of the user's own replaces signing in."""
+        if self.auth == "iam":
+            return [self.url, "--sign", "--region", self.region]
+        if not self.sign_in:
+            return [self.url]
+        kind = [] if self.sign_in["token"] == "id_token" else ["--access-token"]  # noqa: S105 - a name
+        options = [f"--{name.replace('_', '-')}={self.sign_in[name]}" for name in SIGN_IN_OPTIONS]
+        return [self.url, *options, *kind]
+
+
+def deployment(options: argparse.Namespace) -> Deployment:
+    """The deployment, from the options or Terraform's outputs. Raises UrlError."""
     known: Mapping[str, Any] = {}
     if not options.url:
         try:
@@ -49,26 +74,28 @@ def deployment(options: argparse.Namespace) -> tuple[str, str, str]:
             raise UrlError("Nothing is deployed: run `make deploy`, or name an API with --url.")
     url = str(options.url or known["websocket_url"])
     region = options.region or known.get("region") or region_of(url)
-    return url, options.auth or known.get("auth") or "iam", region
+    auth = options.auth or known.get("auth") or "iam"
+    return Deployment(url, auth, region, known.get("sign_in") or {})
 
 
 def url_for(options: argparse.Namespace) -> str:
     """The URL for these options. Raises UrlError."""
-    url, auth, region = deployment(options)
+    found = deployment(options)
     if options.for_chat:
-        return shlex.join([url, *(["--sign", "--region", region] if auth == "iam" else [])])
+        return shlex.join(found.chat_arguments())
     query = dict(options.query)
     if options.session_id:
         query["session_id"] = options.session_id
-    if auth == "iam":
-        return presigned(url, own_credentials(options.profile), region, query, options.expires)
-    if auth == "jwt":
+    if found.auth == "iam":
+        credentials = own_credentials(options.profile)
+        return presigned(found.url, credentials, found.region, query, options.expires)
+    if found.auth in TOKENS:
         print(
             "Send a token of your issuer: as a subprotocol (wscat -s chat.v1 -s "
             '"bearer.$TOKEN"), or, if that is not possible, as &token= in the URL.',
             file=sys.stderr,
         )
-    return with_query(url, query)
+    return with_query(found.url, query)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -94,7 +121,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--expires", type=_seconds, default=EXPIRES_SECONDS, help="seconds")
     parser.add_argument("--profile", default=os.environ.get("AWS_PROFILE"))
     parser.add_argument("--url", default="", help="of another API than the deployed one")
-    parser.add_argument("--auth", choices=("iam", "jwt", "none"), help="that API's authentication")
+    parser.add_argument(
+        "--auth", choices=("iam", "cognito", "jwt", "none"), help="that API's authentication"
+    )
     parser.add_argument("--region", default="", help="that API's Region")
     parser.add_argument(
         "--for-chat",

@@ -12,6 +12,7 @@ module "chat" {
   architecture           = var.architecture
   auth                   = var.auth
   jwt                    = var.jwt
+  cognito                = var.cognito
   allowed_origins        = var.allowed_origins
   requests_per_day       = var.requests_per_day
   tokens_per_day         = var.tokens_per_day

@@ -6,7 +6,7 @@ output "websocket_url" {
 }
 
 output "page_url" {
-  description = "The web page's URL, which is also the redirect URI of web.client_id; null without a page. A new page is available after a few minutes."
+  description = "The web page's URL, which is also the redirect URI of the client that signs users in; null without a page. A new page is available after a few minutes."
   value       = module.chat.page_url
 }
 
@@ -106,8 +106,28 @@ output "stage" {
 }
 
 output "auth" {
-  description = "How clients authenticate: iam, jwt or none."
+  description = "How clients authenticate: cognito, iam, jwt or none."
   value       = module.chat.auth
+}
+
+output "sign_in" {
+  description = "What a client needs to sign users in: the issuer, the client's id there, the scope, and the token to send. Null with auth = \"iam\" and \"none\", and with \"jwt\" if web.client_id is not set."
+  value       = module.chat.sign_in
+}
+
+output "sign_in_domain" {
+  description = "The URL of Cognito's sign-in pages; null without auth = \"cognito\"."
+  value       = module.chat.sign_in_domain
+}
+
+output "user_pool_id" {
+  description = "The id of the Cognito user pool, into which `make user` invites; null without auth = \"cognito\"."
+  value       = module.chat.user_pool_id
+}
+
+output "user_pool_arn" {
+  description = "The ARN of the Cognito user pool; null without auth = \"cognito\"."
+  value       = module.chat.user_pool_arn
 }
 
 output "region" {

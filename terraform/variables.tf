@@ -52,7 +52,7 @@ variable "package" {
 
 variable "authorizer_package" {
   description = <<-EOT
-    The package of the authorizer, which `auth = "jwt"` needs, for `architecture`, as `make package` writes it: a file, or an object in S3.
+    The package of the authorizer, which `auth = "cognito"` and `auth = "jwt"` need, for `architecture`, as `make package` writes it: a file, or an object in S3.
 
     - `path`: the path of the zip. Without `path` and `s3` it is build/authorizer.zip in the repository.
     - `s3`: the object, in a bucket of the function's Region: `bucket`, `key`, `version` where the bucket has versioning, and `hash`, the base64-encoded SHA-256 of the zip. A new object is deployed when `version` or `hash` changes.
@@ -80,7 +80,7 @@ variable "architecture" {
 }
 
 variable "auth" {
-  description = "How clients authenticate. Access needs IAM by default (clients sign with SigV4 and need execute-api:Invoke); `jwt` (a token of jwt.issuer) and `none` (no authentication) are the other choices."
+  description = "How clients authenticate. Access needs IAM by default (clients sign with SigV4 and need execute-api:Invoke); `cognito` (users of a pool that is created here), `jwt` (a token of jwt.issuer) and `none` (no authentication) are the other choices."
   type        = string
   default     = "iam"
   nullable    = false
@@ -100,6 +100,25 @@ variable "jwt" {
   })
 
   default = null
+}
+
+variable "cognito" {
+  description = <<-EOT
+    The user pool that `auth = "cognito"` creates. Its users sign in on the web page and in the terminal.
+
+    - `self_sign_up`: whether anyone may join, once they have confirmed their email address; otherwise an administrator invites each user (`make user`).
+    - `mfa`: whether every user needs a second factor, from an authenticator app, which is set up at the first sign-in.
+    - `domain_prefix`: the first part of the sign-in pages' domain, unique among all accounts in the Region. The default is `name` and eight characters.
+  EOT
+
+  type = object({
+    self_sign_up  = optional(bool, false)
+    mfa           = optional(bool, false)
+    domain_prefix = optional(string)
+  })
+
+  default  = {}
+  nullable = false
 }
 
 variable "allowed_origins" {

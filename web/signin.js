@@ -30,9 +30,14 @@ export async function signIn(config) {
   return stored(config) ?? redirect(config);
 }
 
-/** Deletes the token, and redirects to the issuer's sign-in, even if it has a session. */
+/**
+ * Deletes the token, and redirects to the issuer's sign-in, even if it has a session.
+ *
+ * An issuer with a `logout_url` ends its session there, and redirects back to this page.
+ */
 export async function signOut() {
   sessionStorage.removeItem(TOKEN);
+  if (configuration.logout_url) return location.assign(configuration.logout_url);
   // Reloading repeats the redirect and shows why it fails.
   await redirect(configuration, { prompt: "login" }).catch(() => location.reload());
 }

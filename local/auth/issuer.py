@@ -5,11 +5,14 @@ Rules
 - It does not authenticate: `GET /token/alice` returns a token of alice to any client. Query
   parameters replace claims, so that it also issues invalid tokens: `?aud=other` has the wrong
   audience, and `?seconds=-60` is expired.
-- A page signs users in by the authorization code flow: PKCE with S256 (RFC 7636), and a code that
-  is valid once, for a minute, and for the redirect URI of its request (RFC 6749, 4.1).
+- A page and the terminal client sign users in by the authorization code flow: PKCE with S256 (RFC
+  7636), and a code that is valid once, for a minute, and for the redirect URI of its request (RFC
+  6749, 4.1).
+- Whatever the scope, a code also gives a refresh token, which stays the same when it is used, as at
+  Cognito.
 - Its key is generated at each start, so its tokens are of no use anywhere else.
 
-What it does not know: passwords, consent, sessions, refresh tokens.
+What it does not know: passwords, consent, sessions.
 """
 
 import base64
@@ -80,6 +83,7 @@ class Issuer:
     url: str = ""
     _private: ec.EllipticCurvePrivateKey = field(default_factory=_key, repr=False)
     _grants: dict[str, Grant] = field(default_factory=dict, repr=False)
+    _users_by_refresh_token: dict[str, str] = field(default_factory=dict, repr=False)
 
     def token(self, name: str, /, seconds: int = TOKEN_SECONDS, **claims: Any) -> str:
         """Returns a token for this user. `claims` replace its own."""
@@ -117,7 +121,7 @@ class Issuer:
                 "jwks_uri": f"{self.url}/keys",
                 "scopes_supported": ["openid"],
                 "response_types_supported": ["code"],
-                "grant_types_supported": ["authorization_code"],
+                "grant_types_supported": ["authorization_code", "refresh_token"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": [ALGORITHM],
                 "token_endpoint_auth_methods_supported": ["none"],
@@ -178,10 +182,13 @@ class Issuer:
         return SIGN_IN_PAGE.format(users=users, cancel=link(""))
 
     async def _redeem(self, request: web.Request) -> web.Response:
-        """Exchanges a code for tokens, once."""
+        """Exchanges a code for tokens, once, or a refresh token for new ones."""
         form: Mapping[str, Any] = await request.post()
-        if form.get("grant_type") != "authorization_code":
-            return _refusal("unsupported_grant_type")
+        grants = {"authorization_code": self._redeem_code, "refresh_token": self._refresh}
+        grant = grants.get(str(form.get("grant_type")))
+        return _refusal("unsupported_grant_type") if grant is None else grant(form)
+
+    def _redeem_code(self, form: Mapping[str, Any]) -> web.Response:
         # The first attempt uses up the code, whether it succeeds or not.
         grant = self._grants.pop(str(form.get("code")), None)
         if (
@@ -192,13 +199,25 @@ class Issuer:
             or challenge(str(form.get("code_verifier"))) != grant.challenge
         ):
             return _refusal("invalid_grant")
+        refresh_token = secrets.token_urlsafe()
+        self._users_by_refresh_token[refresh_token] = grant.user
         nonce: dict[str, Any] = {} if grant.nonce is None else {"nonce": grant.nonce}
+        return self._tokens(grant.user, nonce, refresh_token=refresh_token)
+
+    def _refresh(self, form: Mapping[str, Any]) -> web.Response:
+        user = self._users_by_refresh_token.get(str(form.get("refresh_token")))
+        if user is None or form.get("client_id") != self.audience:
+            return _refusal("invalid_grant")
+        return self._tokens(user, {})
+
+    def _tokens(self, user: str, claims: Mapping[str, Any], **more: str) -> web.Response:
         return web.json_response(
             {
-                "access_token": self.token(grant.user),
-                "id_token": self.token(grant.user, **nonce),
+                "access_token": self.token(user),
+                "id_token": self.token(user, **claims),
                 "token_type": "Bearer",
                 "expires_in": TOKEN_SECONDS,
+                **more,
             },
             headers={"Cache-Control": "no-store"},
         )

@@ -84,6 +84,7 @@ async def _jwt(code: Path, log: Log) -> AsyncIterator[AuthMode]:
             token = issuer.token(USER_NAMES[0])
             protocols = f"-s chat.v1 -s 'bearer.{token}'"
             return [
+                "sign in: make chat, or the page",
                 f"connect as {USER_NAMES[0]}: npx wscat -c '{with_query(url, TEXT)}' {protocols}",
                 f"tokens for anybody: curl {issuer.url}/token/{USER_NAMES[1]}",
             ]

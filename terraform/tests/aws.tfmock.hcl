@@ -77,3 +77,15 @@ mock_resource "aws_sns_topic" {
 mock_resource "aws_sqs_queue" {
   defaults = { arn = "arn:aws:sqs:us-east-1:123456789012:mock" }
 }
+
+mock_resource "aws_cognito_user_pool" {
+  defaults = {
+    id       = "us-east-1_Mock12345"
+    arn      = "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_Mock12345"
+    endpoint = "cognito-idp.us-east-1.amazonaws.com/us-east-1_Mock12345"
+  }
+}
+
+mock_resource "aws_cognito_user_pool_client" {
+  defaults = { id = "1mockclient" }
+}

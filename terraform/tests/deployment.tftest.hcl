@@ -401,7 +401,7 @@ run "all_options" {
   assert {
     condition = jsondecode(aws_s3_object.web_config[0].content) == {
       websocket_url = "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live", auth = "jwt"
-      issuer        = "https://issuer.example.com/pool", client_id = "web", scope = "openid email", token = "access_token"
+      issuer        = "https://issuer.example.com/pool", client_id = "web", scope = "openid email", token = "access_token", logout_url = null
     }
     error_message = "The web page's configuration has the issuer and the client."
   }
@@ -454,7 +454,7 @@ run "web_page" {
   assert {
     condition = jsondecode(aws_s3_object.web_config[0].content) == {
       websocket_url = "wss://abcde12345.execute-api.us-east-1.amazonaws.com/live", auth = "iam"
-      issuer        = null, client_id = null, scope = "openid", token = "id_token"
+      issuer        = null, client_id = null, scope = null, token = null, logout_url = null
     }
     error_message = "The web page's configuration has the WebSocket URL and the kind of authentication."
   }

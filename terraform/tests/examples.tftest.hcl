@@ -37,6 +37,19 @@ run "jwt" {
   }
 }
 
+run "cognito" {
+  command = plan
+
+  module {
+    source = "./examples/cognito"
+  }
+
+  assert {
+    condition     = strcontains(output.invite, "us-east-1_Mock12345")
+    error_message = "The example invites into its pool."
+  }
+}
+
 run "root" {
   command = plan
 

@@ -536,10 +536,11 @@ def test_requirements_have_the_hashes_for_each_architecture(
     assert ["aarch64" in str(arguments) for arguments in calls] == [True, False]
 
 
+@pytest.mark.parametrize("auth", ["cognito", "jwt"])
 def test_configured_builds_what_terraforms_variables_choose(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], auth: str
 ) -> None:
-    """The authorizer too if auth is jwt; both for the function's architecture."""
+    """The authorizer too if clients send tokens; both for the function's architecture."""
     built = []
 
     def build_nothing(name: str, out: Path, architecture: str) -> tuple[Path, str]:
@@ -549,7 +550,7 @@ def test_configured_builds_what_terraforms_variables_choose(
         return path, "made"
 
     monkeypatch.setattr(package, "build", build_nothing)
-    chosen = {"architecture": "x86_64", "auth": "jwt"}
+    chosen = {"architecture": "x86_64", "auth": auth}
     monkeypatch.setattr(package, "variables", lambda *_: chosen)
     package.main(["--configured", "--out", str(tmp_path), "-var=name=x"])
 

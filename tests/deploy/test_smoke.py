@@ -251,6 +251,7 @@ def test_an_error_frame_is_reported_with_its_remedy(code: str, expected: str) ->
     ("auth", "status", "expected"),
     [
         ("iam", 403, "execute-api:Invoke"),
+        ("cognito", 401, "The authorizer rejected the token: it may have expired"),
         ("jwt", 401, "The authorizer rejected the token"),
         ("none", 403, "allowed_origins"),
         ("none", 429, "throttle_rate"),
@@ -313,12 +314,13 @@ def test_with_jwt_the_token_is_sent_as_a_subprotocol(monkeypatch: pytest.MonkeyP
     assert "a.b.c" not in requests[0].path
 
 
-def test_with_jwt_a_missing_token_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("auth", ["cognito", "jwt"])
+def test_with_jwt_a_missing_token_is_reported(monkeypatch: pytest.MonkeyPatch, auth: str) -> None:
     """At once, although connections are retried; nothing is sent, and the variable is named."""
     monkeypatch.delenv("TOKEN", raising=False)
 
     with pytest.raises(UntestedError, match="variable TOKEN"):
-        smoke.smoke(Target(url="ws://127.0.0.1:9", auth="jwt"), PATIENCE, retry_seconds=1e9)
+        smoke.smoke(Target(url="ws://127.0.0.1:9", auth=auth), PATIENCE, retry_seconds=1e9)
 
 
 def test_the_target_is_read_from_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Covers deploy/url.py: its output for each kind of deployment, and without one."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.credentials import Credentials
 
+from bedrock_chat import cli
 from deploy import url as module
 from deploy.terraform import TerraformMissingError
 from deploy.url import EXPIRES_SECONDS, main, presigned
@@ -137,6 +139,35 @@ def test_the_option_for_chat_prints_the_arguments_of_bedrock_chat(
     """It signs by itself: no credentials are needed, and no hint is printed."""
     deployed(monkeypatch, auth=auth)
     assert (f"{URL}{more}", "") == printed(capsys, "--for-chat")
+
+
+@pytest.mark.parametrize(
+    ("token", "more"), [("id_token", []), ("access_token", ["--access-token"])]
+)
+def test_the_option_for_chat_prints_how_users_sign_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], token: str, more: list[str]
+) -> None:
+    """Quoted for a shell: `make chat` splits the line there. bedrock-chat knows the options."""
+    client = {
+        "issuer": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Ab12Cd34E",
+        "client_id": "1example23456789",
+        "scope": "openid email",
+        "token": token,
+    }
+    deployed(monkeypatch, auth="cognito", sign_in=client)
+    out, err = printed(capsys, "--for-chat")
+    arguments = shlex.split(out)
+    options = cli.parser().parse_args(arguments)
+
+    assert "" == err
+    assert more == arguments[4:]
+    assert [URL, *client.values()] == [
+        options.url,
+        options.issuer,
+        options.client_id,
+        options.scope,
+        "access_token" if options.access_token else "id_token",
+    ]
 
 
 def test_missing_credentials_are_reported(

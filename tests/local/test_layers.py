@@ -30,9 +30,9 @@ ALLOWED: Mapping[str, set[str]] = {
     "invoke": {"lambda_runtime", "loopback", "processes", "recordings", "stack"},
     "__main__": {"auth", "invoke", "page", "recordings", "stack"},
 }
-# Other code of the repository that a part may import: `deploy` signs URLs, finds Terraform and names
-# the folder of the module, which has the routes and the template that the gateway reads;
-# `families` of src/ assigns model ids to families.
+# Other code of the repository that a part may import: `deploy` signs URLs, finds Terraform and
+# names the folder of the module, whose routes and template the gateway reads; `families` of src/
+# assigns model ids to families.
 ALSO: Mapping[str, set[str]] = {
     "auth": {"deploy"},
     "aws": {"deploy"},

@@ -41,8 +41,9 @@ def test_the_pages_configuration_is_the_deployments(site: Site, page: Page) -> N
         "auth": "iam",
         "issuer": None,
         "client_id": None,
-        "scope": "openid",
-        "token": "id_token",
+        "scope": None,
+        "token": None,
+        "logout_url": None,
     } == json.loads(config.content)
     assert "no-cache" == config.cache_control
 

@@ -9,6 +9,7 @@ import pytest
 from support.e2e_clients import skip_or_fail
 from support.terraform_copies import TerraformCopy
 
+from bedrock_chat import loopback
 from deploy import terraform
 from families.registry import FAMILIES, REGION_PREFIX
 from local.page import TYPES
@@ -30,6 +31,7 @@ TAGGED = {
     "aws_cloudfront_distribution",
     "aws_cloudwatch_log_group",
     "aws_cloudwatch_metric_alarm",
+    "aws_cognito_user_pool",
     "aws_dynamodb_table",
     "aws_iam_role",
     "aws_lambda_function",
@@ -195,6 +197,13 @@ def test_a_value_that_the_function_refuses_is_refused_before_it_is_deployed(name
     ]
 
 
+def test_the_terminal_clients_redirect_uris_are_registered() -> None:
+    """Terraform registers the ports on which bedrock_chat/loopback.py listens."""
+    ports = re.search(r"for port in (\[[0-9, ]+\])", (terraform.MODULE / "cognito.tf").read_text())
+    assert ports
+    assert list(loopback.PORTS) == json.loads(ports[1])
+
+
 # -- the module and its callers --------------------------------------------------------------------
 
 
@@ -218,11 +227,16 @@ def test_the_module_configures_no_provider() -> None:
 
 
 # Resources that were never in the root.
-NEWER_THAN_THE_MODULE = ["aws_lambda_invocation.trial"]
+NEWER_THAN_THE_MODULE = [
+    "aws_cognito_user_pool.users",
+    "aws_cognito_user_pool_client.chat",
+    "aws_cognito_user_pool_domain.users",
+    "aws_lambda_invocation.trial",
+]
 
 
 def test_a_state_from_before_the_module_is_kept() -> None:
-    """Each resource is moved, from its address in the root to the same one in the module."""
+    """Each resource of that time is moved, from its address in the root to the module's."""
     moves = re.findall(
         r"^moved \{\n  from = (\S+)\n  to   = module\.chat\.(\S+)\n\}",
         (terraform.FOLDER / "moved.tf").read_text(),

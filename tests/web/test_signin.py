@@ -195,6 +195,25 @@ def test_signing_out_deletes_everything_stored(visit: Visit, chat: Chat) -> None
     assert ["login"] == query["prompt"]
 
 
+def test_an_issuers_own_session_ends_where_its_configuration_says(visit: Visit) -> None:
+    """As Cognito's, which ignores a request for another sign-in; it redirects to the page."""
+    url = f"{visit.url}logout?client_id=x"
+    visit.page.route(
+        "**/config.json",
+        lambda route: route.fulfill(json={**route.fetch().json(), "logout_url": url}),
+    )
+    visit.page.route(
+        "**/logout?*", lambda route: route.fulfill(status=302, headers={"Location": visit.url})
+    )
+    visit.open()
+    visit.sign_in()
+    with visit.page.expect_request(url):
+        visit.page.get_by_role("button", name="Sign out").click()
+    visit.is_at_issuer()
+
+    assert visit.stored(TOKEN) is None
+
+
 # -- expiry ----------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ locals {
   # A template selection expression: without the backslash $default would be a variable.
   select_default = "\\$default"
 
-  authorization = { iam = "AWS_IAM", jwt = "CUSTOM", none = "NONE" }[var.auth]
+  authorization = { cognito = "CUSTOM", iam = "AWS_IAM", jwt = "CUSTOM", none = "NONE" }[var.auth]
 }
 
 resource "aws_apigatewayv2_api" "chat" {
@@ -108,7 +108,7 @@ resource "aws_apigatewayv2_route" "this" {
   )])
 
   authorization_type = each.key == "$connect" ? local.authorization : "NONE"
-  authorizer_id      = each.key == "$connect" && var.auth == "jwt" ? one(aws_apigatewayv2_authorizer.jwt[*].id) : null
+  authorizer_id      = each.key == "$connect" && local.authorizer_count > 0 ? one(aws_apigatewayv2_authorizer.jwt[*].id) : null
 
   route_response_selection_expression = each.value == "mock" ? "$default" : null
 

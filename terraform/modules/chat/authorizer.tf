@@ -1,11 +1,16 @@
-# The Lambda authorizer of $connect, with auth = "jwt": it verifies the client's token.
+# The Lambda authorizer of $connect, with auth = "cognito" and "jwt": it verifies the client's token.
 #
 # It has no identity sources, because the token is in the subprotocol or in the query string: API
 # Gateway would reject a request that lacks a named source without invoking the authorizer.
 
 locals {
   authorizer_name  = "${var.name}-authorizer"
-  authorizer_count = var.auth == "jwt" ? 1 : 0
+  authorizer_count = contains(["cognito", "jwt"], var.auth) ? 1 : 0
+
+  # An ID token of Cognito has the client as its audience; its access tokens name it in client_id, which
+  # the authorizer accepts for it.
+  jwt_issuer   = var.auth == "cognito" ? local.sign_in.issuer : try(var.jwt.issuer, null)
+  jwt_audience = var.auth == "cognito" ? [local.sign_in.client_id] : try(var.jwt.audience, [])
 }
 
 resource "aws_apigatewayv2_authorizer" "jwt" {
@@ -43,8 +48,8 @@ resource "aws_lambda_function" "authorizer" {
 
   environment {
     variables = {
-      JWT_ISSUER   = var.jwt.issuer
-      JWT_AUDIENCE = jsonencode(var.jwt.audience)
+      JWT_ISSUER   = local.jwt_issuer
+      JWT_AUDIENCE = jsonencode(local.jwt_audience)
     }
   }
 

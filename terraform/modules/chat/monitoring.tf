@@ -137,7 +137,7 @@ locals {
         namespace   = "AWS/DynamoDB", metric = "WriteThrottleEvents", dimensions = local.dimensions.table, statistic = "Sum", threshold = 0, periods = 1
       }
     },
-    var.auth != "jwt" ? {} : {
+    local.authorizer_count == 0 ? {} : {
       authorizer-errors = {
         description = "The authorizer failed, so clients cannot connect. The issuer's keys may be unavailable."
         namespace   = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = local.authorizer_name }, statistic = "Sum", threshold = 0, periods = 1

@@ -6,7 +6,7 @@ output "websocket_url" {
 }
 
 output "page_url" {
-  description = "The web page's URL, which is also the redirect URI of web.client_id; null without a page. A new page is available after a few minutes."
+  description = "The web page's URL, which is also the redirect URI of the client that signs users in; null without a page. A new page is available after a few minutes."
   value       = one([for origin in local.page_origins : "${origin}/"])
 }
 
@@ -23,9 +23,10 @@ output "page_bucket" {
 output "wscat_command" {
   description = "The command that opens a chat in a terminal."
   value = {
-    iam  = "make wscat DEPLOYED=1"
-    jwt  = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
-    none = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text'"
+    cognito = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
+    iam     = "make wscat DEPLOYED=1"
+    jwt     = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
+    none    = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text'"
   }[var.auth]
 }
 
@@ -110,8 +111,28 @@ output "stage" {
 }
 
 output "auth" {
-  description = "How clients authenticate: iam, jwt or none."
+  description = "How clients authenticate: cognito, iam, jwt or none."
   value       = var.auth
+}
+
+output "sign_in" {
+  description = "What a client needs to sign users in: the issuer, the client's id there, the scope, and the token to send. Null with auth = \"iam\" and \"none\", and with \"jwt\" if web.client_id is not set."
+  value       = local.sign_in
+}
+
+output "sign_in_domain" {
+  description = "The URL of Cognito's sign-in pages; null without auth = \"cognito\"."
+  value       = one([for each in aws_cognito_user_pool_domain.users : local.cognito_domain])
+}
+
+output "user_pool_id" {
+  description = "The id of the Cognito user pool, into which `make user` invites; null without auth = \"cognito\"."
+  value       = one(aws_cognito_user_pool.users[*].id)
+}
+
+output "user_pool_arn" {
+  description = "The ARN of the Cognito user pool; null without auth = \"cognito\"."
+  value       = one(aws_cognito_user_pool.users[*].arn)
 }
 
 output "region" {

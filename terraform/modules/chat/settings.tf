@@ -6,7 +6,7 @@ locals {
   # Passed to the function as environment variables: names in upper case, lists as JSON.
   settings = {
     allowed_origins     = concat(local.page_origins, var.allowed_origins)
-    auth                = var.auth
+    auth                = var.auth == "cognito" ? "jwt" : var.auth
     deadline_seconds    = var.deadline_seconds
     guardrail_id        = var.guardrail_id
     guardrail_version   = var.guardrail_version

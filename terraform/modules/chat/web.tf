@@ -16,7 +16,7 @@ locals {
   # Taken from the API, because the stage depends on the function, which depends on the page's origin.
   websocket_origin = aws_apigatewayv2_api.chat.api_endpoint
   issuer_origin    = var.jwt == null ? [] : [regex("^https?://[^/]+", var.jwt.issuer)]
-  page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, try(var.web.connect_origins, [])))
+  page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, local.cognito_origins, try(var.web.connect_origins, [])))
 
   page_domain  = local.web_domain == null ? one(aws_cloudfront_distribution.web[*].domain_name) : local.web_domain.name
   page_origins = var.web == null ? [] : ["https://${local.page_domain}"]
@@ -169,11 +169,12 @@ resource "aws_s3_object" "web_config" {
   key    = "config.json"
   content = jsonencode({
     websocket_url = aws_apigatewayv2_stage.live.invoke_url
-    auth          = var.auth
-    issuer        = try(var.jwt.issuer, null)
-    client_id     = var.web.client_id
-    scope         = var.web.scope
-    token         = var.web.token
+    auth          = local.settings.auth
+    issuer        = try(local.sign_in.issuer, null)
+    client_id     = try(local.sign_in.client_id, null)
+    scope         = try(local.sign_in.scope, null)
+    token         = try(local.sign_in.token, null)
+    logout_url    = local.logout_url
   })
   content_type  = local.content_types["json"]
   cache_control = "no-cache"

@@ -278,11 +278,37 @@ def test_only_the_client_and_this_machine_are_redirected_to(other: dict[str, str
     assert (400, None) == with_issuer(use)
 
 
-def test_other_grant_types_are_refused() -> None:
-    """There are no passwords and no refresh tokens."""
+def test_a_refresh_token_gives_new_tokens_each_time() -> None:
+    """Which the authorizer accepts, for the same user; the refresh token stays valid."""
+
+    def use(issuer: Issuer) -> list[str]:
+        _, tokens = redeemed(issuer, redirected(authorized(issuer))["code"])
+        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+        answers = [redeemed(issuer, "", **form) for _ in range(2)]
+        assert [200, 200] == [status for status, _ in answers]
+        assert "refresh_token" not in answers[0][1]
+        return [subject(issuer, renewed["id_token"]) for _, renewed in answers]
+
+    assert ["alice", "alice"] == with_issuer(use)
+
+
+@pytest.mark.parametrize("wrong", [{"refresh_token": "guessed"}, {"client_id": "another"}])
+def test_a_refresh_token_is_useless_to_another_client(wrong: dict[str, str]) -> None:
+    """As is a guessed one."""
 
     def use(issuer: Issuer) -> Any:
-        return redeemed(issuer, "", grant_type="refresh_token")
+        _, tokens = redeemed(issuer, redirected(authorized(issuer))["code"])
+        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+        return redeemed(issuer, "", **{**form, **wrong})
+
+    assert (400, {"error": "invalid_grant"}) == with_issuer(use)
+
+
+def test_other_grant_types_are_refused() -> None:
+    """There are no passwords."""
+
+    def use(issuer: Issuer) -> Any:
+        return redeemed(issuer, "", grant_type="password")
 
     assert (400, {"error": "unsupported_grant_type"}) == with_issuer(use)
 

@@ -41,6 +41,7 @@ def with_mode(auth: Auth, use: Callable[[AuthMode], Awaitable[Any]], code: Path 
         (
             "jwt",
             [
+                "sign in: make chat",
                 f"connect as alice: npx wscat -c '{URL}?format=text' -s chat.v1 -s 'bearer.ey",
                 "tokens for anybody: curl http://127.0.0.1:",
             ],
@@ -72,7 +73,7 @@ def test_the_issuers_tokens_have_the_authorizers_audience() -> None:
     """The printed token is valid for the authorizer of the local stack."""
 
     async def use(mode: AuthMode) -> str:
-        return str(mode.hints(URL)[0].partition("bearer.")[2].removesuffix("'"))
+        return str(mode.hints(URL)[1].partition("bearer.")[2].removesuffix("'"))
 
     claims = jwt.decode(with_mode("jwt", use), options={"verify_signature": False})
     assert AUDIENCE == claims["aud"]
