@@ -1,22 +1,28 @@
 """What all tests share: an environment without an AWS account, and the order of the run."""
 
-import functools
 import os
 import shutil
-from collections.abc import Generator, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import boto3
 import coverage
 import hypothesis
 import pytest
+from coverage.exceptions import CoverageWarning
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from moto import mock_aws
 from support import artifacts, endpoints
+from support.aws_clients import dynamodb
+from support.controlled_bedrock import serving
 from support.reporting import REPORT_LINES
 from xdist.scheduler import LoadScopeScheduling
 
 from local.aws.moto_server import define_table
-from store.table import Table, client_config
+from local.bedrock.script import Scripted
+from store.table import Table
 
 # No deadlines: a slow machine is not a defect. By default every run tries the same examples, so
 # that it tests the change; `--hypothesis-profile explore` tries new ones. A failure prints the code
@@ -24,6 +30,9 @@ from store.table import Table, client_config
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("same")
+# Hypothesis also draws constants of the modules of this repository that happen to be loaded, which
+# depend on the tests that the same worker has run before.
+providers._get_local_constants = Constants
 
 # The handler reads its settings when it is imported, as it does in Lambda.
 AWS = {
@@ -134,21 +143,32 @@ def _no_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.fixture
-def without_coverage() -> Iterator[None]:
-    """For thousands of random inputs: they take many times as long where each line is counted."""
+@contextmanager
+def _coverage_paused() -> Iterator[None]:
     measuring = coverage.Coverage.current()
     if measuring:
         measuring.stop()
-    yield
-    if measuring:
-        measuring.start()
+    try:
+        yield
+    finally:
+        if measuring:
+            with warnings.catch_warnings(category=CoverageWarning, action="ignore"):
+                measuring.start()  # warns of each module that is imported already
 
 
-@functools.cache
-def dynamodb() -> Any:
-    """One client for all tables: making one takes many times as long as a test."""
-    return boto3.Session().client("dynamodb", config=client_config())
+@pytest.fixture
+def without_coverage() -> Iterator[None]:
+    """For thousands of random inputs: they take many times as long where each line is counted."""
+    with _coverage_paused():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Runs property tests without coverage: the lines are for tests by example to reach."""
+    is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    with _coverage_paused() if is_property else nullcontext():
+        return (yield)
 
 
 @pytest.fixture
@@ -159,15 +179,22 @@ def table() -> Iterator[Table]:
         yield Table(dynamodb(), "chat")
 
 
+@pytest.fixture(scope="module")
+def _connections() -> Iterator[Callable[[], endpoints.ConnectionsEndpoint]]:
+    with endpoints.connections() as renewed:
+        yield renewed
+
+
 @pytest.fixture
-def connections() -> Iterator[endpoints.ConnectionsEndpoint]:
+def connections(
+    _connections: Callable[[], endpoints.ConnectionsEndpoint],
+) -> endpoints.ConnectionsEndpoint:
     """An `@connections` endpoint."""
-    with endpoints.connections() as endpoint:
-        yield endpoint
+    return _connections()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bedrock() -> Iterator[str]:
-    """The URL of a scripted Bedrock endpoint."""
-    with endpoints.bedrock() as url:
+    """The URL of a scripted Bedrock endpoint, in a thread of this process."""
+    with serving(Scripted()) as url:
         yield url

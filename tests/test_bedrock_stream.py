@@ -13,6 +13,11 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from support.aws_clients import bedrock_at
+from support.clocks import ShiftedClock
+from support.closed_port import closed_port
+from support.lambda_environments import PATIENCE
+from support.reading import Reading
 
 import bedrock_errors
 import bedrock_stream
@@ -40,8 +45,17 @@ REASONING_FAMILIES = {"claude", "nova", "deepseek-r1", "openai-chat"}
 
 
 def model_at(url: str, family: str = "claude", stall_seconds: float = 5.0) -> Model:
-    client = boto3.client("bedrock-runtime", endpoint_url=url, config=client_config(stall_seconds))
+    client = bedrock_at(url, stall_seconds)
     return Model(client, MODELS[family], family_of(MODELS[family]))
+
+
+def paused_at(url: str) -> tuple[Model, Reading]:
+    """A model whose answers are read as far as a test says."""
+    model = model_at(url)
+    reading = Reading(model.client)
+    reading.pause()
+    client: Any = reading
+    return replace(model, client=client), reading
 
 
 def user_prompt(text: str) -> Prompt:
@@ -110,23 +124,30 @@ def test_an_end_without_the_terminal_chunk_is_an_error(bedrock: str, family: str
 
 def test_reading_does_not_wait_for_the_consumer(bedrock: str) -> None:
     """Everything that arrives between two iterations is in the next batch."""
-    with open_stream(
-        model_at(bedrock), script(chunks=200, rate=400), time.monotonic() + 30, 1
-    ) as batches:
+    model, reading = paused_at(bedrock)
+    with open_stream(model, script(chunks=200), time.monotonic() + PATIENCE, PATIENCE) as batches:
+        reading.allow(1)
         first = next(batches)
-        time.sleep(1.5)  # the first post, three times as long as the answer
+        reading.resume()
+        reading.wait_for_end()
         second = next(batches)
 
-    assert len(text(first)) < len("w " * 200)
+    assert "w " == text(first)
     assert "w " * 200 == text(first + second)
     assert isinstance(second[-1], Stopped)
 
 
 def test_deltas_are_returned_while_the_stream_runs(bedrock: str) -> None:
-    """A paced stream is returned as it arrives, not at its end."""
-    batches = read(model_at(bedrock), script(chunks=30, rate=60))
+    """Each before the next one arrives."""
+    model, reading = paused_at(bedrock)
+    with open_stream(model, script(chunks=4), time.monotonic() + PATIENCE, PATIENCE) as batches:
+        for _ in range(3):
+            reading.allow(1)
+            assert "w " == text(next(batches))
+        reading.resume()
+        rest = [event for batch in batches for event in batch]
 
-    assert len([batch for batch in batches if text(batch)]) > 3
+    assert ("w ", Stopped("end_turn")) == (text(rest), rest[-1])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +207,7 @@ def test_a_failure_within_the_stream_is_one_error_after_the_text(
     """All events that arrived before it are returned."""
     received: list[StreamItem] = []
     order = script(chunks=9, text="ab", fault={"at": at, **fault})
-    model = model_at(bedrock, stall_seconds=0.5 if fault["type"] == "stall" else 5.0)
+    model = model_at(bedrock, stall_seconds=1.0 if fault["type"] == "stall" else 5.0)
     deadline = time.monotonic() + 30
     with open_stream(model, order, deadline, 1) as batches, pytest.raises(ChatError) as failed:
         received.extend(event for batch in batches for event in batch)
@@ -197,8 +218,8 @@ def test_a_failure_within_the_stream_is_one_error_after_the_text(
 
 
 def test_an_unreachable_endpoint_is_model_unavailable() -> None:
-    with pytest.raises(ChatError) as failed:
-        read(model_at("http://127.0.0.1:9"), user_prompt("hi"))
+    with closed_port() as port, pytest.raises(ChatError) as failed:
+        read(model_at(f"http://127.0.0.1:{port}"), user_prompt("hi"))
 
     assert "model_unavailable" == failed.value.code
 
@@ -222,7 +243,7 @@ def test_any_exception_of_the_reader_is_one_error(
 
     monkeypatch.setattr(bedrock_stream, "_events", fail)
     with pytest.raises(ChatError) as failed:
-        read(model_at("http://127.0.0.1:9"), user_prompt("hi"))
+        read(model_at("http://unused"), user_prompt("hi"))
     assert code == failed.value.code
 
 
@@ -256,31 +277,51 @@ def test_every_failure_has_a_code_of_the_protocol() -> None:
     assert {row.code for row in rows} <= set(CODES)
 
 
-def test_a_stream_ends_at_the_deadline_with_what_arrived(bedrock: str) -> None:
-    batches = read(model_at(bedrock), script(chunks=1000, rate=100), 1.5)
+def test_a_stream_ends_at_the_deadline_with_what_arrived(
+    bedrock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing arrives then: the model is slower than that."""
+    clock = ShiftedClock(monkeypatch)
+    order = script(chunks=1000, rate=1)
+    with open_stream(model_at(bedrock), order, time.monotonic() + 60, 60) as batches:
+        first = next(batches)
+        clock.advance(60)
+        second = list(batches)
 
-    assert Stopped("deadline") == batches[-1][-1]
-    assert 0 < len(text([event for batch in batches for event in batch])) < 2 * 1000
+    assert [[Stopped("deadline")]] == second
+    assert text(first) in ("", "w ")
 
 
-def test_a_deadline_between_two_iterations_loses_no_text(bedrock: str) -> None:
+def test_a_deadline_between_two_iterations_loses_no_text(
+    bedrock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If a long post passes the deadline, what had arrived by then is returned before the end."""
-    order = script(chunks=1000, rate=1000)
-    with open_stream(model_at(bedrock), order, time.monotonic() + 0.5, 1) as batches:
+    clock = ShiftedClock(monkeypatch)
+    model, reading = paused_at(bedrock)
+    with open_stream(model, script(chunks=1000), time.monotonic() + 60, 60) as batches:
+        reading.allow(1)
         first = next(batches)
-        time.sleep(0.7)
-        second = next(batches)
+        reading.allow(9)
+        clock.advance(60)
+        second = list(batches)
+        reading.resume()
 
-        assert Stopped("deadline") == second[-1]
-        assert len(text(second)) > len(text(first))
-        assert [] == list(batches)
+    assert "w " == text(first)
+    assert [[*[TextDelta("w ")] * 9, Stopped("deadline")]] == second
 
 
-def test_an_answer_that_ended_by_the_deadline_is_complete(bedrock: str) -> None:
+def test_an_answer_that_ended_by_the_deadline_is_complete(
+    bedrock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Even if it is read after the deadline."""
-    with open_stream(model_at(bedrock), script(chunks=50), time.monotonic() + 1, 1) as batches:
+    clock = ShiftedClock(monkeypatch)
+    model, reading = paused_at(bedrock)
+    with open_stream(model, script(chunks=50), time.monotonic() + 60, 60) as batches:
+        reading.allow(1)
         first = next(batches)
-        time.sleep(1.2)
+        reading.resume()
+        reading.wait_for_end()
+        clock.advance(60)
         second = list(batches)
 
     everything = first + [event for batch in second for event in batch]
@@ -304,7 +345,7 @@ def test_leaving_the_context_ends_the_reader(bedrock: str) -> None:
         next(batches)
         (reader,) = readers() - before
 
-    reader.join(10)
+    reader.join(PATIENCE)
     assert not reader.is_alive()
 
 
@@ -472,7 +513,7 @@ def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [failure] * 5 + [None]
     monkeypatch.setattr(random, "uniform", draw)
     monkeypatch.setattr(bedrock_stream, "_read_once", lambda *_: failures.pop(0))
-    model = replace(model_at("http://127.0.0.1:9"), retry_seconds=1.0)
+    model = replace(model_at("http://unused"), retry_seconds=1.0)
     bedrock_stream._read(
         model, user_prompt("x"), time.monotonic() + 9, SimpleQueue(), bedrock_stream._Cancellation()
     )
@@ -497,7 +538,7 @@ def test_leaving_the_context_wakes_a_waiting_reader(bedrock: str, prompt: Prompt
         next(batches)
         next(batches)
         (reader,) = readers() - before
-    reader.join(5)
+    reader.join(PATIENCE)  # less than the read timeout
 
     assert not reader.is_alive()
 
@@ -519,10 +560,14 @@ def test_options_reach_the_call(bedrock: str) -> None:
     """Guardrail, service tier and latency are arguments of the call, beside the prompt."""
     sent: list[Any] = []
     model = replace(model_at(bedrock), options={"serviceTier": "flex", "guardrailIdentifier": "g"})
-    model.client.meta.events.register(
-        "before-call.bedrock-runtime.*", lambda params, **_: sent.append(params["headers"])
-    )
+
+    def record(params: Any, **_: Any) -> None:
+        sent.append(params["headers"])
+
+    event = "before-call.bedrock-runtime.InvokeModelWithResponseStream"
+    model.client.meta.events.register(event, record)
     read_all(model, user_prompt("hi"))
+    model.client.meta.events.unregister(event, record)
 
     (headers,) = sent
     assert "flex" == headers["X-Amzn-Bedrock-Service-Tier"]

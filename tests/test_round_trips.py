@@ -6,26 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
+from msgspec.structs import replace
 from support.endpoints import ConnectionsEndpoint
+from support.functions import Function, connected_function
+from support.lambda_environments import PATIENCE
 
-import handler
-from bedrock_stream import Model, client_config
+import relay
 from bench import capacity
-from families.registry import family_of
-from local.aws.moto_server import create_table
-from services import Services
-from settings import load
 from store.budget import Budget
-from store.connections import Connections
-from store.conversations import Conversations
 from store.leases import Leases
-from store.sessions import Sessions
 from store.table import Table
-from store.table import client_config as table_config
-from store.uploads import Uploads
 
 
 @dataclass
@@ -42,89 +33,60 @@ class Calls:
             self.writes.append(len(body["TransactItems"]))
 
 
-class Clock:
-    def get_remaining_time_in_millis(self) -> int:
-        return 60_000
-
-
-@dataclass
-class Function:
-    """The handler, with a budget as in a deployment, and its recorded calls."""
-
-    app: Services
-    calls: Calls
-
-    def event(self, kind: str, number: int, **event: Any) -> None:
-        meta = {
-            "eventType": kind,
-            "connectionId": "c=",
-            "requestId": f"event-{number}",
-            "domainName": "example.com",
-            "stage": "prod",
-        }
-        assert handler.OK == handler.handle(self.app, {"requestContext": meta, **event}, Clock())
+@pytest.fixture
+def function(
+    table: Table, bedrock: str, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> Function:
+    """With a budget, as in a deployment; its turns are shorter than the poll interval."""
+    monkeypatch.setattr(relay, "POLL_SECONDS", PATIENCE)
+    function = connected_function(table, bedrock, connections)
+    leases = Leases(table, function.app.conversations, Budget(500, 1_000_000))
+    function.app = replace(function.app, leases=leases)
+    return function
 
 
 @pytest.fixture
-def function(bedrock: str, connections: ConnectionsEndpoint) -> Iterator[Function]:
+def calls(function: Function, table: Table) -> Iterator[Calls]:
+    """The calls from now on."""
     calls = Calls()
-    with mock_aws():
-        create_table("https://dynamodb.us-east-1.amazonaws.com", "chat")
-        dynamodb = boto3.client("dynamodb", config=table_config())
-        model = boto3.client("bedrock-runtime", endpoint_url=bedrock, config=client_config(5.0))
-        for client in (dynamodb, model):
-            client.meta.events.register("before-call", calls.record)
-        settings = load({"TABLE_NAME": "chat", "CALLBACK_URL": connections.url, "AUTH": "none"})
-        table = Table(dynamodb, "chat")
-        conversations = Conversations(table, 30)
-        leases = Leases(table, conversations, Budget(500, 1_000_000))
-        poster = connections.poster()
-        app = Services(
-            settings=settings,
-            model=Model(model, settings.model_id, family_of(settings.model_id)),
-            connections=Connections(table),
-            conversations=conversations,
-            leases=leases,
-            sessions=Sessions(table, conversations, leases),
-            uploads=Uploads(table, settings.max_input_bytes),
-            poster_for=lambda _: poster,
-        )
-        function = Function(app, calls)
-        function.event("CONNECT", 0)
-        calls.names.clear()
-        yield function
+    emitters = [client.meta.events for client in (table._client, function.app.model.client)]
+    for emitter in emitters:
+        emitter.register("before-call", calls.record)
+    yield calls
+    for emitter in emitters:
+        emitter.unregister("before-call", calls.record)
 
 
-def test_three_round_trips_before_bedrock_is_called(function: Function) -> None:
+def test_three_round_trips_before_bedrock_is_called(function: Function, calls: Calls) -> None:
     """The connection, the claim and the history, then the model: in every turn."""
     expected = ["GetItem", "TransactWriteItems", "Query", "InvokeModelWithResponseStream"]
-    for number in (1, 2, 3):
-        function.calls.names.clear()
-        function.event("MESSAGE", number, body="hello")
-        assert expected == function.calls.names[:4]
+    for _ in range(3):
+        calls.names.clear()
+        function.message("hello")
+        assert expected == calls.names[:4]
 
 
-def test_four_round_trips_in_a_turn(function: Function) -> None:
+def test_four_round_trips_in_a_turn(function: Function, calls: Calls) -> None:
     """A turn shorter than the poll interval adds one, the save, as docs/capacity.md assumes."""
-    function.event("MESSAGE", 1, body="hello")
-    dynamodb = Counter(name for name in function.calls.names if not name.startswith("Invoke"))
+    function.message("hello")
+    dynamodb = Counter(name for name in calls.names if not name.startswith("Invoke"))
 
     assert dict(capacity.DYNAMODB_CALLS) == dict(dynamodb)
 
 
-def test_the_claim_writes_three_items_and_the_save_four(function: Function) -> None:
+def test_the_claim_writes_three_items_and_the_save_four(function: Function, calls: Calls) -> None:
     """Each at double cost: these are the units of docs/capacity.md."""
-    function.event("MESSAGE", 1, body="hello")
+    function.message("hello")
 
-    assert [3, 4] == function.calls.writes
-    assert capacity.writes(5, 5) == 2 * sum(function.calls.writes)
+    assert [3, 4] == calls.writes
+    assert capacity.writes(5, 5) == 2 * sum(calls.writes)
 
 
 def test_deltas_that_arrive_together_are_one_post(
     function: Function, connections: ConnectionsEndpoint
 ) -> None:
     """A short answer is posted as `start`, at most one frame per delta, and `done`."""
-    function.event("MESSAGE", 1, body="hello")
+    function.message("hello")
     kinds = [json.loads(frame)["type"] for frame in connections.frames]
 
     assert "start" == kinds[0]

@@ -105,7 +105,7 @@ def test_an_invalid_value_is_rejected_with_what_is_allowed(
         ("SYSTEM_PROMPT", "5", "5"),
     ],
 )
-def test_accepted_forms(name: str, text: str, value: Any) -> None:
+def test_each_form_that_is_accepted_has_its_value(name: str, text: str, value: Any) -> None:
     """Numbers in each usual form; a text setting is the text, whatever it looks like."""
     settings = load({"TABLE_NAME": "chat", name: text})
 

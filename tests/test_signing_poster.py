@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.endpoints import ConnectionsEndpoint
+from support.lambda_environments import PATIENCE
 
 from posting import client_config
 from signing_poster import SigningPoster
@@ -34,6 +35,11 @@ def client(url: str, config: Config | None = None) -> Any:
     return boto3.client(
         "apigatewaymanagementapi", endpoint_url=url, config=config or client_config()
     )
+
+
+def poster_of(connections: ConnectionsEndpoint) -> SigningPoster:
+    """A poster of its own, made in the test's environment."""
+    return SigningPoster(client(connections.url))
 
 
 # -- the request -----------------------------------------------------------------------------------
@@ -54,7 +60,7 @@ def test_the_request_equals_that_of_boto3(
     if token:
         monkeypatch.setenv("AWS_SESSION_TOKEN", token)
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it has the earlier credentials
-    poster = connections.poster()
+    poster = poster_of(connections)
     if trace:  # Lambda sets it for each event
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
         monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
@@ -79,7 +85,7 @@ def test_the_signing_scope_is_that_of_the_client(
 ) -> None:
     """The client determines the Region and the service name."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    connections.poster().post("c=", b"a")
+    poster_of(connections).post("c=", b"a")
 
     assert "/eu-central-1/execute-api/aws4_request" in connections.requests[0][1]["Authorization"]
 
@@ -127,7 +133,7 @@ def test_a_post_does_not_call_the_client(
         return original(self, operation, params)
 
     monkeypatch.setattr(base, "_make_api_call", counted)
-    poster = connections.poster()
+    poster = poster_of(connections)
     assert [] == connections.requests
     for _ in range(20):
         poster.post("c=", b"a")
@@ -142,7 +148,7 @@ def test_a_post_does_not_call_the_client(
 def test_all_posts_use_one_connection(connections: ConnectionsEndpoint) -> None:
     """The status of a response does not close it."""
     connections.answers = [200, 410, 429, 500, 302]
-    poster = connections.poster()
+    poster = poster_of(connections)
 
     assert [200, 410, 429, 500, 302, 200] == [poster.post("c=", b"a") for _ in range(6)]
     assert 1 == len(set(connections.callers))
@@ -182,7 +188,7 @@ def raw_server(*responses: bytes) -> Iterator[tuple[str, list[bytes]]]:
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}", requests
         server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def test_a_closed_connection_is_replaced() -> None:
@@ -270,7 +276,7 @@ def https_server(certificate: Path) -> Iterator[int]:
             yield server.server_port
         finally:
             server.shutdown()
-            thread.join(5)
+            thread.join(PATIENCE)
 
 
 def test_certificates_are_verified_as_by_botocore(
@@ -306,10 +312,6 @@ def outcome(call: Callable[[], object]) -> str:
     return ""
 
 
-def short_timeout() -> Config:
-    return client_config().merge(Config(read_timeout=0.1))
-
-
 @pytest.mark.parametrize(
     ("response", "name"),
     [
@@ -323,10 +325,12 @@ def short_timeout() -> Config:
 )
 def test_a_malformed_response_raises_the_same_as_botocore(response: bytes, name: str) -> None:
     """A post raises the exception that the client raises, or none if that raises none."""
+    short_timeout = Config(read_timeout=0.1) if name == "ReadTimeoutError" else Config()
+    config = client_config().merge(short_timeout)
     with raw_server(response, response) as (url, _):
-        boto3_client = client(url, short_timeout())
+        boto3_client = client(url, config)
         theirs = outcome(lambda: boto3_client.post_to_connection(ConnectionId="c=", Data=b"a"))
-        ours = outcome(lambda: SigningPoster(client(url, short_timeout())).post("c=", b"a"))
+        ours = outcome(lambda: SigningPoster(client(url, config)).post("c=", b"a"))
 
     assert (name, name) == (theirs, ours)
 
@@ -363,7 +367,7 @@ def test_a_post_without_credentials_fails_and_sends_nothing(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
-    assert "NoCredentialsError" == outcome(lambda: connections.poster().post("c=", b"a"))
+    assert "NoCredentialsError" == outcome(lambda: poster_of(connections).post("c=", b"a"))
     assert [] == connections.requests
 
 
@@ -371,7 +375,7 @@ def test_a_post_is_one_attempt_with_short_timeouts(connections: ConnectionsEndpo
     """The caller decides about retries and pauses."""
     connections.answers = [0, 500]
     config: Any = client_config()
-    poster = connections.poster()
+    poster = poster_of(connections)
 
     assert "ConnectionClosedError" == outcome(lambda: poster.post("c=", b"a"))
     assert 500 == poster.post("c=", b"a")

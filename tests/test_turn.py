@@ -1,4 +1,4 @@
-"""The deadlines of a turn; `tests/test_handler.py` has the turns themselves."""
+"""The deadlines of a turn; `tests/test_handler_turns.py` has the turns themselves."""
 
 from typing import Any
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from support.clocks import ShiftedClock
+from support.closed_port import closed_port
 from support.endpoints import ConnectionsEndpoint
 
 import ws_sender
@@ -19,11 +21,25 @@ def sender(connections: ConnectionsEndpoint) -> Sender:
     return Sender(connections.poster(), "abc=", EventsEncoder("r"), time.monotonic() + 60)
 
 
+@dataclass
+class SleepingClock:
+    """A clock on which time passes only during a sleep."""
+
+    now: float
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shortens the pauses; their number stays the same."""
-    for name in ("PATIENCE_SECONDS", "FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
-        monkeypatch.setattr(ws_sender, name, getattr(ws_sender, name) / 100)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SleepingClock:
+    """The sender's clock."""
+    clock = SleepingClock(time.monotonic())
+    monkeypatch.setattr(ws_sender, "time", clock)
+    return clock
 
 
 def kinds(connections: ConnectionsEndpoint) -> list[tuple[str, int]]:
@@ -87,7 +103,7 @@ def test_a_final_status_ends_the_posting_without_a_retry(
     assert [("start", 0)] == kinds(connections)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 0])
 def test_a_temporary_failure_is_retried_in_order(
     sender: Sender, connections: ConnectionsEndpoint, status: int
@@ -101,25 +117,11 @@ def test_a_temporary_failure_is_retried_in_order(
     assert (5, "ok") == (sender.delivery.posts, sender.delivery.outcome)
 
 
-@dataclass
-class SleepingClock:
-    """A clock on which time passes only during a sleep."""
-
-    now: float
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
+@pytest.mark.usefixtures("clock")
 def test_a_connection_that_fails_for_long_is_unreachable(
-    sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, connections: ConnectionsEndpoint
 ) -> None:
     """Retries stop after `PATIENCE_SECONDS`, and are resumed once for the terminal frame."""
-    clock = SleepingClock(time.monotonic())
-    monkeypatch.setattr(ws_sender, "time", clock)
     connections.answers = [429] * 1000
     sender.send([TextDelta("a")])
     attempts = sender.delivery.posts
@@ -133,7 +135,7 @@ def test_a_connection_that_fails_for_long_is_unreachable(
     assert [] == connections.frames
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("clock")
 def test_frames_are_posted_in_order_once_back_pressure_ends(
     sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,11 +156,12 @@ def test_frames_are_posted_in_order_once_back_pressure_ends(
     assert "bcd" == json.loads(connections.frames[2])["text"]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("clock")
 def test_an_unreachable_endpoint_is_a_state_and_no_exception() -> None:
-    endpoint = ConnectionsEndpoint(url="http://127.0.0.1:9")
-    sender = Sender(endpoint.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
-    sender.post("a")
+    with closed_port() as port:
+        endpoint = ConnectionsEndpoint(url=f"http://127.0.0.1:{port}")
+        sender = Sender(endpoint.poster(), "abc=", TextEncoder("r"), time.monotonic() + 60)
+        sender.post("a")
 
     assert ("EndpointConnectionError", True) == (
         sender.delivery.outcome,
@@ -206,11 +209,12 @@ def test_the_text_format_pauses_after_each_post(
 
 
 def test_after_the_deadline_only_the_terminal_frame_is_posted(
-    sender: Sender, connections: ConnectionsEndpoint
+    sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow posts cause the loss of deltas, never of the terminal frame, and no gap in `seq`."""
-    connections.delay = 0.2
-    sender._deadline = time.monotonic() + 0.3
+    clock = ShiftedClock(monkeypatch)
+    connections.on_post = lambda _: clock.advance(20.0)
+    sender._deadline = time.monotonic() + 30.0
     sender.send([Start("s", "m")])
     sender.send([TextDelta("a" * 40_000)])
     assert sender.truncated
@@ -237,14 +241,16 @@ def test_the_terminal_frame_precedes_a_replay_when_lambda_is_about_to_end(
     assert [("done", 3)] == kinds(connections)
 
 
-def test_retries_end_at_the_deadline(sender: Sender, connections: ConnectionsEndpoint) -> None:
+def test_retries_end_at_the_deadline(
+    sender: Sender, connections: ConnectionsEndpoint, clock: SleepingClock
+) -> None:
     """The turn has to be saved then."""
     connections.answers = [429] * 1000
-    sender._deadline = time.monotonic() + 0.2
+    sender._deadline = clock.now + 0.2
     sender.send([TextDelta("a")])
 
     assert "status 429" == sender.delivery.outcome
-    assert sender.delivery.posts < 6
+    assert 2 < sender.delivery.posts < 6
 
 
 @pytest.mark.parametrize(
@@ -345,8 +351,8 @@ def test_a_long_replay_is_interrupted_and_completed(
     sender: Sender, connections: ConnectionsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call replays for `CATCH_UP_SECONDS`; new events follow, and none is lost."""
-    monkeypatch.setattr(ws_sender, "CATCH_UP_SECONDS", 0.05)
-    connections.delay = 0.02
+    clock = ShiftedClock(monkeypatch)
+    connections.on_post = lambda _: clock.advance(0.25)  # four of them in each call
     sender.log = EventLog([Start("s", "m"), *(TextDelta(str(n)) for n in range(20))])
     sender.attach("new=", EventsEncoder("r"), 0)
     calls = 0
@@ -354,7 +360,7 @@ def test_a_long_replay_is_interrupted_and_completed(
         sender.send([TextDelta("x")] if calls < 2 else [])
         calls += 1
 
-    assert calls > 3
+    assert 6 <= calls
     sender.send([Done("end_turn")])
     frames = [json.loads(frame) for frame in connections.frames]
     assert list(range(23)) == [frame["seq"] for frame in frames]

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.control_token_samples import PIECES, TOKENIZER, TOKENS
 
@@ -77,6 +77,10 @@ def test_speakers_names_at_line_starts_are_neutralized(text: str, neutral: str) 
     assert neutral == neutralize_transcript(text)
 
 
+@example("<｜b<s>egin▁of▁sentence｜>")
+@example("‹｜b<s>egin▁of▁sentence｜>")
+@example("[A_[INST]_B]")
+@example("[[/INST]")
 @given(st.lists(PIECES | st.text(max_size=2), max_size=12).map("".join))
 def test_no_token_survives_or_is_created(text: str) -> None:
     """Not by overlapping or nested tokens, nor by the rewriting itself."""

@@ -2,7 +2,7 @@ import re
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.control_token_samples import PIECES, TOKENIZER
 
@@ -96,6 +96,8 @@ TEXTS = st.lists(
 
 
 @pytest.mark.parametrize("name", TEMPLATED)
+@example(system="", texts=["‹｜b<s>egin▁of▁sentence｜>", "[A_B]", "[MODEL_SETTINGS]"])
+@example(system="<｜b<s>egin▁of▁sentence｜>", texts=["[A_[INST]_B]", "[[/INST]", "</<s>s>"])
 @given(system=TEXTS, texts=st.lists(TEXTS, min_size=3, max_size=3))
 def test_no_text_adds_a_control_token_to_a_prompt(name: str, system: str, texts: list[str]) -> None:
     """A prompt has the template's own control tokens only, whatever its texts contain."""

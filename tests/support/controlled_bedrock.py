@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from local.bedrock.models import Model
 from local.bedrock.pieces import End, Fault, Piece, Prompt, Text
 from local.bedrock.server import Endpoint
 
@@ -82,8 +83,8 @@ class ControlledModel:
 
 
 @contextmanager
-def serving(model: ControlledModel) -> Iterator[str]:
-    """Serves the model; yields the endpoint's URL."""
+def serving(model: Model) -> Iterator[str]:
+    """Serves a model; yields the endpoint's URL."""
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(
         Endpoint(model).application(),

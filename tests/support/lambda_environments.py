@@ -4,13 +4,15 @@ Rules
 - Every outside call of an environment passes `Environment._intercept`, under a name
   (`support.call_names`). An environment that was killed makes no more calls, not even from
   exception handlers.
-- DynamoDB is moto in this process, one call at a time (`local.aws` explains why). Posts go to
+- DynamoDB is moto in this process, one call at a time (`local.aws` explains why). A read that is
+  repeated while nothing was written gets the same response again, without moto. Posts go to
   `World`, which records them and knows which connections are open. Bedrock is real HTTP.
 - Time stands still until a test advances it: `World.clock`, which the leases read.
 
 Does not know: cold starts, event queues, or what a client may expect (`session_model`).
 """
 
+import copy
 import itertools
 import json
 import threading
@@ -19,16 +21,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import boto3
 from msgspec.structs import replace
+from support.aws_clients import bedrock_at, dynamodb
 from support.call_names import dynamodb_call, post_call
 from support.controlled_bedrock import ControlledAnswer, ControlledModel
 
-import bedrock_stream
 import handler
 from bedrock_stream import Model
 from families.registry import family_of
-from local.aws.moto_server import create_table
+from local.aws.moto_server import define_table
 from posting import Poster
 from services import Services
 from settings import load
@@ -41,7 +42,7 @@ from store.sessions import Sessions
 from store.uploads import Uploads
 
 PATIENCE = 60.0  # seconds after which a condition that never holds is a failure
-DYNAMODB = "https://dynamodb.us-east-1.amazonaws.com"
+READS = ("GetItem", "Query")
 
 Frame = dict[str, Any]
 Step = tuple[str, str]  # the name of a call; "before" or "after" it
@@ -69,16 +70,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def intercepted(client: Any, intercept: Intercept) -> Any:
-    """A copy of the DynamoDB client whose every call passes `intercept`."""
-    copy = object.__new__(type(client))
-    vars(copy).update(vars(client))
-    vars(copy)["_make_api_call"] = lambda operation, request: intercept(
-        dynamodb_call(operation, request), lambda: client._make_api_call(operation, request)
-    )
-    return copy
-
-
 @dataclass(eq=False)
 class World:
     """What all environments share: AWS, the connections, and the clock (ms).
@@ -96,12 +87,11 @@ class World:
     environments: list["Environment"] = field(default_factory=list)
     _number: Any = field(default_factory=itertools.count)
     _dynamodb_lock: Any = field(default_factory=threading.RLock)
+    _read: dict[tuple[str, str], Any] = field(default_factory=dict)  # since the last write
 
     def __post_init__(self) -> None:
-        self.dynamodb = boto3.client("dynamodb", config=table.client_config())
-        self.runtime = boto3.client(
-            "bedrock-runtime", endpoint_url=self.bedrock, config=bedrock_stream.client_config(60)
-        )
+        self.dynamodb = dynamodb()
+        self.runtime = bedrock_at(self.bedrock, 60)
         environment = {"TABLE_NAME": "chat", "AUTH": "none", "CALLBACK_URL": "https://a.example"}
         sizes = {"HISTORY_TOKENS": "1000", "MAX_OUTPUT_TOKENS": "100"}
         self.settings = load({**environment, **sizes})
@@ -111,7 +101,7 @@ class World:
         if self.table:
             self.dynamodb.delete_table(TableName=self.table)
         self.table = f"chat-{self.unique('')}"
-        create_table(DYNAMODB, self.table)
+        define_table(self.dynamodb, self.table)
         self.limits = requests, tokens
         self.open_connections.clear()
         self.posts.clear()
@@ -135,15 +125,7 @@ class World:
         self, intercept: Intercept, system_prompt: str, posts: list[tuple[str, Frame]]
     ) -> Services:
         """The function's services, of one environment alone; `posts` gets what it delivers."""
-
-        def one_at_a_time(name: str, call: Call) -> Any:
-            def locked() -> Any:
-                with self._dynamodb_lock:
-                    return call()
-
-            return intercept(name, locked)
-
-        store = table.Table(intercepted(self.dynamodb, one_at_a_time), self.table)
+        store = table.Table(self._intercepted_dynamodb(intercept), self.table)
         conversations = Conversations(store, 30)
         leases = Leases(store, conversations, Budget(*self.limits))
         model_id, poster = self.settings.model_id, Recorder(self, intercept, posts)
@@ -157,6 +139,28 @@ class World:
             uploads=Uploads(store, self.settings.max_input_bytes),
             poster_for=lambda _: cast("Poster", poster),
         )
+
+    def _intercepted_dynamodb(self, intercept: Intercept) -> Any:
+        """A copy of the client whose every call passes `intercept`."""
+
+        def call(operation: str, request: Any) -> Any:
+            name = dynamodb_call(operation, request)
+            return intercept(name, lambda: self._call(operation, request))
+
+        copied = object.__new__(type(self.dynamodb))
+        vars(copied).update(vars(self.dynamodb))
+        vars(copied)["_make_api_call"] = call
+        return copied
+
+    def _call(self, operation: str, request: Any) -> Any:
+        key = operation, repr(request)
+        with self._dynamodb_lock:
+            if operation not in READS:
+                self._read.clear()
+                return self.dynamodb._make_api_call(operation, request)
+            if key not in self._read:
+                self._read[key] = self.dynamodb._make_api_call(operation, request)
+            return copy.deepcopy(self._read[key])
 
 
 @dataclass(frozen=True)

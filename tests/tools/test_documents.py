@@ -193,7 +193,7 @@ def test_numbers_in_the_text_of_the_security_model() -> None:
     assert text.count("14 days") == 2
 
 
-def test_maximum_costs() -> None:
+def test_each_stated_maximum_cost_is_the_product_of_its_factors() -> None:
     """Each cost is the product of the factors beside it; the daily quota limits questions."""
     cases = limits.worst_cases()
     text = (ROOT / "docs" / "security.md").read_text()
