@@ -29,7 +29,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -39,6 +39,7 @@ from local.gateway.connections import GONE, INTERNAL, LIMIT_EXCEEDED, ApiError
 from local.stack import ROOT, Stack
 
 ARRIVAL_SECONDS = 2.0
+PAUSE_SECONDS = 2.0  # at the most, before a question
 SILENCE_SECONDS = 20.0  # after so long a client asks what became of its request
 SAMPLE_SECONDS = 5.0
 # How often a post is refused, and how.
@@ -55,6 +56,17 @@ class WrongError(Exception):
     """Something was lost, doubled, out of order, or sent that should not be."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The options of the command: how many clients, for how long, and how fast they are."""
+
+    conversations: int
+    answers: int
+    seconds: float
+    seed: int
+    speed: float
+
+
 # -- the questions -----------------------------------------------------------------------------
 
 
@@ -67,13 +79,13 @@ class Order:
     fails: bool = False
 
 
-def order(rng: random.Random) -> Order:
+def order(rng: random.Random, speed: float = 1.0) -> Order:
     """A question like any other, or one whose answer goes wrong."""
     kind = rng.choices(("words", "paced", "refused", "broken"), (3, 4, 1, 2))[0]
     if kind == "words":
         question = " ".join(secrets.token_hex(3) for _ in range(rng.randrange(1, 60)))
         return Order(question, f"You said: {question}")
-    chunks, rate = rng.randrange(4, 16), rng.choice((1, 2, 4))
+    chunks, rate = rng.randrange(4, 16), rng.choice((1, 2, 4)) * speed
     script: dict[str, Any] = {"chunks": chunks, "rate": rate, "text": f"{secrets.token_hex(3)} "}
     if kind == "refused":
         error = rng.choice(("ThrottlingException", "ServiceUnavailableException"))
@@ -120,25 +132,31 @@ class SimulatedClient:
     """One conversation: `run_conversation` until the time is over, then compare."""
 
     def __init__(
-        self, url: str, seed: int, tally: Counter[str], answers: asyncio.Semaphore
+        self,
+        url: str,
+        seed: int,
+        tally: Counter[str],
+        answers: asyncio.Semaphore,
+        speed: float = 1.0,
     ) -> None:
         self._url = f"{url}?session_id={secrets.token_hex(8)}"
         self._rng = random.Random(seed)  # noqa: S311 - a choice of faults, no secret
         self._tally = tally
         self._answers = answers
+        self._speed = speed
         self._turns: list[tuple[str, str, str]] = []
         self._past: dict[str, ReceivedFrames] = {}
         self._stops = 0
         self._socket: ClientConnection | None = None
 
     async def run_conversation(self, until: float) -> None:
-        """Asks one question after the other."""
-        await asyncio.sleep(self._rng.uniform(0, ARRIVAL_SECONDS))
+        """Asks one question after the other, and one at least."""
+        await asyncio.sleep(self._rng.uniform(0, ARRIVAL_SECONDS) / self._speed)
         await self._connect()
-        while time.monotonic() < until and len(self._turns) < MOST_TURNS:
-            await asyncio.sleep(self._rng.uniform(0, 2))
+        while not self._turns or (time.monotonic() < until and len(self._turns) < MOST_TURNS):
+            await asyncio.sleep(self._rng.uniform(0, PAUSE_SECONDS) / self._speed)
             async with self._answers:
-                await self._ask(order(self._rng))
+                await self._ask(order(self._rng, self._speed))
         await self._compare()
         await self._hang_up()
 
@@ -286,16 +304,14 @@ class SimulatedClient:
             socket.transport.abort()
 
 
-async def simulate_clients(
-    url: str, conversations: int, answers: int, seconds: float, seed: int
-) -> int:
+async def simulate_clients(url: str, load: Load) -> int:
     """Everybody at once, over connections of their own. Prints the tally as JSON."""
     tally: Counter[str] = Counter()
-    gate = asyncio.Semaphore(answers)
-    until = time.monotonic() + seconds
+    gate = asyncio.Semaphore(load.answers)
+    until = time.monotonic() + load.seconds
     conversations_running = [
-        SimulatedClient(url, seed + n, tally, gate).run_conversation(until)
-        for n in range(conversations)
+        SimulatedClient(url, load.seed + n, tally, gate, load.speed).run_conversation(until)
+        for n in range(load.conversations)
     ]
     results = await asyncio.gather(*conversations_running, return_exceptions=True)
     wrong = [repr(result) for result in results if isinstance(result, BaseException)]
@@ -370,13 +386,13 @@ def refusing(rng: random.Random, refused: Counter[str]) -> Callable[[str], ApiEr
     return fault
 
 
-async def soak(
-    conversations: int, answers: int, seconds: float, seed: int, out: Callable[[str], object]
-) -> int:
+async def soak(load: Load, out: Callable[[str], object]) -> int:
     """Runs the stack and the clients; prints the results. 0: nothing was wrong."""
-    workers = answers + max(3, answers // 4)  # to connect, stop and resume while all answers run
-    out(f"{conversations} conversations for {seconds:.0f} s, at most {answers} answers at once, ")
-    out(f"{workers} workers, seed {seed}\n")
+    workers = load.answers + max(
+        3, load.answers // 4
+    )  # to connect, stop and resume while all answers run
+    out(f"{load.conversations} conversations for {load.seconds:.0f} s, ")
+    out(f"at most {load.answers} answers at once, {workers} workers, seed {load.seed}\n")
     problems: Counter[str] = Counter()
 
     def log(line: str) -> None:
@@ -389,13 +405,14 @@ async def soak(
     async with Stack(concurrency=workers, warm=workers, say=lambda _: None, log=log) as stack:
         out(f"warm after {time.monotonic() - began:.0f} s\n")
         refused: Counter[str] = Counter()
-        chance = random.Random(seed)  # noqa: S311 - a choice of faults, no secret
+        chance = random.Random(load.seed)  # noqa: S311 - a choice of faults, no secret
         stack.gateway.connections.post_faults = refusing(chance, refused)
         memory = Memory()
-        command = ("-m", "bench.soak", "--clients", stack.url, "--conversations", conversations)
-        rest = ("--answers", answers, "--seconds", seconds, "--seed", seed)
+        command = ["-m", "bench.soak", "--clients", stack.url]
+        for name, value in asdict(load).items():
+            command += [f"--{name}", str(value)]
         child = await asyncio.create_subprocess_exec(
-            sys.executable, *map(str, command + rest), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         output = asyncio.ensure_future(child.communicate())
         while not output.done():
@@ -417,12 +434,15 @@ def main() -> int:
     parser.add_argument("--answers", type=int, default=24, help="how many at once, at the most")
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 - as above
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="how many times faster people and models are"
+    )
     parser.add_argument("--clients", metavar="URL", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    numbers = (asked.conversations, asked.answers, asked.seconds, asked.seed)
+    load = Load(asked.conversations, asked.answers, asked.seconds, asked.seed, asked.speed)
     if asked.clients:
-        return asyncio.run(simulate_clients(asked.clients, *numbers))
-    return asyncio.run(soak(*numbers, sys.stdout.write))
+        return asyncio.run(simulate_clients(asked.clients, load))
+    return asyncio.run(soak(load, sys.stdout.write))
 
 
 if __name__ == "__main__":

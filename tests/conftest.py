@@ -2,19 +2,16 @@
 
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
-import coverage
 import hypothesis
 import pytest
-from coverage.exceptions import CoverageWarning
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 from moto import mock_aws
-from support import artifacts, endpoints
+from support import artifacts, endpoints, unmeasured
 from support.aws_clients import dynamodb
 from support.controlled_bedrock import serving
 from support.reporting import REPORT_LINES
@@ -74,13 +71,18 @@ MEASURED_CHILDREN = (
 _MEASUREMENT = os.environ.get(CHILDREN_VARIABLE)
 
 
+# One worker runs all files of these folders, which share a browser, or three stacks.
+TOGETHER = ("tests/web/", "tests/terminal/")
+
+
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Distributes whole files to the workers; those of the deployment stay together."""
+    """Distributes whole files to the workers; those that share a stack or a browser together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
         deploys = file.startswith("tests/terraform/") and not file.endswith("test_static.py")
-        return "deployment" if deploys else file
+        shared = [folder for folder in TOGETHER if file.startswith(folder)]
+        return "deployment" if deploys else "".join(shared) or file
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -143,23 +145,10 @@ def _no_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@contextmanager
-def _coverage_paused() -> Iterator[None]:
-    measuring = coverage.Coverage.current()
-    if measuring:
-        measuring.stop()
-    try:
-        yield
-    finally:
-        if measuring:
-            with warnings.catch_warnings(category=CoverageWarning, action="ignore"):
-                measuring.start()  # warns of each module that is imported already
-
-
 @pytest.fixture
 def without_coverage() -> Iterator[None]:
     """For thousands of random inputs: they take many times as long where each line is counted."""
-    with _coverage_paused():
+    with unmeasured.this_process():
         yield
 
 
@@ -167,7 +156,7 @@ def without_coverage() -> Iterator[None]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Runs property tests without coverage: the lines are for tests by example to reach."""
     is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
-    with _coverage_paused() if is_property else nullcontext():
+    with unmeasured.this_process() if is_property else nullcontext():
         return (yield)
 
 

@@ -9,7 +9,7 @@ requests are handled one at a time, which costs nothing, since moto is pure Pyth
 ignores the ClientRequestToken that makes a DynamoDB transaction idempotent; it is honoured here.
 And moto copies a complete table, item by item, for each write of a transaction; here only the
 partitions that are written to are copied, or a transaction would take seconds after a thousand
-turns.
+turns. For each query, moto sorts all items of a table; here only those of the partition.
 
 What it does not know: permissions (no credentials are checked), throughput limits, and deletion by
 TTL: an expired item stays until it is deleted, so readers must check the time themselves, as on
@@ -133,6 +133,18 @@ class _SerializedMoto:
             return self._snapshot(table, memo)
 
         Table.__deepcopy__ = snapshot  # type: ignore[attr-defined]
+        query = Table.query
+
+        def query_partition(table: Any, hash_key: Any, *rest: Any, **more: Any) -> Any:
+            everything = table.items
+            if not table.all_indexes():
+                table.items = {hash_key: everything[hash_key]} if hash_key in everything else {}
+            try:
+                return query(table, hash_key, *rest, **more)
+            finally:
+                table.items = everything
+
+        Table.query = query_partition  # type: ignore[assignment,method-assign]
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"

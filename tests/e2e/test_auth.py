@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 from support import stacks
+from support.artifacts import Log
 from support.e2e_clients import PATIENCE, Client, Frame, text, wscat
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -28,7 +29,7 @@ class SecuredStack:
 
     auth: str
     stack: Stack
-    log: list[str]
+    log: Log
 
     @property
     def url(self) -> str:
@@ -199,7 +200,7 @@ def test_tokens_are_not_logged(jwt: SecuredStack, caplog: pytest.LogCaptureFixtu
     with connected(jwt.url, ["chat.v1", f"bearer.{token}"]) as carol:
         carol.say("hello")
     assert 403 == handshake_status(with_query(jwt.url, {"token": f"{token}x"}))
-    log = "\n".join([*jwt.log, caplog.text])
+    log = "\n".join([*jwt.log.lines, caplog.text])
 
     assert '"event": "authorizer.allowed"' in log
     assert '"event": "authorizer.refused"' in log

@@ -111,7 +111,7 @@ class Outcome:
     """The outcome of a row. `seconds`: from the fault to the terminal frame.
 
     `calls`: what the function called. `missed`: a fault never happened, so that the rest means
-    nothing.
+    nothing. `trace`: what the client sent and received, and the faults, with their seconds.
     """
 
     end: str
@@ -124,6 +124,7 @@ class Outcome:
     calls: frozenset[str]
     missed: bool
     problems: tuple[str, ...]
+    trace: tuple[str, ...] = ()
 
     def deviations(self, expected: Expected) -> list[str]:
         """Everything that is not as expected."""

@@ -24,7 +24,7 @@ from support.e2e_clients import SERVER
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-PATIENCE = 90.0  # seconds after which a missing frame is a failure: two leases and a slow machine
+PATIENCE = 180.0  # seconds after which a missing frame is a failure: two leases, a slow machine
 HISTORY_PAUSE = 0.5  # between two requests for the history while the session is busy
 MOST_RESUMES = 50
 ENDS = ("done", "error")
@@ -46,6 +46,8 @@ class Scenario:
     frames: list[Frame] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
     duplicates: int = 0
     resumes: int = 0
     fault_happened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,7 +99,14 @@ class Scenario:
     def ended(self) -> bool:
         return bool(self.frames) and self.frames[-1]["type"] in ENDS
 
+    def _note(self, what: str, *details: object) -> None:
+        """For a row that fails."""
+        self.trace.append(
+            " ".join([f"{time.monotonic() - self.began:8.3f} {what}", *map(str, details)])
+        )
+
     async def _on_fault(self, fault: Fault) -> None:
+        self._note("fault", fault)
         self.fault_at = self.fault_at or time.monotonic()
         self.fault_happened.set()
         if fault.kind == "meanwhile" and self.row.meanwhile is leave:
@@ -123,11 +132,13 @@ class Scenario:
         url = f"{self.harness.url}?session_id={self.session_id}"
         self._socket = await connect(url, max_size=None, open_timeout=PATIENCE)
         self._readers.append(asyncio.create_task(self._read(self._socket)))
+        self._note("connected")
 
     async def _read(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for text in socket:
                 frame = json.loads(text)
+                self._note("received", text)
                 if "request_id" not in frame:
                     self.problems.append(f"a frame without a request_id: {text!r}")
                     continue
@@ -141,6 +152,7 @@ class Scenario:
 
     async def send(self, **frame: Any) -> None:
         assert self._socket is not None
+        self._note("sends", frame)
         await self._socket.send(json.dumps(frame))
 
     async def leave(self) -> None:
@@ -148,6 +160,7 @@ class Scenario:
         socket, reader = self._socket, self._readers[-1]
         assert socket is not None
         socket.transport.abort()
+        self._note("leaves")
         await reader
         await self.harness.disconnected(self)
         self._no_more_frames()
@@ -275,7 +288,8 @@ class Scenario:
             received_frame = await self._next(request_id, PATIENCE)
             if received_frame is None:
                 raise RuntimeError(f"no answer to {frame.get('action')}")
-            frames.append(received_frame)
+            if received_frame not in frames:  # a post that took too long is repeated
+                frames.append(received_frame)
         return frames
 
     # -- at the end
@@ -368,15 +382,17 @@ class Scenario:
         """One end, nothing after it, and no frame twice that was not posted twice."""
         inbox = self._inbox(self.request_id)
         late = received(inbox)
-        monitor = self.monitors[self.name]
+        abandoned = any(monitor.abandoned for monitor in self.monitors.values())
         repeating = any(fault.kind in REPEATING for fault in self.row.faults)
-        repeated = self.row.overlaps or repeating or monitor.abandoned
+        repeated = self.row.overlaps or repeating or abandoned
         if [frame for frame in late if not (repeated and frame in self.frames)]:
             self.problems.append(f"{len(late)} frames after the end: {late}")
         if self.duplicates and not repeated:
             self.problems.append(f"{self.duplicates} frames twice")
 
     def _outcome(self, turn: str, charged: int) -> Outcome:
+        for name, monitor in self.monitors.items():
+            self._note("calls of", name, dict(monitor.calls))
         end = self.frames[-1] if self.ended else {"type": "nothing"}
         detail = {"done": end.get("stop_reason"), "error": end.get("code")}.get(end["type"], "")
         waited = self.ended_at and self.fault_at and self.ended_at - self.fault_at
@@ -391,6 +407,7 @@ class Scenario:
             calls=frozenset(self.monitors[self.name].calls),
             missed=any(monitor.missed for monitor in self.monitors.values()),
             problems=tuple(self.problems),
+            trace=tuple(self.trace),
         )
 
 

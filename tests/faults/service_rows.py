@@ -8,6 +8,8 @@ from faults.proxy import FOREVER, Fault
 from faults.rows import Expected, Row
 
 AT_THE_START, IN_THE_MIDDLE = 0, 12
+# For rows that end when Bedrock was called again, or was silent, for so many seconds.
+RETRY, STALL = {"retry": 2.0}, {"stall": 5.0}
 
 
 # -- Bedrock ---------------------------------------------------------------------------------------
@@ -64,7 +66,13 @@ def bedrock() -> list[Row]:
         middle = {"fault": {**fault, "at": IN_THE_MIDDLE, "times": 1}}
         expected = Expected(f"error {code}", "error", 1)
         rows.append(
-            Row(group="Bedrock", name=f"{name} in the middle", order=middle, expected=expected)
+            Row(
+                group="Bedrock",
+                name=f"{name} in the middle",
+                order=middle,
+                frame=STALL if name == "stall" else {},
+                expected=expected,
+            )
         )
     return rows
 
@@ -73,15 +81,23 @@ def _once_and_lasting(
     name: str, order: dict[str, dict[str, Any]], code: str, *, retried: bool
 ) -> list[Row]:
     once = {"fault": {**order["fault"], "times": 1}}
+    frame = STALL if order["fault"].get("type") == "stall" else {}
     failed = Expected(f"error {code}", "error", 0)
     return [
         Row(
             group="Bedrock",
             name=f"{name}, once",
             order=once,
+            frame=frame,
             expected=Expected() if retried else failed,
         ),
-        Row(group="Bedrock", name=f"{name}, always", order=order, expected=failed),
+        Row(
+            group="Bedrock",
+            name=f"{name}, always",
+            order=order,
+            frame={**frame, **RETRY},
+            expected=failed,
+        ),
     ]
 
 

@@ -1,12 +1,14 @@
 """The fault matrix, against the whole local stack: `matrix` has its rows, `scenario` its checks.
 
 Rows that are similar to another one (`Row.extended`) run in `make faults` alone, or here with
-FAULTS=all in the environment. When a row fails, build/logs/faults.log has the log of the stack.
+FAULTS=all in the environment. A row that fails leaves what its client sent and
+received, and the log of the stack, under build/failures.
 """
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from faults import report
@@ -16,27 +18,41 @@ from faults.monitor import ANY_DYNAMODB, POSTS
 from faults.rows import Outcome, Row
 from faults.runner import run
 from faults.service_rows import CALLS
-from support.artifacts import log_file
+from support import unmeasured
+from support.artifacts import copies, log_file, on_failure
 
 INCLUDED = [row for row in ROWS if not row.extended or os.environ.get("FAULTS") == "all"]
 
 # The first test waits for all rows: they run side by side.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> Mapping[str, Outcome]:
+def outcomes() -> Iterator[Mapping[str, Outcome]]:
     """The outcome of each row."""
-    with log_file("faults").open("w") as log:
-        return asyncio.run(
-            run(INCLUDED, SHORT, lambda line: print(line, file=log, flush=True), lambda *_: None)
-        )
+    path = log_file("faults")
+    with on_failure(copies(path)):
+        with unmeasured.this_process(), path.open("w") as log:
+            found = asyncio.run(
+                run(INCLUDED, SHORT, lambda line: print(line, file=log, flush=True), _nothing)
+            )
+        yield found
+
+
+def _nothing(_row: Row, _outcome: Outcome) -> None:
+    pass
 
 
 @pytest.mark.parametrize("row", INCLUDED, ids=lambda row: row.id)
 def test_row_ends_as_expected(outcomes: Mapping[str, Outcome], row: Row) -> None:
     """Nothing is lost, doubled or charged twice."""
-    assert [] == outcomes[row.id].deviations(row.expected)
+    outcome = outcomes[row.id]
+
+    def save(folder: Path) -> None:
+        (folder / "row.txt").write_text("\n".join(outcome.trace))
+
+    with on_failure(save):
+        assert [] == outcome.deviations(row.expected)
 
 
 def test_every_call_of_a_turn_is_in_the_matrix(outcomes: Mapping[str, Outcome]) -> None:

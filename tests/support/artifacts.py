@@ -7,8 +7,10 @@ log, a terminal with its screen, a browser with its page.
 import os
 import re
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
@@ -44,13 +46,32 @@ def copies(*files: Path) -> Save:
 
 
 def writes(name: str, lines: list[str]) -> Save:
-    """Writes the lines that there are by then, after those of others of the same name."""
+    """Writes the lines that there are by then."""
 
     def save(folder: Path) -> None:
-        with (folder / name).open("a") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        (folder / name).write_text("".join(f"{line}\n" for line in lines))
 
     return save
+
+
+class Log:
+    """The newest lines of a part, with the time that each was written at, for a test that fails."""
+
+    def __init__(self, name: str, lines: int = 5000) -> None:
+        self._name = name
+        self._lines: deque[str] = deque(maxlen=lines)
+
+    def __call__(self, line: str) -> None:
+        self._lines.append(f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines so far."""
+        return list(self._lines)
+
+    def save(self, folder: Path) -> None:
+        """A `Save`."""
+        (folder / f"{self._name}.log").write_text("".join(self._lines))
 
 
 def save_all(test: str) -> Path | None:

@@ -7,13 +7,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
+from support.artifacts import Log, on_failure
 from support.e2e_clients import PATIENCE, script, skip_or_fail
+from support.stacks import LONG_ANSWERS
 from support.threads import in_a_thread
 
 from local.gateway.authorization import RefusedError
@@ -85,10 +92,13 @@ def served(**options: Any) -> AbstractContextManager[Served]:
 
 @asynccontextmanager
 async def _opened(options: dict[str, Any]) -> AsyncIterator[Served]:
-    async with (
-        Stack(say=lambda _: None, log=lambda _: None, **options) as stack,
-        serving(stack.page, 0) as page,
-    ):
+    environment = {**LONG_ANSWERS, **options.pop("environment", {})}
+    log = Log("stack")
+    stack = Stack(say=log, log=log, environment=environment, **options)
+    async with AsyncExitStack() as parts:
+        parts.enter_context(on_failure(log.save))
+        await parts.enter_async_context(stack)
+        page = await parts.enter_async_context(serving(stack.page, 0))
         yield Served(stack, page, asyncio.get_running_loop())
 
 

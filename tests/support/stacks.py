@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 from urllib.parse import quote
 
-from support import artifacts
+from support.artifacts import Log, on_failure
 from support.e2e_clients import PATIENCE
 from support.threads import in_a_thread
 
@@ -23,23 +23,21 @@ from local.stack import Backends, Stack, backends
 @contextmanager
 def services() -> Iterator[Backends]:
     """DynamoDB and Bedrock with the scripted model, for any number of stacks."""
-    log: list[str] = []
-    with (
-        artifacts.on_failure(artifacts.writes("services.log", log)),
-        in_a_thread(backends(say=log.append, log=log.append)) as running,
-    ):
+    log = Log("services")
+    with on_failure(log.save), in_a_thread(backends(say=log, log=log)) as running:
         yield running
 
 
 @contextmanager
-def serving(**options: Any) -> Iterator[tuple[Stack, list[str]]]:
-    """`Stack(**options)`, and the lines of its log."""
-    log: list[str] = []
-    with (
-        artifacts.on_failure(artifacts.writes("stack.log", log)),
-        in_a_thread(Stack(say=log.append, log=log.append, **options)) as stack,
-    ):
+def serving(**options: Any) -> Iterator[tuple[Stack, Log]]:
+    """`Stack(**options)`, and its log."""
+    log = Log("stack")
+    with on_failure(log.save), in_a_thread(Stack(say=log, log=log, **options)) as stack:
         yield stack, log
+
+
+MANY = 60_000  # chunks: an answer that only a stop ends, for ten minutes at 100 a second
+LONG_ANSWERS = {"MAX_OUTPUT_TOKENS": "64000"}  # the setting that allows it
 
 
 @dataclass(frozen=True)
@@ -75,20 +73,22 @@ class Stacks:
 @contextmanager
 def served() -> Iterator[Stacks]:
     """One stack for each kind of authentication."""
-    log: list[str] = []
-    with (
-        artifacts.on_failure(artifacts.writes("stacks.log", log)),
-        in_a_thread(_opened(log)) as stacks,
-    ):
+    with in_a_thread(_opened()) as stacks:
         yield stacks
 
 
 @asynccontextmanager
-async def _opened(log: list[str]) -> AsyncIterator[Stacks]:
+async def _opened() -> AsyncIterator[Stacks]:
+    services_log = Log("services")
+    logs = {auth: Log(f"stack-{auth}") for auth in get_args(Auth)}
     async with AsyncExitStack() as open_:
-        shared = await open_.enter_async_context(backends(say=log.append, log=log.append))
+        for log in (services_log, *logs.values()):
+            open_.enter_context(on_failure(log.save))
+        shared = await open_.enter_async_context(backends(say=services_log, log=services_log))
         made = {
-            auth: Stack(services=shared, auth=auth, say=log.append, log=log.append)
+            auth: Stack(
+                services=shared, auth=auth, environment=LONG_ANSWERS, say=logs[auth], log=logs[auth]
+            )
             for auth in get_args(Auth)
         }
         async with asyncio.TaskGroup() as starting:

@@ -1,18 +1,15 @@
-"""Fixtures of the terminal client's tests. A failed test leaves its screens under build/."""
+"""Fixtures of the terminal client's tests. A failed test leaves its screens in build/failures."""
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import failures
-from support.failures import pytest_runtest_makereport
+from support import closed_port as ports
+from support.artifacts import on_failure
 from support.stacks import Stacks, served
 from support.terminals import Terminal, client_in_terminal
-
-__all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +20,7 @@ def stacks() -> Iterator[Stacks]:
 
 
 @pytest.fixture
-def start_client(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Callable[..., Terminal]]:
+def start_client(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     """Run the client as `client_in_terminal` does; its terminal is closed after the test."""
     terminals: list[Terminal] = []
 
@@ -36,12 +31,12 @@ def start_client(
         terminals.append(terminal)
         return terminal
 
-    with ExitStack() as open_terminals:
+    def save(folder: Path) -> None:
+        for number, terminal in enumerate(terminals, 1):
+            (folder / f"terminal-{number}.txt").write_text(terminal.all())
+
+    with ExitStack() as open_terminals, on_failure(save):
         yield start
-        if failures.has_failed(request.node):
-            for number, terminal in enumerate(terminals, 1):
-                path = failures.path_for(request.node, f"terminal-{number}.txt")
-                path.write_text(terminal.all())
 
 
 @pytest.fixture
@@ -55,7 +50,5 @@ def chat(stacks: Stacks, start_client: Callable[..., Terminal]) -> Terminal:
 @pytest.fixture
 def closed_port() -> Iterator[int]:
     """A port that refuses connections, and that no other program can take meanwhile."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
+    with ports.closed_port() as port:
         yield port

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.e2e_clients import PATIENCE, ROOT, SERVER, script, text
-from support.stacks import Stacks
+from support.e2e_clients import PATIENCE, ROOT, SERVER, client, script, text
+from support.stacks import MANY, Stacks
 
 from bedrock_chat.exit_codes import MEANINGS, ExitCode
 from local.auth.modes import user
@@ -119,7 +119,7 @@ def start(
     )
 
 
-LONG = script(chunks=3000, rate=50, text="on\n")
+LONG = script(chunks=MANY, rate=50, text="on\n")
 
 
 def test_the_answer_is_streamed(stacks: Stacks) -> None:
@@ -131,7 +131,7 @@ def test_the_answer_is_streamed(stacks: Stacks) -> None:
         out, err = process.communicate(timeout=PATIENCE)
 
     assert ExitCode.INTERRUPTED == process.returncode
-    assert len(out.split()) < 2000
+    assert len(out.split()) < MANY
     assert "bedrock-chat: stopped\n" in err.decode()  # no command is named, because there is none
     assert "Traceback" not in err.decode()
 
@@ -184,15 +184,20 @@ def test_a_closed_output_stops_the_answer(stacks: Stacks) -> None:
 
 def test_the_connection_breaks_during_an_answer(stacks: Stacks) -> None:
     """The answer is resumed: nothing is missing, and nothing is printed twice."""
-    order = script(chunks=100, rate=50, text="on\n")
-    with start(stacks.url(), "-m", order) as process:
+    with start(stacks.url(), "--session", "broken", "-m", LONG) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert b"on\n" == process.stdout.readline()
         assert 1 == stacks.drop()
-        out, err = process.communicate(timeout=PATIENCE)
+        assert "reconnecting" in process.stderr.readline().decode()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=PATIENCE)
+    with client(stacks.url(), session_id="broken") as other:
+        history = other.say({"action": "history"})
 
-    assert (0, b"on\n" * 99) == (process.returncode, out)
-    assert "reconnecting" in err.decode()
+    stored = "".join(entry["assistant"] for frame in history[:-1] for entry in frame["turns"])
+    assert ExitCode.INTERRUPTED == process.returncode
+    assert stored.encode() == b"on\n" + out
 
 
 # -- exit statuses ---------------------------------------------------------------------------------

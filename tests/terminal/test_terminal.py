@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 from support.e2e_clients import PATIENCE, client, script, skip_or_fail
-from support.stacks import Stacks
+from support.stacks import MANY, Stacks
 from support.terminals import ENTER, LEAVE, STOP, Terminal
 
 from bedrock_chat.commands import COMMANDS
 from local.gateway.websocket import Socket
-
-MANY = 3000  # chunks: an answer that only a stop ends
 
 StartClient = Callable[..., Terminal]
 

@@ -1,19 +1,23 @@
 """Fixtures of the page's tests: one stack, one browser, and new contexts for each test.
 
-A failed test leaves screenshots of its pages, and what the browser reported, under build/.
+A failed test leaves screenshots of its pages, and what the browser reported, under build/failures.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
-from support import failures
+from support.artifacts import on_failure
 from support.browsers import REQUESTS, BrowserLog, Chat, Served, executable, served
 from support.e2e_clients import PATIENCE
-from support.failures import pytest_runtest_makereport
 
-__all__ = ["pytest_runtest_makereport"]
+FOLDER = Path(__file__).parent
+_RUNNING = ExitStack()
+SCREENSHOT_MS = 10_000  # a page that is busy for longer is left without a picture
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +28,29 @@ def site() -> Iterator[Served]:
         yield one
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One per file: while Playwright runs, no other test in this process can use an event loop."""
-    found = executable()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
+@functools.cache
+def _launched() -> Browser:
+    playwright = _RUNNING.enter_context(sync_playwright())
+    chromium = playwright.chromium.launch(executable_path=executable())
+    _RUNNING.callback(chromium.close)
+    return chromium
+
+
+@pytest.fixture
+def browser() -> Browser:
+    """One for all tests of this folder."""
+    return _launched()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Closes the browser after the last test that can use it.
+
+    While it runs, no other test in this process can use an event loop.
+    """
+    if nextitem is None or FOLDER not in nextitem.path.parents:
+        _launched.cache_clear()
+        _RUNNING.close()
 
 
 @pytest.fixture
@@ -42,7 +61,7 @@ def browser_log() -> BrowserLog:
 
 @pytest.fixture
 def new_context(
-    request: pytest.FixtureRequest, browser: Browser, browser_log: BrowserLog
+    browser: Browser, browser_log: BrowserLog
 ) -> Iterator[Callable[..., BrowserContext]]:
     """Open a new browser context. An error or a warning of the browser fails the test."""
     contexts: list[BrowserContext] = []
@@ -54,23 +73,34 @@ def new_context(
         contexts.append(context)
         return context
 
-    yield new
-    unexpected = list(browser_log.unexpected)
-    if unexpected or failures.has_failed(request.node):
-        _save(request.node, contexts, browser_log)
+    def save(folder: Path) -> None:
+        _write(folder, _state(contexts, browser_log))
+
+    with on_failure(save):
+        yield new
+    state = _state(contexts, browser_log) if browser_log.unexpected else {}
     for context in contexts:
         context.close()
-    assert [] == unexpected
+    with on_failure(lambda folder: _write(folder, state)):
+        assert [] == browser_log.unexpected
 
 
-def _save(item: pytest.Item, contexts: list[BrowserContext], browser_log: BrowserLog) -> None:
-    failures.path_for(item, "browser.txt").write_text("\n".join(browser_log.entries))
+def _state(contexts: list[BrowserContext], browser_log: BrowserLog) -> dict[str, bytes]:
+    """By file name: what the browser reported, and each page's screenshot and elements."""
+    state = {"browser.txt": "\n".join(browser_log.entries).encode()}
     pages = [page for context in contexts for page in context.pages]
     for number, page in enumerate(pages, 1):
         try:
-            page.screenshot(path=failures.path_for(item, f"page-{number}.png"), timeout=5_000)
+            state[f"page-{number}.html"] = page.content().encode()
+            state[f"page-{number}.png"] = page.screenshot(timeout=SCREENSHOT_MS)
         except Error as error:  # a crashed page must not hide why the test failed
-            failures.path_for(item, f"page-{number}.txt").write_text(str(error))
+            state[f"page-{number}.txt"] = str(error).encode()
+    return state
+
+
+def _write(folder: Path, state: Mapping[str, bytes]) -> None:
+    for name, content in state.items():
+        (folder / name).write_bytes(content)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 from support.browsers import MODULES, BrowserLog, Chat, Served, refusing
+from support.stacks import MANY
 
 THEME = "Switch between dark and light"
 AXE = MODULES / "axe-core" / "axe.min.js"
@@ -32,7 +33,7 @@ def empty(_chat: Chat, _site: Served, _after: ExitStack) -> None:
 
 def streaming(chat: Chat, _site: Served, _after: ExitStack) -> None:
     """An answer is in progress."""
-    chat.ask(chunks=3000, rate=20, text="word ", reasoning=2)
+    chat.ask(chunks=MANY, rate=20, text="word ", reasoning=2)
     chat.has_started()
 
 
@@ -98,7 +99,7 @@ def test_everything_works_by_keyboard(chat: Chat) -> None:
     page = chat.page
     page.keyboard.type("/script ")
     page.keyboard.press("Shift+Enter")
-    page.keyboard.type('{"chunks": 2000, "rate": 50}')
+    page.keyboard.type(f'{{"chunks": {MANY}, "rate": 50}}')
     expect(chat.page.locator(".turn")).to_have_count(0)
     page.keyboard.press("Enter")
     chat.has_started()

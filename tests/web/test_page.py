@@ -2,7 +2,7 @@
 
 import json
 import re
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 from support.browsers import REQUESTS, BrowserLog, Chat, Served, refusing, replaced
 from support.e2e_clients import PATIENCE, SCHEMA, client, script
+from support.stacks import MANY
 
 from deploy.url import presigned
 from errors import CODES
@@ -24,7 +25,6 @@ from turn import CONTINUE
 # The request that has not ended, as the tab stores it.
 PENDING = "sessionStorage.getItem('pending')"
 REFUSED = "WebSocket connection to"  # the browser's own report of a refused handshake
-MANY = 3000  # chunks: an answer that only a stop ends
 
 # Records the answers' lengths whenever they change.
 WATCH = """() => {
@@ -43,6 +43,12 @@ COUNT = """
       this.addEventListener("message", () => (window.received += 1));
     }
   };
+"""
+# So that a page does nothing by itself, as it would after some seconds of silence.
+NO_LONG_TIMERS = """
+  const setShortTimer = window.setTimeout;
+  window.setTimeout = (what, after, ...more) =>
+    after >= 10_000 ? 0 : setShortTimer(what, after, ...more);
 """
 # The scroll position, and its distance from the end, in pixels.
 PLACE = """() => {
@@ -249,21 +255,21 @@ def test_a_lost_or_repeated_frame_is_corrected(site: Served, chat: Chat, times: 
     methods = site.stack.gateway.connections._methods
     post = methods["POST"]
     posts = 0
+    fifth = threading.Event()
 
     def faulty(socket: Socket, body: bytes) -> HttpResponse:
         nonlocal posts
         posts += 1
         answers = [post(socket, body) for _ in range(times if posts == 5 else 1)]
+        if posts == 5:
+            fifth.set()
         return answers[0] if answers else HttpResponse(200)
 
     methods["POST"] = faulty
     try:
         chat.ask(chunks=MANY, rate=60, text="ab ")
         chat.has_started()
-        deadline = time.monotonic() + PATIENCE
-        while posts < 5:
-            assert time.monotonic() < deadline, posts
-            chat.page.wait_for_timeout(50)
+        assert fifth.wait(PATIENCE)
         wait_for_length(chat, len(chat.answers.inner_text()))
         text = stopped(chat, site)
     finally:
@@ -503,9 +509,11 @@ def test_a_second_tab_is_busy_during_an_answer(
 
 
 def test_the_latest_tab_receives_the_answer(
-    site: Served, chat: Chat, context: BrowserContext
+    site: Served, page: Page, context: BrowserContext
 ) -> None:
     """The first tab receives the rest as soon as it becomes visible."""
+    page.add_init_script(NO_LONG_TIMERS)
+    chat = Chat(page, site.page).open()
     chat.ask(chunks=MANY, rate=40, text="ab ")
     chat.has_started()
     other = Chat(context.new_page(), site.page)
@@ -513,7 +521,7 @@ def test_the_latest_tab_receives_the_answer(
     other.has_started()  # from here on, only this tab receives frames
     text = stopped(other, site)
     expect(chat.ended).to_have_count(0)
-    chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     chat.has_ended()
 
     assert re.fullmatch("(ab )*ab", text)

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 from support.browsers import Served
 from support.e2e_clients import client, script
+from support.stacks import MANY
 
 CLIENT = Path(__file__).parent / "seed" / "index.html"
 PING_MS, PATIENCE_MS = 40_000, 5_000  # the client's own timers
@@ -54,7 +55,7 @@ def sample(page: Page, site: Served) -> Sample:
 def test_the_text_grows_until_it_is_complete(sample: Sample, site: Served) -> None:
     """Each frame replaces the one before, and continues its text."""
     sample.page.evaluate(WATCH)
-    sample.ask(script(chunks=3000, rate=40, text="line\n"))
+    sample.ask(script(chunks=MANY, rate=40, text="line\n"))
     sample.page.wait_for_function("() => new Set(window.shown).size >= 5")
     with client(site.stack.url, session_id=sample.session_id) as other:
         other.send({"action": "stop"})

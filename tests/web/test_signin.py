@@ -10,6 +10,7 @@ import jwt
 import pytest
 from playwright.sync_api import Page, Request, expect
 from support.browsers import MODULES, BrowserLog, Chat, Served, served
+from support.stacks import MANY
 
 from local.page import FOLDER
 
@@ -179,7 +180,7 @@ def test_the_page_can_use_an_access_token(visit: Visit) -> None:
 def test_signing_out_deletes_everything_stored(visit: Visit, chat: Chat) -> None:
     """Except the theme; the issuer prompts again, even if it has a session."""
     chat.button("Switch between dark and light").click()
-    chat.ask(chunks=2000, rate=50)
+    chat.ask(chunks=MANY, rate=50)
     chat.has_started()
     chat.question.fill("a draft")
     chat.button("Sign out").click()

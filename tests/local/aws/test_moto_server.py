@@ -146,3 +146,22 @@ def test_a_failed_transaction_changes_nothing(serving: str) -> None:
         found = client.scan(TableName="failed")["Items"]
 
     assert [existing, other] == sorted(found, key=lambda item: item["pk"]["S"])
+
+
+def test_a_query_returns_the_items_of_its_partition_in_order() -> None:
+    """Also after a query of a partition that does not exist."""
+    items = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk in ("a", "b") for sk in ("2", "1")]
+    with server("--table", "chat") as (_, url), dynamodb(url) as client:
+        for item in items:
+            client.put_item(TableName="chat", Item=item)
+
+        def found(pk: str) -> list[str]:
+            response = client.query(
+                TableName="chat",
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": pk}},
+            )
+            return [item["pk"]["S"] + item["sk"]["S"] for item in response["Items"]]
+
+        assert [[], ["a1", "a2"], ["b1", "b2"]] == [found("c"), found("a"), found("b")]
+        assert 4 == len(client.scan(TableName="chat")["Items"])

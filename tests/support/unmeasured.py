@@ -1,0 +1,26 @@
+"""Code whose coverage is not measured: thousands of random inputs, and whole stacks.
+
+Measuring multiplies their time, and adds nothing: tests by example execute the same lines. Of the
+child processes, tests/conftest.py decides.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import coverage
+from coverage.exceptions import CoverageWarning
+
+
+@contextmanager
+def this_process() -> Iterator[None]:
+    """This process is not measured in this block."""
+    measuring = coverage.Coverage.current()
+    if measuring:
+        measuring.stop()
+    try:
+        yield
+    finally:
+        if measuring:
+            with warnings.catch_warnings(category=CoverageWarning, action="ignore"):
+                measuring.start()  # warns of each module that is imported already
