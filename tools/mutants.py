@@ -3,360 +3,227 @@
     python -m tools.mutants                      all modules
     python -m tools.mutants src/relay.py         one
     python -m tools.mutants src/relay.py --only "_ended"   the mutants whose name has that text
+    python -m tools.mutants src/relay.py --tests tests/test_relay.py   what these tests notice
 
-A mutant replaces a comparison, a boolean, a number, a text or an operator, negates a condition, or
-leaves out a statement. For each, the tests of its module run in a process of its own, forked from
-one that has imported everything but `src`; for those that survive, the wider tests run too
-(`WIDER`). A mutant that takes many times as long as the tests is counted as noticed.
+tools/mutation/changes.py says what is changed, selection.py which tests are tried, and session.py
+how they run. All mutants are tried, with the fast tests (TESTS). The lines that each test runs are
+kept in build/mutants-tests.json until `src` or the test's file changes.
 
-Mutants that change no behaviour are listed in tools/equivalent_mutants.toml, with the reason; an
-entry that matches no mutant is an error. The order and the names of mutants are the same each time.
-Exits with 1 if any other one survives.
+Outcomes: *caught* (a test fails, or takes too long), *survived* (also where no test runs the line),
+and *equivalent*: the mutants that change no behaviour, listed with the reason in
+tools/equivalent_mutants.toml. build/mutants.json has each one. Exits with 1 if less than GOAL of
+those that are not equivalent are caught, or if a listed one no longer exists.
+
+Why this is not mutmut: docs/decisions/0025-mutation-tests.md.
 """
 
 import argparse
-import ast
-import copy
-import importlib.abc
-import importlib.util
+import hashlib
 import os
-import signal
 import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT / "src"
-EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
+import msgspec
 
-# The tests of a module beside its own (tests/store/test_leases.py for src/store/leases.py).
-WIDER = ("tests/test_turn.py", "tests/test_handler.py", "tests/test_relay.py",
-         "tests/test_round_trips.py", "tests/test_metrics.py", "tests/store", "tests/wire",
-         "tests/families", "tests/test_sequences.py")  # fmt: skip
-TESTS: Mapping[str, Sequence[str]] = {
-    "families/shapes.py": ("tests/families",),
-    "families/templates.py": ("tests/families",),
-    "families/chunks.py": ("tests/families",),
-    "families/registry.py": ("tests/families",),
-    "families/types.py": ("tests/families",),
-    "store/budget.py": ("tests/store",),
-    "store/lease_writes.py": ("tests/store/test_leases.py",),
-    "turn.py": ("tests/test_handler.py",),
-    "errors.py": ("tests/test_handler.py",),
-    "validation.py": ("tests/wire",),
-    "services.py": ("tests/test_settings.py", "tests/test_handler.py"),
-}
-# Imported before the first fork: what the tests import beside `src`.
-PRELOAD = ("aiohttp.web", "boto3", "botocore.eventstream", "hypothesis.stateful", "jsonschema",
-           "moto", "moto.dynamodb", "msgspec", "xdist.scheduler")  # fmt: skip
-# The plugins are imported already, which would be a warning.
-OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-SECONDS = 60.0  # for one run of the tests, at least
-SLOWER = 5  # times as long as without a mutant
+from tools.mutation import processes, session, trials
+from tools.mutation.changes import Mutant, mutants
+from tools.mutation.selection import SLOW, Measured, Selection
+from tools.mutation.session import BUILD, ROOT, SOURCE
 
-COMPARISONS: Mapping[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-}
-OPERATORS: Mapping[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.FloorDiv,
-    ast.FloorDiv: ast.Mult,
-    ast.Div: ast.Mult,
-    ast.Mod: ast.Mult,
-    ast.BitOr: ast.BitAnd,
-    ast.BitAnd: ast.BitOr,
-}
+EQUIVALENTS = ROOT / "tools" / "equivalent_mutants.toml"
+RESULTS = BUILD / "mutants.json"
+MEASURED = BUILD / "mutants-tests.json"
+GOAL = 0.97
+# DIED: its process ended without a result; build/mutants.log says why.
+NOT_CAUGHT = (trials.SURVIVED, session.NOT_EXECUTED, processes.DIED)
+JOBS = (os.cpu_count() or 1) + 1  # some tests wait
+CONTROL = -1  # in place of a mutant: none. Tests that fail here would seem to catch all
+OUTCOMES = CAUGHT, EQUIVALENT, SURVIVED = ("caught", "equivalent", "survived")
+
+TESTS = ("tests/families", "tests/store", "tests/wire", "tests/tools/test_documents.py",
+         "tests/tools/test_protocol_schema.py", "tests/test_*.py")  # fmt: skip
+# What all tests depend on, beside their own file.
+SHARED = ("src", "local", "tests/support", "tests/conftest.py")
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """One change of a module. `name` stays the same where only other lines change."""
+class Result:
+    """What became of a mutant, and by what: the test, or the reason why it is equivalent."""
 
-    module: str  # relative to `src`
+    module: str
     line: int
     name: str
-    source: str
+    outcome: str
+    by: str
 
 
-# -- making them -----------------------------------------------------------------------------------
+# -- what is known ---------------------------------------------------------------------------------
 
 
-def mutants(module: str, text: str) -> list[Mutant]:
-    """All mutants of a module, in the order of its lines."""
-    tree = ast.parse(text)
-    found: list[Mutant] = []
-    names: Counter[str] = Counter()
-    for path, node, scope in _nodes(tree):
-        for replacement in _replacements(node):
-            changed = _replaced(tree, path, replacement)
-            name = f"{scope}: {_text(node)} -> {_text(replacement)}"
-            names[name] += 1
-            if names[name] > 1:
-                name += f" ({names[name]})"
-            found.append(Mutant(module, getattr(node, "lineno", 0), name, ast.unparse(changed)))
+def equivalents(text: str) -> dict[tuple[str, str], str]:
+    """The reasons of equivalent mutants, by module and name."""
+    entries = tomllib.loads(text).get("mutant", [])
+    return {(entry["module"], entry["name"]): entry["reason"] for entry in entries}
+
+
+def test_files(names: Iterable[str]) -> list[str]:
+    """The files of tests in folders, or that match a pattern."""
+    found: list[Path] = []
+    for each in names:
+        path = ROOT / each
+        found += path.glob("test_*.py") if path.is_dir() else ROOT.glob(each)
+    return [str(path.relative_to(ROOT)) for path in sorted(found)]
+
+
+def digests(files: Iterable[str]) -> dict[str, str]:
+    """By file: changes when a test of it may run other lines."""
+    shared = hashlib.sha256()
+    for name in SHARED:
+        path = ROOT / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            shared.update(file.read_bytes())
+    found = {}
+    for name in files:
+        own = shared.copy()
+        own.update((ROOT / name).read_bytes())
+        found[name] = own.hexdigest()
     return found
 
 
-Path_ = tuple[tuple[str, int | None], ...]
+class Kept(msgspec.Struct):
+    """The content of MEASURED."""
+
+    digests: dict[str, str] = {}
+    tests: list[Measured] = []
 
 
-def _nodes(tree: ast.AST) -> Iterator[tuple[Path_, ast.AST, str]]:
-    """Every node that may be changed, with the way to it and the name of its function."""
-
-    def walk(node: ast.AST, path: Path_, scope: str) -> Iterator[tuple[Path_, ast.AST, str]]:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            scope = f"{scope}.{node.name}".removeprefix("module.")
-        if path:
-            yield path, node, scope
-        for name, value in ast.iter_fields(node):
-            if name in ("annotation", "returns", "type_params", "decorator_list"):
-                continue
-            if isinstance(value, ast.AST):
-                yield from walk(value, (*path, (name, None)), scope)
-            elif isinstance(value, list):
-                for number, each in enumerate(value):
-                    if isinstance(each, ast.AST) and not _ignored(node, each):
-                        yield from walk(each, (*path, (name, number)), scope)
-
-    yield from walk(tree, (), "module")
-
-
-def _ignored(parent: ast.AST, node: ast.AST) -> bool:
-    """Docstrings, imports, and what is for the type checker alone."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return True
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return True
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        return True
-    return isinstance(parent, ast.JoinedStr) and isinstance(node, ast.Constant)
-
-
-def _replacements(node: ast.AST) -> Iterator[ast.AST]:  # noqa: C901, PLR0912 - a table of cases
-    match node:
-        case ast.Compare(left=left, ops=[op, *ops], comparators=right):
-            yield ast.Compare(left, [COMPARISONS[type(op)](), *ops], right)
-        case ast.BoolOp(op=op, values=values):
-            yield ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            yield operand
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
-            yield ast.BinOp(left, OPERATORS[type(op)](), right)
-        case ast.Constant(value=bool() as value):
-            yield ast.Constant(not value)
-        case ast.Constant(value=int() | float() as value):
-            yield ast.Constant(value + 1)
-        case ast.Constant(value=str() as value):
-            yield ast.Constant(f"{value}X" if value else "X")
-        case ast.If(test=test) | ast.While(test=test) if not _simple(test):
-            changed = copy.copy(node)
-            changed.test = ast.UnaryOp(ast.Not(), test)
-            yield changed
-        case ast.IfExp(test=test, body=body, orelse=orelse):
-            yield ast.IfExp(ast.UnaryOp(ast.Not(), test), body, orelse)
-        case ast.Return(value=value) if value is not None and not _is_none(value):
-            yield ast.Return(ast.Constant(None))
-        case ast.Break():
-            yield ast.Continue()
-        case ast.Continue():
-            yield ast.Break()
-        case ast.Expr() | ast.AugAssign() | ast.Raise() | ast.Delete():
-            yield ast.Pass()
-        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
-            yield ast.Pass()
-
-
-def _simple(test: ast.expr) -> bool:
-    """Whether another mutant already negates it."""
-    return isinstance(test, ast.Compare | ast.UnaryOp | ast.Constant)
-
-
-def _is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
-
-
-def _replaced(tree: ast.Module, path: Path_, replacement: ast.AST) -> ast.Module:
-    """A copy of the tree with another node at the end of `path`."""
-    root = copy.copy(tree)
-    node: Any = root
-    for name, number in path[:-1]:
-        child = getattr(node, name)
-        if number is None:
-            twin = copy.copy(child)
-            setattr(node, name, twin)
-        else:
-            twin = copy.copy(child[number])
-            setattr(node, name, [*child[:number], twin, *child[number + 1 :]])
-        node = twin
-    name, number = path[-1]
-    if number is None:
-        setattr(node, name, replacement)
-    else:
-        children = getattr(node, name)
-        setattr(node, name, [*children[:number], replacement, *children[number + 1 :]])
-    return ast.fix_missing_locations(root)
-
-
-def _text(node: ast.AST) -> str:
-    if isinstance(node, ast.If | ast.While):
-        return f"if {ast.unparse(node.test)}"
-    text = " ".join(ast.unparse(node).split())
-    return text if len(text) <= 90 else f"{text[:87]}..."
-
-
-# -- trying them -----------------------------------------------------------------------------------
-
-
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports one module of `src` from another text."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        self._mutant = mutant
-        self._name = mutant.module.removesuffix(".py").replace("/", ".")
-
-    def find_spec(self, name: str, *_: Any) -> Any:
-        if name != self._name:
-            return None
-        file = str(SOURCE / self._mutant.module)
-        return importlib.util.spec_from_file_location(name, file, loader=self)
-
-    def exec_module(self, module: Any) -> None:
-        code = compile(self._mutant.source, str(SOURCE / self._mutant.module), "exec")
-        exec(code, vars(module))  # noqa: S102 - this is what a mutant is
-
-
-def _passes(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> bool:
-    """Whether the tests pass with this mutant, in a process forked for it."""
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os._exit(_run(mutant, tests))
-    deadline = time.monotonic() + seconds
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.02)
-    return os.waitstatus_to_exitcode(ended[1]) == 0
-
-
-def _run(mutant: Mutant | None, tests: Sequence[str]) -> int:
+def kept() -> Kept:
+    """What earlier runs have measured."""
     try:
-        silent = os.open(os.devnull, os.O_RDWR)
-        for each in (0, 1, 2):
-            os.dup2(silent, each)
-        if mutant:
-            sys.meta_path.insert(0, _Finder(mutant))
-        import pytest  # noqa: PLC0415 - in the child: the parent has imported it
-
-        return int(pytest.main([*OPTIONS, *tests]))
-    except BaseException:  # noqa: BLE001 - it must not continue as the parent process
-        return 1
+        return msgspec.json.decode(MEASURED.read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError):
+        return Kept()
 
 
-def own_tests(module: str) -> list[str]:
-    """The tests that belong to a module."""
-    folder, _, name = module.rpartition("/")
-    own = ROOT / "tests" / folder / f"test_{name}"
-    paths = [str(own.relative_to(ROOT))] if own.exists() else []
-    return list(dict.fromkeys([*paths, *TESTS.get(module, ())]))
+# -- the run ---------------------------------------------------------------------------------------
 
 
-def survivors(
-    found: Sequence[Mutant], tests: Sequence[str], jobs: int, report: Callable[[str], None]
-) -> list[Mutant]:
-    """The mutants with which the tests pass."""
-    began = time.monotonic()
-    if not _passes(None, tests, 10 * SECONDS):
-        raise SystemExit(f"the tests fail without a mutant: {' '.join(tests)}")
-    seconds = max(SECONDS, SLOWER * (time.monotonic() - began))
-    with ThreadPoolExecutor(jobs) as pool:
-        passing = list(pool.map(lambda each: _passes(each, tests, seconds), found))
-    left = [mutant for mutant, passed in zip(found, passing, strict=True) if passed]
-    report(f"  {len(found) - len(left)} of {len(found)} noticed by {' '.join(tests)}, "
-           f"{time.monotonic() - began:.0f} s")  # fmt: skip
-    return left
+def tried(made: Sequence[Mutant], files: Sequence[str], jobs: int) -> list[str]:
+    """For each mutant the test that notices it, trials.SURVIVED or session.NOT_EXECUTED."""
+    current, old = digests(files), kept()
+    known = [test for test in old.tests if old.digests[test.file] == current.get(test.file)]
+    session.preload()
+    collected = session.serve(files, known, made, jobs)
+    others = [test for test in old.tests if test.file not in current]
+    new = Kept({**old.digests, **current}, [*others, *collected.tests])
+    MEASURED.write_bytes(msgspec.json.encode(new))
+    if collected.failing:
+        raise SystemExit(f"the tests fail without a mutant: {' '.join(collected.failing)}")
+    selection = Selection(collected.tests, collected.at_import, session.sources(), ROOT)
+    found = dict(collected.outcomes)
+
+    left = {
+        number: selection.tests(mutant) for number, mutant in enumerate(made) if number not in found
+    }
+    quick = {test.name: test for tests in left.values() for test in tests if test.cpu <= SLOW}
+    first: dict[int, list[Measured]] = {CONTROL: list(quick.values())} if left else {}
+    for number, tests in left.items():
+        own = selection.own_files(made[number].module)
+        first[number] = [test for test in tests if test.name in quick and test.file in own]
+
+    def fresh(number: int, tests: Sequence[Measured]) -> str:
+        return session.run_fresh(None if number == CONTROL else made[number], tests)
+
+    found |= trials.caught_by(first, fresh, jobs, say, "others, with their own tests")
+    if found.pop(CONTROL, trials.SURVIVED):
+        raise SystemExit("tests fail without a mutant where they are imported again")
+    rest = {
+        number: [test for test in tests if test not in first[number]]
+        for number, tests in left.items()
+        if found[number] == trials.SURVIVED
+    }
+    found |= trials.caught_by(rest, fresh, jobs, say, "others, with more tests")
+    return [found[number] for number in range(len(made))]
 
 
-# -- the whole -------------------------------------------------------------------------------------
-
-
-def equivalents(text: str) -> dict[str, dict[str, str]]:
-    """The reasons of equivalent mutants: by module, then by name."""
-    found: dict[str, dict[str, str]] = {}
-    for entry in tomllib.loads(text).get("mutant", []):
-        found.setdefault(entry["module"], {})[entry["name"]] = entry["reason"]
+def results(
+    made: Sequence[Mutant],
+    reasons: Mapping[tuple[str, str], str],
+    files: Sequence[str],
+    jobs: int,
+) -> list[Result]:
+    """What became of all mutants."""
+    unknown = [each for each in made if (each.module, each.name) not in reasons]
+    tests = iter(tried(unknown, files, jobs) if unknown else ())
+    found = []
+    for each in made:
+        reason = reasons.get((each.module, each.name), "")
+        by = reason or next(tests)
+        survived = by in NOT_CAUGHT
+        outcome = EQUIVALENT if reason else SURVIVED if survived else CAUGHT
+        found.append(Result(each.module, each.line, each.name, outcome, by))
     return found
 
 
-def preload() -> None:
-    """Imports what all children need; from then on they are forked."""
-    os.chdir(ROOT)
-    for each in ("pytest", *PRELOAD):
-        importlib.import_module(each)
+def table(found: Sequence[Result]) -> str:
+    """The number of each outcome, by module."""
+    lines = [f"{'module':28}" + "".join(f"{each:>12}" for each in OUTCOMES)]
+    for module in [*dict.fromkeys(each.module for each in found), "all"]:
+        counts = Counter(each.outcome for each in found if module in (each.module, "all"))
+        lines.append(f"{module:28}" + "".join(f"{counts[each]:12}" for each in OUTCOMES))
+    return "\n".join(lines)
+
+
+def share(found: Sequence[Result]) -> float:
+    """The share that is caught of those that are not equivalent."""
+    counts = Counter(each.outcome for each in found)
+    relevant = counts[CAUGHT] + counts[SURVIVED]
+    return counts[CAUGHT] / relevant if relevant else 1.0
+
+
+def say(line: str) -> None:
+    """Prints a line at once."""
+    print(line, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reads the command line. Returns 1 if a mutant survives that is not listed as equivalent."""
+    """Reads the command line. Returns 1 if too many survive, or if a listed one is gone."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.mutants", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("modules", nargs="*", type=Path, help="files of src; default: all")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--only", default="", help="mutants whose name contains this text")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="other tests than the fast ones")
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
     given = parser.parse_args(arguments)
-    files = [path.resolve() for path in given.modules] or sorted(SOURCE.rglob("*.py"))
-    known = equivalents(EQUIVALENT.read_text())
-    alive, total, unknown = 0, 0, 0
-    if not given.list:
-        preload()
-    for file in files:
-        module = str(file.relative_to(SOURCE))
-        made = [each for each in mutants(module, file.read_text()) if given.only in each.name]
-        reasons = known.get(module, {})
-        stale = set() if given.only else set(reasons) - {each.name for each in made}
-        unknown += len(stale)
-        for name in sorted(stale):
-            _say(f"  no such mutant any more: {module}: {name}")
-        found = [each for each in made if each.name not in reasons]
-        _say(f"src/{module}: {len(found)} mutants, {len(made) - len(found)} equivalent")
-        if given.list:
-            for each in found:
-                _say(f"  {each.line}: {each.name}")
-            continue
-        left, tests = found, own_tests(module)
-        if left and tests:
-            left = survivors(left, tests, given.jobs, _say)
-        wider = [path for path in WIDER if (ROOT / path).exists() and path not in tests]
-        if left:
-            left = survivors(left, wider, given.jobs, _say)
-        for each in left:
-            _say(f"  SURVIVES line {each.line}: {each.name}")
-        alive, total = alive + len(left), total + len(found)
-    if total:
-        _say(f"{total - alive} of {total} noticed ({100 * (total - alive) / total:.1f} %)")
-    return int(bool(alive or unknown))
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    chosen = {str(path.resolve().relative_to(SOURCE)) for path in given.modules}
+    texts = {name: text for name, text in session.sources().items() if not chosen or name in chosen}
+    every = [each for name, text in texts.items() for each in mutants(name, text)]
+    reasons = equivalents(EQUIVALENTS.read_text())
+    names = {(each.module, each.name) for each in every}
+    gone = {key for key in reasons if key[0] in texts} - names
+    for module, name in sorted(gone):
+        say(f"no such mutant any more: {module}: {name}")
+    made = [each for each in every if given.only in each.name]
+    if given.list:
+        for each in made:
+            say(f"src/{each.module}:{each.line}: {each.name}")
+        return int(bool(gone))
+    began = time.monotonic()
+    BUILD.mkdir(exist_ok=True)
+    found = results(made, reasons, test_files(given.tests), given.jobs)
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    for result in found:
+        if result.outcome == SURVIVED:
+            say(f"SURVIVED src/{result.module}:{result.line}: {result.name} {result.by}")
+    say(f"{table(found)}\n{100 * share(found):.1f} % caught, {time.monotonic() - began:.0f} s")
+    return int(share(found) < GOAL or bool(gone))
 
 
 if __name__ == "__main__":
