@@ -168,6 +168,7 @@ def message(app: Services, event: WebSocketEvent) -> Response:
         log.write("INFO", "event.redelivered")
     except Exception as error:  # noqa: BLE001 - see the rules
         _send_failure(app, event, sender, to_chat_error(error))
+    _report_refused(app, sender)
     return OK
 
 
@@ -254,6 +255,7 @@ def resume(app: Services, context: RequestContext, request: Resume) -> None:
         if error.retryable:
             raise
         _send_failure(app, context.event, sender, error)
+    _report_refused(app, sender)
 
 
 def history(app: Services, context: RequestContext, request: History) -> None:
@@ -281,7 +283,7 @@ def ping(_app: Services, context: RequestContext, _request: Ping) -> None:
 
 
 def _sender(app: Services, event: WebSocketEvent, request_id: str, wire_format: str) -> Sender:
-    poster = app.poster_for(app.settings.callback_url or event.endpoint)
+    poster = app.poster_for(event.api_id, event.stage)
     encoder = encoder_for(wire_format, request_id)
     deadlines = Deadlines.of(event, app.settings)
     return Sender(poster, event.connection_id, encoder, deadlines.posts, deadlines.save)
@@ -301,6 +303,14 @@ def _send_failure(app: Services, event: WebSocketEvent, sender: Sender, error: C
     if not ended:
         sender.send([Failed(error)])
     metrics.record_failure("request.failed", app.settings.model_name, error)
+
+
+def _report_refused(app: Services, sender: Sender) -> None:
+    """Counts a request whose frames API Gateway refused: its client saw no answer and no error."""
+    if sender.is_refused:
+        cause = f"post {sender.delivery.outcome}"
+        error = ChatError("internal", "A frame could not be posted.", cause=cause)
+        metrics.record_failure("post.refused", app.settings.model_name, error)
 
 
 def _status(status: int, text: str) -> Response:

@@ -38,6 +38,17 @@ def client_config() -> Config:
     )
 
 
+def callback_url(api_id: str, stage: str, region: str) -> str:
+    """The URL of `@connections` in API Gateway's default endpoint.
+
+    Not from the event's domain: with a custom domain that has another path, and its base path
+    mapping is unknown here. Of the partitions, China alone has another DNS suffix among those in
+    which Bedrock's endpoints are public.
+    """
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://{api_id}.execute-api.{region}.{suffix}/{stage}"
+
+
 class Poster(Protocol):
     """Posts to the connections of one API."""
 

@@ -24,7 +24,7 @@ from store.uploads import Uploads
 
 
 class Services(Struct, frozen=True):
-    """`poster_for` returns the poster of an `@connections` endpoint, one for each URL."""
+    """`poster_for` returns the poster to the connections of an API's stage, by both their ids."""
 
     settings: Settings
     model: bedrock_stream.Model
@@ -33,7 +33,7 @@ class Services(Struct, frozen=True):
     leases: Leases
     sessions: Sessions
     uploads: Uploads
-    poster_for: Callable[[str], posting.Poster]
+    poster_for: Callable[[str, str], posting.Poster]
 
 
 def build_services(environment: Mapping[str, str]) -> Services:
@@ -52,15 +52,19 @@ def build_services(environment: Mapping[str, str]) -> Services:
     dynamodb = session.client("dynamodb", config=table.client_config())
 
     @functools.cache
-    def poster_for(url: str) -> posting.Poster:
+    def poster_to(url: str) -> posting.Poster:
         return posting.poster(
             session.client(
                 "apigatewaymanagementapi", endpoint_url=url, config=posting.client_config()
             )
         )
 
+    def poster_for(api_id: str, stage: str) -> posting.Poster:
+        url = settings.callback_url or posting.callback_url(api_id, stage, session.region_name)
+        return poster_to(url)
+
     if settings.callback_url:
-        poster_for(settings.callback_url)
+        poster_to(settings.callback_url)
     chat_table = table.Table(dynamodb, settings.table_name)
     conversations = Conversations(chat_table, settings.session_days)
     budget = Budget(settings.requests_per_day, settings.tokens_per_day)

@@ -88,8 +88,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     callback_url: Annotated[
         str,
         Meta(
-            description="where to post to connections; if empty, derived from each event's domain "
-            "and stage"
+            description="where to post to connections; if empty, the API's default endpoint, by "
+            "each event's API id and stage"
         ),
     ] = ""
     system_prompt: Annotated[

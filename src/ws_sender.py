@@ -62,6 +62,10 @@ _FINAL_STATUS = {
 }
 
 
+# Not the client's doing: the function may not post, or posted what API Gateway does not take.
+_FAULTS = {DeliveryState.FORBIDDEN, DeliveryState.REFUSED, DeliveryState.TOO_LARGE}
+
+
 class EventLog:
     """The events of one request, in order: an event's index in `events` is its frame's `seq`.
 
@@ -219,6 +223,11 @@ class Sender:
     def is_undeliverable(self) -> bool:
         """Whether the client is gone, or frames do not reach it."""
         return self.delivery.state is not DeliveryState.OK
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether API Gateway refused a frame for another reason than that the client is gone."""
+        return self.delivery.state in _FAULTS
 
     def attach(self, connection_id: str, encoder: Encoder, from_seq: int) -> None:
         """Switches to another connection: the next `send` starts with the frame of `from_seq`."""

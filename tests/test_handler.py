@@ -459,15 +459,58 @@ def test_invalid_settings_fail_at_start_by_name(
         build_services(environment)
 
 
-def test_each_endpoint_has_one_poster() -> None:
-    """The poster of the configured endpoint is created at start."""
-    app = build_services({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/prod"})
+def test_each_api_has_one_poster_at_its_own_endpoint() -> None:
+    """Not at the domain through which a client came: a custom domain has another path."""
+    app = build_services({"TABLE_NAME": "t"})
 
-    assert app.poster_for("https://a.example/prod") is app.poster_for("https://a.example/prod")
+    assert app.poster_for("abc", "prod") is app.poster_for("abc", "prod")
     assert (
-        "https://b.example/prod/@connections/"
-        == cast(SigningPoster, app.poster_for("https://b.example/prod")).url
+        "https://abc.execute-api.us-east-1.amazonaws.com/prod/@connections/"
+        == cast(SigningPoster, app.poster_for("abc", "prod")).url
     )
+
+
+def test_the_configured_callback_url_serves_every_api() -> None:
+    """Its poster is created at start."""
+    app = build_services({"TABLE_NAME": "t", "CALLBACK_URL": "https://a.example/chat"})
+
+    assert app.poster_for("abc", "prod") is app.poster_for("other", "stage")
+    assert (
+        "https://a.example/chat/@connections/" == cast(SigningPoster, app.poster_for("x", "y")).url
+    )
+
+
+@pytest.mark.parametrize(("status", "cause"), [(403, "forbidden"), (400, "refused")])
+@pytest.mark.parametrize("body", ["hi", {"action": "history"}, {"action": "resume"}])
+def test_a_refused_post_is_a_failure_that_is_counted(
+    function: Function,
+    capsys: pytest.CaptureFixture[str],
+    body: Any,
+    status: int,
+    cause: str,
+) -> None:
+    """The client saw no answer and no error: nobody else would hear of it."""
+    if isinstance(body, dict) and body["action"] == "resume":
+        (start, *_) = function.message("hi")
+        body = {**body, "request_id": start["request_id"], "from_seq": 0}
+    capsys.readouterr()
+    function.endpoint.answers = [status] * 9
+    function.message(body)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    refused = [line for line in lines if line["event"] == "post.refused"]
+    assert [("ERROR", f"post {cause}", "internal", 1)] == [
+        (line["level"], line["cause"], line["Code"], line["Failures"]) for line in refused
+    ]
+
+
+def test_a_client_that_is_gone_is_no_failure(
+    function: Function, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function.endpoint.answers = [410] * 9
+    function.message({"action": "history"})
+
+    assert "post.refused" not in capsys.readouterr().out
 
 
 def test_lambda_handler_uses_the_services_created_at_import() -> None:

@@ -17,7 +17,7 @@ import urllib3.util.wait
 from botocore.exceptions import ConnectionClosedError
 from support.endpoints import ConnectionsEndpoint
 
-from posting import ClientPoster, client_config, poster
+from posting import ClientPoster, callback_url, client_config, poster
 from signing_poster import SigningPoster
 
 SRC = Path(__file__).parents[1] / "src"
@@ -119,3 +119,18 @@ def test_the_module_is_loaded_before_the_first_event() -> None:
     )
 
     assert "True\n" == found.stdout
+
+
+@pytest.mark.parametrize(
+    ("region", "url"),
+    [
+        ("eu-west-1", "https://abc.execute-api.eu-west-1.amazonaws.com/live"),
+        ("us-gov-west-1", "https://abc.execute-api.us-gov-west-1.amazonaws.com/live"),
+        ("cn-north-1", "https://abc.execute-api.cn-north-1.amazonaws.com.cn/live"),
+    ],
+)
+def test_the_callback_url_is_that_of_the_apis_default_endpoint(region: str, url: str) -> None:
+    """As botocore's own endpoint rules have it, of this service in this Region."""
+    client = boto3.client("apigatewaymanagementapi", region_name=region)
+    assert url == callback_url("abc", "live", region)
+    assert url.removeprefix("https://abc.") == client.meta.endpoint_url[8:] + "/live"

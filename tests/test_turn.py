@@ -18,7 +18,7 @@ class Context:
 def test_deadlines_come_in_the_order_of_a_turns_steps(seconds: float) -> None:
     """The stream ends first, then deltas, then the save: however short DEADLINE_SECONDS is."""
     meta: dict[str, Any] = {"eventType": "MESSAGE", "connectionId": "c=", "requestId": "e"}
-    raw = {"requestContext": {**meta, "domainName": "a.example", "stage": "prod"}}
+    raw = {"requestContext": {**meta, "apiId": "a", "stage": "prod"}}
     event = WebSocketEvent.of(raw, Context())
     settings = load({"TABLE_NAME": "chat", "DEADLINE_SECONDS": str(seconds)})
 

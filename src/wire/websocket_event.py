@@ -51,7 +51,8 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
     connection_id: str
     event_id: str
     requested_at: int
-    endpoint: str
+    api_id: str
+    stage: str
     user_arn: str
     authorizer_principal: str
     source_ip: str
@@ -76,7 +77,8 @@ class WebSocketEvent(Struct, frozen=True, kw_only=True):
             connection_id=meta["connectionId"],
             event_id=meta["requestId"],
             requested_at=_milliseconds(meta.get("requestTimeEpoch") or time.time() * 1000),
-            endpoint=f"https://{meta['domainName']}/{meta['stage']}",
+            api_id=meta["apiId"],
+            stage=meta["stage"],
             user_arn=identity.get("userArn") or "",
             authorizer_principal=(meta.get("authorizer") or {}).get("principalId") or "",
             source_ip=identity.get("sourceIp") or "",

@@ -90,7 +90,7 @@ def _bedrock(stall_seconds: float) -> Any:
 
 def _poster() -> Any:
     services = handler.SERVICES
-    return services.poster_for(services.settings.callback_url)
+    return services.poster_for("", "")
 
 
 _LEASE_SECONDS = leases.LEASE_SECONDS

@@ -61,6 +61,7 @@ class Function:
             "connectionId": connection_id,
             "requestId": f"event-{self.count}",
             "domainName": "example.com",
+            "apiId": "a",
             "stage": "prod",
             **event.pop("meta", {}),
         }
@@ -116,7 +117,7 @@ def connected_function(table: Table, bedrock: str, connections: ConnectionsEndpo
         leases=leases,
         sessions=Sessions(table, conversations, leases),
         uploads=Uploads(table, settings.max_input_bytes),
-        poster_for=lambda _: posters[threading.get_ident()],
+        poster_for=lambda *_: posters[threading.get_ident()],
     )
     function = Function(app, connections)
     function.connect(session_id="s")

@@ -137,7 +137,7 @@ class World:
             leases=leases,
             sessions=Sessions(store, conversations, leases),
             uploads=Uploads(store, self.settings.max_input_bytes),
-            poster_for=lambda _: cast("Poster", poster),
+            poster_for=lambda *_: cast("Poster", poster),
         )
 
     def _intercepted_dynamodb(self, intercept: Intercept) -> Any:

@@ -142,6 +142,7 @@ class SessionModel:
             "connectionId": connection_id,
             "requestId": self.world.unique("event"),
             "domainName": "example.com",
+            "apiId": "a",
             "stage": "prod",
             "identity": {"sourceIp": "192.0.2.1"},
         }

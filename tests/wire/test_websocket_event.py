@@ -10,7 +10,8 @@ META = {
     "eventType": "MESSAGE",
     "connectionId": "c=",
     "requestId": "e=",
-    "domainName": "id.execute-api.eu-west-1.amazonaws.com",
+    "domainName": "chat.example.com",
+    "apiId": "id",
     "stage": "prod",
 }
 
@@ -25,7 +26,7 @@ def event_of(meta: dict[str, Any] | None = None, **event: Any) -> WebSocketEvent
 
 
 def test_a_proxy_event_is_read() -> None:
-    """Its type, ids, endpoint, query and body, and when the invocation has to end."""
+    """Its type, ids, API, query and body, and when the invocation has to end."""
     event = event_of(body="hi", isBase64Encoded=False, queryStringParameters={"format": "text"})
 
     assert ("MESSAGE", "c=", "e=", "hi") == (
@@ -34,7 +35,7 @@ def test_a_proxy_event_is_read() -> None:
         event.event_id,
         event.body,
     )
-    assert "https://id.execute-api.eu-west-1.amazonaws.com/prod" == event.endpoint
+    assert ("id", "prod") == (event.api_id, event.stage)
     assert {"format": "text"} == event.query
     assert {"connection_id": "c=", "event_id": "e="} == event.ids
     assert pytest.approx(30) == event.deadline - event.started_at
