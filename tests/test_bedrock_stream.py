@@ -531,9 +531,9 @@ def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["silent", "silent from the start", "slow"],
 )
 def test_leaving_the_context_wakes_a_waiting_reader(bedrock: str, prompt: Prompt) -> None:
-    """It waits neither for the next chunk nor for the read timeout, 60 s here."""
+    """It waits neither for the next chunk nor for the read timeout."""
     before = readers()
-    model = model_at(bedrock, stall_seconds=60.0)
+    model = model_at(bedrock, stall_seconds=1.5 * PATIENCE)
     with open_stream(model, prompt, time.monotonic() + 60, 0.5) as batches:
         next(batches)
         next(batches)
