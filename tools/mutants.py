@@ -20,6 +20,7 @@ Why this is not mutmut: docs/decisions/0025-mutation-tests.md.
 import argparse
 import hashlib
 import os
+import resource
 import sys
 import time
 import tomllib
@@ -222,7 +223,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for result in found:
         if result.outcome == SURVIVED:
             say(f"SURVIVED src/{result.module}:{result.line}: {result.name} {result.by}")
-    say(f"{table(found)}\n{100 * share(found):.1f} % caught, {time.monotonic() - began:.0f} s")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    say(
+        f"{table(found)}\n{100 * share(found):.1f} % caught, {time.monotonic() - began:.0f} s, "
+        f"{used.ru_utime + used.ru_stime:.0f} s of CPU time"
+    )
     return int(share(found) < GOAL or bool(gone))
 
 
