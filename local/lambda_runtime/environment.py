@@ -206,9 +206,10 @@ class Environment:
         if self._closed:
             return
         self._closed = True
-        self._inbox.put_nowait(None)
-        if self._opening is not None:
+        if self._opening is not None and not self._opening.done():
             await asyncio.wait({self._opening})
+        # Nothing is awaited before the signal: awslambdaric would print a traceback about the 410.
+        self._inbox.put_nowait(None)
         if self._process is not None:
             await stop(self._process, grace)
         await self._api.cleanup()
