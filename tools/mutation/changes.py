@@ -148,7 +148,7 @@ def _ignored(parent: ast.AST, node: ast.AST) -> bool:
             return True
         case ast.If(test=test):
             return "TYPE_CHECKING" in ast.unparse(test)
-        case ast.keyword(arg="description"):
+        case ast.keyword(arg="description" | "kw_only"):  # the latter: how code may be written
             return True
         case ast.Constant(value=str() as text):
             return isinstance(parent, ast.JoinedStr) or _is_wording(text)
@@ -182,7 +182,7 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:  # noqa: C901, PLR0912 - 
             yield changed
         case ast.IfExp(test=test, body=body, orelse=orelse):
             yield ast.IfExp(ast.UnaryOp(ast.Not(), test), body, orelse)
-        case ast.Return(value=value) if value is not None and not _is_none(value):
+        case ast.Return(value=value) if value is not None and not _is_falsy(value):
             yield ast.Return(ast.Constant(None))
         case ast.Break():
             yield ast.Continue()
@@ -199,8 +199,9 @@ def _simple(test: ast.expr) -> bool:
     return isinstance(test, ast.Compare | ast.UnaryOp | ast.Constant)
 
 
-def _is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
+def _is_falsy(value: ast.expr) -> bool:
+    """A constant as good as None where only its truth counts; mypy refuses None for it."""
+    return isinstance(value, ast.Constant) and not value.value
 
 
 def _replaced(tree: ast.Module, way: Way, replacement: ast.AST) -> ast.Module:
