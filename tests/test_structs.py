@@ -22,7 +22,7 @@ def structs() -> Iterator[type[Struct]]:
         yield from (each for each in own if issubclass(each, Struct))
 
 
-@pytest.mark.parametrize("struct", sorted(structs(), key=lambda each: each.__qualname__))
+@pytest.mark.parametrize("struct", sorted(structs(), key=str))
 def test_a_value_between_modules_is_frozen(struct: type[Struct]) -> None:
     """All but the state of one turn: a value that two modules hold is the same for both."""
     assert struct.__struct_config__.frozen is (struct.__name__ not in MUTABLE)
