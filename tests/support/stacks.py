@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 from urllib.parse import quote
 
+from support import unmeasured
 from support.artifacts import Log, on_failure
 from support.e2e_clients import PATIENCE
 from support.threads import in_a_thread
@@ -79,19 +80,19 @@ def served() -> Iterator[Stacks]:
 
 @asynccontextmanager
 async def _opened() -> AsyncIterator[Stacks]:
+    environment = {**LONG_ANSWERS, **unmeasured.FUNCTION}
     services_log = Log("services")
     logs = {auth: Log(f"stack-{auth}") for auth in get_args(Auth)}
     async with AsyncExitStack() as open_:
         for log in (services_log, *logs.values()):
             open_.enter_context(on_failure(log.save))
-        shared = await open_.enter_async_context(backends(say=services_log, log=services_log))
-        made = {
-            auth: Stack(
-                services=shared, auth=auth, environment=LONG_ANSWERS, say=logs[auth], log=logs[auth]
-            )
-            for auth in get_args(Auth)
-        }
-        async with asyncio.TaskGroup() as starting:
-            for each in made.values():
-                starting.create_task(open_.enter_async_context(each))
+        with unmeasured.processes():
+            shared = await open_.enter_async_context(backends(say=services_log, log=services_log))
+            made = {
+                auth: Stack(services=shared, auth=auth, environment=environment, say=log, log=log)
+                for auth, log in logs.items()
+            }
+            async with asyncio.TaskGroup() as starting:
+                for each in made.values():
+                    starting.create_task(open_.enter_async_context(each))
         yield Stacks(made)

@@ -4,12 +4,27 @@ Measuring multiplies their time, and adds nothing: tests by example execute the 
 child processes, tests/conftest.py decides.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import coverage
 from coverage.exceptions import CoverageWarning
+
+_VARIABLE = "COVERAGE_PROCESS_CONFIG"  # by which coverage starts in a new process
+FUNCTION = {_VARIABLE: ""}  # for a function's variables: its processes are started at any time
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Processes that are started in this block are not measured."""
+    config = os.environ.pop(_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if config is not None:
+            os.environ[_VARIABLE] = config
 
 
 @contextmanager
