@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 import bedrock_stream
 import clients
@@ -40,12 +41,17 @@ def build_services(environment: Mapping[str, str]) -> Services:
     """Reads the settings and makes the clients.
 
     Raises:
-        SettingsError: a setting is missing or unusable.
+        SettingsError: a setting is missing or unusable, or the system prompt cannot be read.
         UnknownModelError: the model id belongs to no known family.
     """
     settings = load(environment)
     family = family_of(settings.model_id, settings.model_family)
     session = clients.session()
+    if settings.system_prompt_object:
+        import prompt_object  # noqa: PLC0415 - most deployments have none
+
+        prompt = prompt_object.read(settings.system_prompt_object, session)
+        settings = replace(settings, system_prompt=prompt)
     bedrock = session.client(
         "bedrock-runtime", config=bedrock_stream.client_config(settings.stall_seconds)
     )

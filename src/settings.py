@@ -95,6 +95,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     system_prompt: Annotated[
         str, Meta(description="the system prompt, sent to the model before the conversation")
     ] = DEFAULT_SYSTEM_PROMPT
+    system_prompt_object: Annotated[
+        str,
+        Meta(
+            description="the URL of a version of an object in S3 with the system prompt, which "
+            "replaces `SYSTEM_PROMPT`"
+        ),
+    ] = ""
     max_output_tokens: Annotated[
         int, Meta(ge=1, le=64_000, description="the maximum length of an answer, in tokens")
     ] = 4096

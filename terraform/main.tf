@@ -7,6 +7,8 @@ module "chat" {
   tags                   = var.tags
   stage                  = var.stage
   deletion_protection    = var.deletion_protection
+  iam                    = var.iam
+  kms_key_arn            = var.kms_key_arn
   package                = var.package
   authorizer_package     = var.authorizer_package
   architecture           = var.architecture
@@ -44,6 +46,7 @@ module "chat" {
   chat_integration       = var.chat_integration
   memory_size            = var.memory_size
   reserved_concurrency   = var.reserved_concurrency
+  on_demand_throughput   = var.on_demand_throughput
   snap_start             = var.snap_start
   throttle_rate          = var.throttle_rate
   throttle_burst         = var.throttle_burst

@@ -139,3 +139,8 @@ output "chat_integration" {
   description = "How API Gateway invokes the function for messages: async or proxy."
   value       = module.chat.chat_integration
 }
+
+output "reserved_concurrency" {
+  description = "The function's reserved concurrency: 0 if the deployment is stopped, null if none is reserved."
+  value       = module.chat.reserved_concurrency
+}

@@ -11,6 +11,19 @@ variable "region" {
   }
 }
 
+variable "allowed_account_ids" {
+  description = "The AWS accounts in which this configuration may be applied. With credentials of any other account Terraform stops before it plans. If empty, any account is accepted."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for id in var.allowed_account_ids : can(regex("^[0-9]{12}$", id))])
+    error_message = "allowed_account_ids must be account ids of 12 digits."
+  }
+}
+
 provider "aws" {
-  region = var.region
+  region              = var.region
+  allowed_account_ids = length(var.allowed_account_ids) == 0 ? null : var.allowed_account_ids
 }

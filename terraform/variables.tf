@@ -28,6 +28,29 @@ variable "deletion_protection" {
   nullable    = false
 }
 
+variable "iam" {
+  description = <<-EOT
+    What an organization requires of the roles that are created.
+
+    - `permissions_boundary`: the ARN of the policy that limits each role. It has to allow what the roles' own policies allow.
+    - `path`: the path of the roles, such as /applications/chat/. Roles with another path are replaced.
+  EOT
+
+  type = object({
+    permissions_boundary = optional(string)
+    path                 = optional(string, "/")
+  })
+
+  default  = {}
+  nullable = false
+}
+
+variable "kms_key_arn" {
+  description = "The ARN of a customer managed KMS key in the deployment's Region, which encrypts the table, the logs, the dead-letter queue and the buckets. Without it AWS's own keys do. The key's policy must allow CloudWatch Logs, and CloudFront if there is a page, to use it: docs/deploy.md has the statements."
+  type        = string
+  default     = null
+}
+
 variable "package" {
   description = <<-EOT
     The function's package for `architecture`, as `make package` writes it: a file, or an object in S3.
@@ -151,6 +174,7 @@ variable "web" {
     - `scope`: the OAuth scopes that the page requests, separated by spaces.
     - `token`: the token that the page sends: `id_token`, a JWT for client_id, or `access_token`, for issuers whose access tokens are JWTs for this API.
     - `connect_origins`: further origins to which the page may connect: the issuer's token endpoint if its host differs from that of jwt.issuer, such as https://example.auth.us-east-1.amazoncognito.com.
+    - `web_acl_arn`: the ARN of an AWS WAF web ACL for CloudFront, which is in us-east-1 whatever the Region. It filters requests for the page, not those to the WebSocket API.
     - `domain`: a domain name for the page, such as chat.example.com, whose DNS record you point to the output page_domain_name, and the ARN of its ACM certificate, which CloudFront requires to be in us-east-1. Without it the page has CloudFront's domain name.
   EOT
 
@@ -160,6 +184,7 @@ variable "web" {
     scope           = optional(string, "openid")
     token           = optional(string, "id_token")
     connect_origins = optional(list(string), [])
+    web_acl_arn     = optional(string)
     domain = optional(object({
       name            = string
       certificate_arn = string
@@ -191,7 +216,7 @@ variable "foundation_model_arns" {
 }
 
 variable "system_prompt" {
-  description = "The system prompt, sent to the model before the conversation."
+  description = "The system prompt, sent to the model before the conversation: at most 64 KB in UTF-8. One of more than 3,072 bytes is kept in an S3 bucket, which exists only then; each version of the function keeps its prompt. The text must be known at plan."
   type        = string
   default     = "You are a helpful assistant."
   nullable    = false
@@ -350,9 +375,27 @@ variable "memory_size" {
 }
 
 variable "reserved_concurrency" {
-  description = "The function's reserved concurrency, which limits how many messages are handled at once. If null, none is reserved. AWS refuses a reservation that leaves the account fewer than 100; new accounts may have 10 in total."
+  description = "The function's reserved concurrency, which limits how many messages are handled at once. If null, none is reserved. 0 stops the deployment: no connection and no message is accepted, and nothing is deleted (docs/operations.md, Stopping). AWS refuses a reservation that leaves the account fewer than 100; new accounts may have 10 in total."
   type        = number
   default     = null
+}
+
+variable "on_demand_throughput" {
+  description = <<-EOT
+    The most that the table may consume, in units a second, which limits what DynamoDB can cost. Requests above it are throttled.
+
+    - `max_read_request_units`: for reads; a turn takes about 9 units.
+    - `max_write_request_units`: for writes; a turn takes about 16 units, and up to 400 at once to save a very long answer.
+
+    At least one is required. -1 removes a maximum that was set; leaving it out keeps it.
+  EOT
+
+  type = object({
+    max_read_request_units  = optional(number)
+    max_write_request_units = optional(number)
+  })
+
+  default = null
 }
 
 variable "snap_start" {
@@ -394,11 +437,13 @@ variable "alarms" {
   description = <<-EOT
     Who is notified of alarms and of the cost.
 
+    - `topic_arns`: existing SNS topics that receive alarms, in the deployment's Region. Their policies have to allow CloudWatch to publish.
     - `email`: the email address that receives alarms, once its owner has confirmed the subscription. Without it none are sent.
     - `monthly_budget_usd`: a monthly cost budget for the whole account, in US dollars; email is notified before it is exceeded. It does not limit costs.
   EOT
 
   type = object({
+    topic_arns         = optional(list(string), [])
     email              = optional(string)
     monthly_budget_usd = optional(number)
   })

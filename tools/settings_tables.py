@@ -8,7 +8,11 @@ from tools.markdown import code, table
 from tools.settings_schema import Setting, settings
 
 # The settings that have no Terraform variable, and what sets them.
-_SET_BY = {"TABLE_NAME": "the deployment", "CALLBACK_URL": "the local stack"}
+_SET_BY = {
+    "TABLE_NAME": "the deployment",
+    "CALLBACK_URL": "the local stack",
+    "SYSTEM_PROMPT_OBJECT": "the deployment, for a long `system_prompt`",
+}
 
 
 def function_settings() -> str:

@@ -59,7 +59,14 @@ mock_resource "aws_cloudfront_distribution" {
 }
 
 mock_resource "aws_s3_bucket" {
-  defaults = { arn = "arn:aws:s3:::mock" }
+  defaults = {
+    arn                         = "arn:aws:s3:::mock"
+    bucket_regional_domain_name = "mock.s3.us-east-1.amazonaws.com"
+  }
+}
+
+mock_resource "aws_s3_object" {
+  defaults = { version_id = "v1" }
 }
 
 mock_resource "aws_cloudwatch_log_group" {

@@ -229,9 +229,9 @@ run "defaults" {
     condition = alltrue([for each in [
       aws_apigatewayv2_authorizer.jwt, aws_lambda_function.authorizer, aws_lambda_permission.authorizer, aws_iam_role.authorizer, aws_cloudwatch_log_group.authorizer,
       aws_api_gateway_account.logging, aws_iam_role.logging, aws_sns_topic.alarms, aws_sns_topic_subscription.email, aws_budgets_budget.monthly,
-      aws_s3_bucket.web, aws_s3_object.web, aws_s3_object.web_config, aws_cloudfront_distribution.web,
+      aws_s3_bucket.web, aws_s3_object.web, aws_s3_object.web_config, aws_cloudfront_distribution.web, aws_s3_bucket.prompt, aws_s3_object.prompt,
     ] : length(each) == 0])
-    error_message = "Authorizer, logging role, alarm email, budget and web page are not created by default."
+    error_message = "Authorizer, logging role, alarm email, budget, web page and an object for the prompt are not created by default."
   }
 
   # -- monitoring

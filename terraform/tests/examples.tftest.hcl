@@ -70,13 +70,14 @@ run "root" {
   }
 }
 
-run "empty_region" {
+run "refused_by_the_root" {
   command = plan
 
   variables {
-    region  = ""
-    package = { s3 = { bucket = "packages", key = "lambda.zip" } }
+    region              = ""
+    allowed_account_ids = ["1234"]
+    package             = { s3 = { bucket = "packages", key = "lambda.zip" } }
   }
 
-  expect_failures = [var.region]
+  expect_failures = [var.allowed_account_ids, var.region]
 }

@@ -7,7 +7,10 @@ import gzip
 import json
 import re
 import sys
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,34 @@ def test_a_start_imports_and_opens_no_more_than_it_needs(task_root: Path) -> Non
     assert DATA_FILES >= len(data)
     assert MODULES >= len(modules)
     assert OPENED >= len(opened)
+
+
+WITH_PROMPT = """
+print(json.dumps([modules, files, handler.SERVICES.settings.system_prompt]))
+"""
+
+
+def test_a_prompt_in_an_object_is_read_without_a_client_for_s3(
+    task_root: Path, tmp_path: Path
+) -> None:
+    """Its module is imported only where there is one, and needs nothing else of botocore."""
+    (tmp_path / "system-prompt.txt").write_text("Answer in rhymes.")
+    serving = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    starting = f"{STARTING}{WITH_PROMPT}"
+    with ThreadingHTTPServer(("127.0.0.1", 0), serving) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/system-prompt.txt?versionId=v1"
+        with_object, opened, prompt = isolated(
+            lambda_python(), starting, task_root, None, **ENVIRONMENT, SYSTEM_PROMPT_OBJECT=url
+        )
+        server.shutdown()
+    without, *_ = isolated(lambda_python(), starting, task_root, None, **ENVIRONMENT)
+
+    ours = {path.stem for path in SRC.rglob("*.py")}
+    assert "Answer in rhymes." == prompt
+    assert {"prompt_object"} == ours & (set(with_object) - set(without))
+    assert [] == [name for name in set(with_object) - set(without) if name.startswith(FORBIDDEN)]
+    assert DATA_FILES >= len([path for path in opened if "/botocore/data/" in path])
 
 
 def test_the_zip_is_small(lambda_zip: Path) -> None:

@@ -349,6 +349,19 @@ def test_without_a_deployment_the_first_step_is_named(
     assert "failed: Nothing is deployed: run `make deploy` first.\n" == capsys.readouterr().err
 
 
+def test_a_stopped_deployment_is_not_tested(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is as its owner wants it: that is no failure, and the alias stays."""
+    outputs = {"websocket_url": "wss://x/live", "reserved_concurrency": 0}
+    monkeypatch.setattr(terraform, "outputs", lambda: outputs)
+
+    assert 0 == smoke.main(["--else-live", "7"])
+    assert "not tested: The deployment is stopped: reserved_concurrency is 0.\n" == (
+        capsys.readouterr().out
+    )
+
+
 def test_a_missing_terraform_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a sentence."""
     monkeypatch.setenv("PATH", "")

@@ -17,6 +17,8 @@ JWT = {"auth": "jwt", "jwt": {"issuer": ISSUER, "audience": ["web"]}}
 ARN = "arn:aws:bedrock:us-east-1:123456789012"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/01234567"
 PACKAGE = {"s3": {"bucket": "packages", "key": "lambda.zip"}}
+TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
+WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/page/01234567"
 NO_ZIP = {"path": "modules/chat/routes.json"}
 
 
@@ -45,6 +47,14 @@ CASES: Mapping[str, list[Mapping[str, Any]]] = {
         {"tags": {"a?b": ""}},
         {"tags": {"a": "x" * 257}},
         {"tags": {f"key{number}": "" for number in range(50)}},
+    ],
+    "iam.permissions_boundary must be": [{"iam": {"permissions_boundary": "boundary"}}],
+    "iam.path must": [
+        {"iam": {"path": path}} for path in ("chat/", "/chat", "/a b/", "//", f"/{'x' * 511}/")
+    ],
+    "kms_key_arn must be": [
+        {"kms_key_arn": arn}
+        for arn in ("alias/chat", "arn:aws:kms:us-east-1:123456789012:alias/chat")
     ],
     # -- packages
     "package must be a path or an object": [{"package": {"path": "a.zip", **PACKAGE}}],
@@ -89,6 +99,13 @@ CASES: Mapping[str, list[Mapping[str, Any]]] = {
         for origin in ("https://*.example.com", "http://a.example.com", "https://a.example.com/")
     ],
     "web.domain.name must be": [domain("https://chat.example.com", CERTIFICATE)],
+    "web.web_acl_arn must be": [
+        web(web_acl_arn=arn)
+        for arn in (
+            WEB_ACL.replace("us-east-1", "eu-west-1"),
+            WEB_ACL.replace("global", "regional"),
+        )
+    ],
     # CloudFront requires certificates in us-east-1.
     "web.domain.certificate_arn must be": [
         domain("chat.example.com", CERTIFICATE.replace("us-east-1", "eu-west-1"))
@@ -115,6 +132,11 @@ CASES: Mapping[str, list[Mapping[str, Any]]] = {
     ],
     "foundation_model_arns is required": [
         {"model_id": f"{ARN}:application-inference-profile/abc123", "model_family": "claude"}
+    ],
+    # 65,537 bytes; in the second, of 21,846 characters
+    "system_prompt must be": [
+        {"system_prompt": "x" * 65537},
+        {"system_prompt": "語" * 21845 + "xx"},
     ],
     "max_output_tokens must be": [{"max_output_tokens": value} for value in (0, 64001, 1.5)],
     "temperature must be": [{"temperature": -0.1}, {"temperature": 1.1}],
@@ -143,11 +165,20 @@ CASES: Mapping[str, list[Mapping[str, Any]]] = {
     # -- the function and the API
     "chat_integration must be": [{"chat_integration": "queue"}],
     "memory_size must be": [{"memory_size": value} for value in (128, 10241, 1024.5)],
-    "reserved_concurrency must be": [{"reserved_concurrency": 0}, {"reserved_concurrency": 1.5}],
+    "reserved_concurrency must be": [{"reserved_concurrency": -1}, {"reserved_concurrency": 1.5}],
+    "on_demand_throughput needs": [
+        {"on_demand_throughput": {"max_write_request_units": units}} for units in (0, -2, 1.5, None)
+    ],
     "throttle_rate must be": [{"throttle_rate": 0}, {"throttle_rate": 10001}],
     "throttle_burst must be": [{"throttle_burst": value} for value in (0, 5001, 1.5)],
     # -- monitoring
     "log_retention_days must be": [{"log_retention_days": 0}, {"log_retention_days": 31}],
+    "alarms.topic_arns must be ARNs": [
+        {"alarms": {"topic_arns": [arn]}} for arn in ("on-call", TOPIC.replace("sns", "sqs"))
+    ],
+    "alarms.topic_arns must be at most 4": [
+        {"alarms": {"topic_arns": [f"{TOPIC}-{number}" for number in range(5)]}}
+    ],
     "alarms.email must be": [{"alarms": {"email": "me"}}],
     "alarms.monthly_budget_usd must be": [
         {"alarms": {"email": "me@example.com", "monthly_budget_usd": 0}}

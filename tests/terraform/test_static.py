@@ -20,8 +20,9 @@ CHECKOV = terraform.ROOT / ".venv/checkov/bin/checkov"
 
 # The defaults of a deployment that differ from the function's: the owner of the deployment pays.
 OTHER_DEFAULTS = {"requests_per_day": 500, "tokens_per_day": 1_000_000}
-# Settings without a variable: Terraform names the table, and only the local stack sets the URL.
-NO_VARIABLE = {"table_name", "callback_url"}
+# Settings without a variable: Terraform names the table and the object of a long prompt; only the
+# local stack sets the URL.
+NO_VARIABLE = {"table_name", "callback_url", "system_prompt_object"}
 
 # The kinds of resources that support tags.
 TAGGED = {
@@ -232,6 +233,12 @@ NEWER_THAN_THE_MODULE = [
     "aws_cognito_user_pool_client.chat",
     "aws_cognito_user_pool_domain.users",
     "aws_lambda_invocation.trial",
+    "aws_s3_bucket.prompt",
+    "aws_s3_bucket_policy.prompt",
+    "aws_s3_bucket_public_access_block.prompt",
+    "aws_s3_bucket_server_side_encryption_configuration.prompt",
+    "aws_s3_bucket_versioning.prompt",
+    "aws_s3_object.prompt",
 ]
 
 

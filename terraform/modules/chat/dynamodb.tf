@@ -1,7 +1,7 @@
 # The DynamoDB table of conversations, connections and daily quotas. Its items: src/store/.
 
 resource "aws_dynamodb_table" "conversations" {
-  #checkov:skip=CKV_AWS_119: encrypted with AWS's key for DynamoDB; a customer managed key costs per month and per request
+  #checkov:skip=CKV_AWS_119: kms_key_arn sets the key; without it, AWS's key for DynamoDB encrypts the table, at no cost
   name         = var.name
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "pk"
@@ -32,6 +32,16 @@ resource "aws_dynamodb_table" "conversations" {
   }
 
   server_side_encryption {
-    enabled = true
+    enabled     = true
+    kms_key_arn = var.kms_key_arn
+  }
+
+  dynamic "on_demand_throughput" {
+    for_each = var.on_demand_throughput[*]
+
+    content {
+      max_read_request_units  = on_demand_throughput.value.max_read_request_units
+      max_write_request_units = on_demand_throughput.value.max_write_request_units
+    }
   }
 }

@@ -7,7 +7,10 @@ locals {
   # The environment variables that src/settings.py reads; an empty one counts as unset. CALLBACK_URL
   # is not set: the function derives it from each event.
   environment = merge(
-    { TABLE_NAME = aws_dynamodb_table.conversations.name },
+    {
+      TABLE_NAME           = aws_dynamodb_table.conversations.name
+      SYSTEM_PROMPT_OBJECT = local.prompt_url
+    },
     {
       for name, value in local.settings :
       upper(name) => value == null ? "" : try(tostring(value), jsonencode(value))
@@ -45,7 +48,7 @@ resource "aws_lambda_function" "chat" {
 
   memory_size                    = var.memory_size
   timeout                        = var.timeout_seconds
-  reserved_concurrent_executions = coalesce(var.reserved_concurrency, -1)
+  reserved_concurrent_executions = coalesce(var.reserved_concurrency, -1) # 0 stops it
 
   environment {
     variables = local.environment
@@ -80,7 +83,7 @@ resource "aws_lambda_function" "chat" {
 
     precondition {
       condition     = local.environment_bytes <= 4096
-      error_message = "The settings exceed the 4 KB that Lambda allows for environment variables: shorten system_prompt."
+      error_message = "The settings exceed the 4 KB that Lambda allows for environment variables: shorten allowed_origins, stop_sequences or system_prompt, which is an object in S3 instead if it is longer than 3,072 bytes."
     }
 
     precondition {
@@ -175,6 +178,7 @@ locals {
 resource "aws_sqs_queue" "dead_letters" {
   name                      = local.dead_letters
   message_retention_seconds = 14 * 24 * 60 * 60
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
   tags                      = local.tags
 }

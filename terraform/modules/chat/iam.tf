@@ -21,6 +21,23 @@ locals {
   )
 }
 
+locals {
+  # What the function's role may do with kms_key_arn, by purpose. DynamoDB Developer Guide, "DynamoDB
+  # encryption at rest usage notes": the actions that it needs on behalf of those who use a table, without
+  # kms:CreateGrant, which only creating the table needs. SQS Developer Guide, "Amazon SQS Key management":
+  # those of a producer. S3 User Guide, "Using server-side encryption with AWS KMS keys": that of a reader.
+  key_uses = var.kms_key_arn == null ? {} : merge(
+    {
+      Conversations = {
+        service = "dynamodb"
+        actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+      }
+      DeadLetters = { service = "sqs", actions = ["kms:Decrypt", "kms:GenerateDataKey"] }
+    },
+    local.prompt_count == 0 ? {} : { SystemPrompt = { service = "s3", actions = ["kms:Decrypt"] } },
+  )
+}
+
 # -- the function ----------------------------------------------------------------------------------
 
 data "aws_iam_policy_document" "assume_lambda" {
@@ -89,6 +106,34 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
+  dynamic "statement" {
+    for_each = aws_s3_bucket.prompt
+
+    content {
+      sid       = "ReadSystemPrompt"
+      actions   = ["s3:GetObjectVersion"]
+      resources = ["${statement.value.arn}/${local.prompt_key}"]
+    }
+  }
+
+  # With the customer managed key, only in requests of the services that keep the data. CloudWatch Logs uses
+  # the key itself: docs/deploy.md has the statements of the key's policy.
+  dynamic "statement" {
+    for_each = local.key_uses
+
+    content {
+      sid       = "UseKeyFor${statement.key}"
+      actions   = statement.value.actions
+      resources = [var.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["${statement.value.service}.${local.region}.amazonaws.com"]
+      }
+    }
+  }
+
   # Lambda itself sends these, with the function's role.
   statement {
     sid       = "SendDeadLetters"
@@ -110,10 +155,12 @@ data "aws_iam_policy_document" "function" {
 }
 
 resource "aws_iam_role" "function" {
-  name               = "${local.global_name}-function"
-  description        = "The chatbot's function"
-  assume_role_policy = data.aws_iam_policy_document.assume_lambda.json
-  tags               = local.tags
+  name                 = "${local.global_name}-function"
+  path                 = var.iam.path
+  description          = "The chatbot's function"
+  assume_role_policy   = data.aws_iam_policy_document.assume_lambda.json
+  permissions_boundary = var.iam.permissions_boundary
+  tags                 = local.tags
 }
 
 resource "aws_iam_role_policy" "function" {
@@ -143,10 +190,12 @@ data "aws_iam_policy_document" "authorizer" {
 resource "aws_iam_role" "authorizer" {
   count = local.authorizer_count
 
-  name               = "${local.global_name}-authorizer"
-  description        = "The chatbot's authorizer"
-  assume_role_policy = data.aws_iam_policy_document.assume_lambda.json
-  tags               = local.tags
+  name                 = "${local.global_name}-authorizer"
+  path                 = var.iam.path
+  description          = "The chatbot's authorizer"
+  assume_role_policy   = data.aws_iam_policy_document.assume_lambda.json
+  permissions_boundary = var.iam.permissions_boundary
+  tags                 = local.tags
 }
 
 resource "aws_iam_role_policy" "authorizer" {
@@ -174,10 +223,12 @@ data "aws_iam_policy_document" "assume_api_gateway" {
 resource "aws_iam_role" "logging" {
   count = var.account_logging ? 1 : 0
 
-  name               = "${local.global_name}-api-logs"
-  description        = "Lets API Gateway write logs, for the whole account and Region"
-  assume_role_policy = data.aws_iam_policy_document.assume_api_gateway.json
-  tags               = local.tags
+  name                 = "${local.global_name}-api-logs"
+  path                 = var.iam.path
+  description          = "Lets API Gateway write logs, for the whole account and Region"
+  assume_role_policy   = data.aws_iam_policy_document.assume_api_gateway.json
+  permissions_boundary = var.iam.permissions_boundary
+  tags                 = local.tags
 }
 
 # AWS's managed policy: the role serves every API of the account, and API Gateway requires all of it.

@@ -4,10 +4,11 @@
 # -- logs ------------------------------------------------------------------------------------------
 
 resource "aws_cloudwatch_log_group" "function" {
-  #checkov:skip=CKV_AWS_158: CloudWatch Logs encrypts them; they contain no messages, and a customer managed key costs per month
+  #checkov:skip=CKV_AWS_158: kms_key_arn sets the key; without it CloudWatch Logs encrypts them, and they contain no messages
   #checkov:skip=CKV_AWS_338: log_retention_days sets it; a year would be too long a default
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
   tags              = local.tags
 }
 
@@ -16,6 +17,7 @@ resource "aws_cloudwatch_log_group" "access" {
   #checkov:skip=CKV_AWS_338: as for the function's
   name              = "/aws/apigateway/${var.name}"
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
   tags              = local.tags
 }
 
@@ -26,6 +28,7 @@ resource "aws_cloudwatch_log_group" "authorizer" {
 
   name              = "/aws/lambda/${local.authorizer_name}"
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
   tags              = local.tags
 }
 
@@ -163,14 +166,15 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   threshold           = each.value.threshold
   treat_missing_data  = "notBreaching" # there is no traffic
 
-  alarm_actions = aws_sns_topic.alarms[*].arn
-  ok_actions    = aws_sns_topic.alarms[*].arn
+  alarm_actions = local.alarm_topics
+  ok_actions    = local.alarm_topics
 
   tags = local.tags
 }
 
 locals {
-  email_count = var.alarms.email == null ? 0 : 1
+  email_count  = var.alarms.email == null ? 0 : 1
+  alarm_topics = concat(aws_sns_topic.alarms[*].arn, var.alarms.topic_arns)
 }
 
 resource "aws_sns_topic" "alarms" {

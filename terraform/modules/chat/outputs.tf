@@ -144,3 +144,8 @@ output "chat_integration" {
   description = "How API Gateway invokes the function for messages: async or proxy."
   value       = var.chat_integration
 }
+
+output "reserved_concurrency" {
+  description = "The function's reserved concurrency: 0 if the deployment is stopped, null if none is reserved."
+  value       = var.reserved_concurrency
+}

@@ -26,7 +26,7 @@ locals {
     show_reasoning      = var.show_reasoning
     stall_seconds       = var.stall_seconds
     stop_sequences      = var.stop_sequences
-    system_prompt       = var.system_prompt
+    system_prompt       = local.prompt_count == 0 ? var.system_prompt : null # else an object: prompt.tf
     temperature         = var.temperature
     tokens_per_day      = var.tokens_per_day
     top_p               = var.top_p

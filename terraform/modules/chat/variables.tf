@@ -63,6 +63,46 @@ variable "deletion_protection" {
   nullable    = false
 }
 
+variable "iam" {
+  description = <<-EOT
+    What an organization requires of the roles that are created.
+
+    - `permissions_boundary`: the ARN of the policy that limits each role. It has to allow what the roles' own policies allow.
+    - `path`: the path of the roles, such as /applications/chat/. Roles with another path are replaced.
+  EOT
+
+  type = object({
+    permissions_boundary = optional(string)
+    path                 = optional(string, "/")
+  })
+
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.iam.permissions_boundary == null ? true : can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.iam.permissions_boundary))
+    error_message = "iam.permissions_boundary must be the ARN of an IAM policy."
+  }
+
+  validation {
+    # IAM API, CreateRole.
+    condition     = can(regex("^/([!-.0-~]+/)*$", var.iam.path)) && length(var.iam.path) <= 512
+    error_message = "iam.path must begin and end with a slash, and have at most 512 printable ASCII characters."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "The ARN of a customer managed KMS key in the deployment's Region, which encrypts the table, the logs, the dead-letter queue and the buckets. Without it AWS's own keys do. The key's policy must allow CloudWatch Logs, and CloudFront if there is a page, to use it: docs/deploy.md has the statements."
+  type        = string
+  default     = null
+
+  validation {
+    # An alias would not do: policies name keys, and CloudWatch Logs accepts no alias.
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a KMS key, not of an alias."
+  }
+}
+
 # -- packages --------------------------------------------------------------------------------------
 
 variable "package" {
@@ -258,6 +298,7 @@ variable "web" {
     - `scope`: the OAuth scopes that the page requests, separated by spaces.
     - `token`: the token that the page sends: `id_token`, a JWT for client_id, or `access_token`, for issuers whose access tokens are JWTs for this API.
     - `connect_origins`: further origins to which the page may connect: the issuer's token endpoint if its host differs from that of jwt.issuer, such as https://example.auth.us-east-1.amazoncognito.com.
+    - `web_acl_arn`: the ARN of an AWS WAF web ACL for CloudFront, which is in us-east-1 whatever the Region. It filters requests for the page, not those to the WebSocket API.
     - `domain`: a domain name for the page, such as chat.example.com, whose DNS record you point to the output page_domain_name, and the ARN of its ACM certificate, which CloudFront requires to be in us-east-1. Without it the page has CloudFront's domain name.
   EOT
 
@@ -267,6 +308,7 @@ variable "web" {
     scope           = optional(string, "openid")
     token           = optional(string, "id_token")
     connect_origins = optional(list(string), [])
+    web_acl_arn     = optional(string)
     domain = optional(object({
       name            = string
       certificate_arn = string
@@ -305,6 +347,11 @@ variable "web" {
   validation {
     condition     = alltrue([for origin in try(var.web.connect_origins, []) : can(regex("^https://[^/ ;,'*]+$", origin))])
     error_message = "web.connect_origins must be origins: https and a host, without a wildcard, a path or a trailing slash."
+  }
+
+  validation {
+    condition     = try(var.web.web_acl_arn, null) == null || can(regex("^arn:aws[a-z-]*:wafv2:us-east-1:[0-9]{12}:global/webacl/[^/]+/[0-9a-f-]+$", try(var.web.web_acl_arn, "")))
+    error_message = "web.web_acl_arn must be the ARN of a web ACL of AWS WAF with the scope CLOUDFRONT: arn:aws:wafv2:us-east-1:...:global/webacl/..."
   }
 
   validation {
@@ -372,10 +419,15 @@ variable "foundation_model_arns" {
 }
 
 variable "system_prompt" {
-  description = "The system prompt, sent to the model before the conversation."
+  description = "The system prompt, sent to the model before the conversation: at most 64 KB in UTF-8. One of more than 3,072 bytes is kept in an S3 bucket, which exists only then; each version of the function keeps its prompt. The text must be known at plan."
   type        = string
   default     = "You are a helpful assistant."
   nullable    = false
+
+  validation {
+    condition     = floor(3 / 4 * length(trim(base64encode(var.system_prompt), "="))) <= 65536
+    error_message = "system_prompt must be at most 65536 bytes long (64 KB, in UTF-8)."
+  }
 }
 
 variable "max_output_tokens" {
@@ -642,13 +694,39 @@ variable "memory_size" {
 }
 
 variable "reserved_concurrency" {
-  description = "The function's reserved concurrency, which limits how many messages are handled at once. If null, none is reserved. AWS refuses a reservation that leaves the account fewer than 100; new accounts may have 10 in total."
+  description = "The function's reserved concurrency, which limits how many messages are handled at once. If null, none is reserved. 0 stops the deployment: no connection and no message is accepted, and nothing is deleted (docs/operations.md, Stopping). AWS refuses a reservation that leaves the account fewer than 100; new accounts may have 10 in total."
   type        = number
   default     = null
 
   validation {
-    condition     = var.reserved_concurrency == null ? true : var.reserved_concurrency >= 1 && floor(var.reserved_concurrency) == var.reserved_concurrency
-    error_message = "reserved_concurrency must be a whole number of at least 1."
+    condition     = var.reserved_concurrency == null ? true : var.reserved_concurrency >= 0 && floor(var.reserved_concurrency) == var.reserved_concurrency
+    error_message = "reserved_concurrency must be a whole number of at least 0; 0 stops the deployment."
+  }
+}
+
+variable "on_demand_throughput" {
+  description = <<-EOT
+    The most that the table may consume, in units a second, which limits what DynamoDB can cost. Requests above it are throttled.
+
+    - `max_read_request_units`: for reads; a turn takes about 9 units.
+    - `max_write_request_units`: for writes; a turn takes about 16 units, and up to 400 at once to save a very long answer.
+
+    At least one is required. -1 removes a maximum that was set; leaving it out keeps it.
+  EOT
+
+  type = object({
+    max_read_request_units  = optional(number)
+    max_write_request_units = optional(number)
+  })
+
+  default = null
+
+  validation {
+    condition = var.on_demand_throughput == null ? true : (
+      length([for units in values(var.on_demand_throughput) : units if units != null]) > 0 &&
+      alltrue([for units in values(var.on_demand_throughput) : units == null ? true : (units == -1 || units >= 1 && floor(units) == units)])
+    )
+    error_message = "on_demand_throughput needs max_read_request_units, max_write_request_units or both: whole numbers of at least 1, or -1 for no maximum."
   }
 }
 
@@ -709,17 +787,30 @@ variable "alarms" {
   description = <<-EOT
     Who is notified of alarms and of the cost.
 
+    - `topic_arns`: existing SNS topics that receive alarms, in the deployment's Region. Their policies have to allow CloudWatch to publish.
     - `email`: the email address that receives alarms, once its owner has confirmed the subscription. Without it none are sent.
     - `monthly_budget_usd`: a monthly cost budget for the whole account, in US dollars; email is notified before it is exceeded. It does not limit costs.
   EOT
 
   type = object({
+    topic_arns         = optional(list(string), [])
     email              = optional(string)
     monthly_budget_usd = optional(number)
   })
 
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for arn in var.alarms.topic_arns : can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+(\\.fifo)?$", arn))])
+    error_message = "alarms.topic_arns must be ARNs of SNS topics."
+  }
+
+  validation {
+    # CloudWatch API, PutMetricAlarm: at most five actions; alarms.email needs one.
+    condition     = length(var.alarms.topic_arns) <= 4
+    error_message = "alarms.topic_arns must be at most 4: an alarm has at most 5 actions."
+  }
 
   validation {
     condition     = var.alarms.email == null ? true : can(regex("^[^@ ]+@[^@ ]+$", var.alarms.email))

@@ -52,7 +52,7 @@ resource "aws_s3_bucket" "web" {
   #checkov:skip=CKV_AWS_18: only CloudFront reads it, and the page is the same for all users
   #checkov:skip=CKV_AWS_21: the files and their versions are in the repository
   #checkov:skip=CKV_AWS_144: the files are in the repository, and CloudFront caches them worldwide
-  #checkov:skip=CKV_AWS_145: the page is public; S3's own key suffices
+  #checkov:skip=CKV_AWS_145: the page is public; S3's own key suffices, and kms_key_arn sets another
   #checkov:skip=CKV2_AWS_61: no object expires
   #checkov:skip=CKV2_AWS_62: nothing consumes its notifications
   count = local.web_count
@@ -88,8 +88,11 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "web" {
   bucket = aws_s3_bucket.web[0].id
 
   rule {
+    bucket_key_enabled = var.kms_key_arn != null
+
     apply_server_side_encryption_by_default {
-      sse_algorithm = "AES256"
+      sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
+      kms_master_key_id = var.kms_key_arn
     }
   }
 }
@@ -271,7 +274,7 @@ resource "aws_cloudfront_response_headers_policy" "web" {
 }
 
 resource "aws_cloudfront_distribution" "web" {
-  #checkov:skip=CKV_AWS_68: the content is public and static; a web ACL costs per month
+  #checkov:skip=CKV_AWS_68: web.web_acl_arn sets one; the content is public and static, and a web ACL costs per month
   #checkov:skip=CKV_AWS_86: as CKV_AWS_18 of the bucket
   #checkov:skip=CKV_AWS_310: the API has one Region; a page without it is of no use
   #checkov:skip=CKV_AWS_374: var.auth controls access, not the country
@@ -285,6 +288,7 @@ resource "aws_cloudfront_distribution" "web" {
   http_version        = "http2and3"
   default_root_object = "index.html"
   aliases             = local.web_domain[*].name
+  web_acl_id          = var.web.web_acl_arn
   # All locations: CloudFront is billed by the byte, and the page is small.
   price_class = "PriceClass_All"
   # No other resource depends on the distribution's rollout, which takes some minutes.
