@@ -1,8 +1,11 @@
-"""Finds Terraform, configures where its provider comes from, and runs it.
+"""Finds Terraform or OpenTofu, configures where its provider comes from, and runs it.
 
 Rules
+- `TERRAFORM` names the program, such as `tofu` or a path. Otherwise it is `terraform` if that is on
+  `PATH`, or else `tofu`. What is said of Terraform here holds for both.
 - If `TF_PLUGIN_DIR` names a Terraform filesystem mirror with `registry.terraform.io/hashicorp/aws`,
-  the provider comes from there, by a CLI configuration that is written for it.
+  the provider comes from there, by a CLI configuration that is written for it. OpenTofu looks for
+  `registry.opentofu.org/hashicorp/aws`: the mirror needs that folder, too.
 - Otherwise Terraform downloads the provider from its registry.
 - `ENV` selects the state and the variables of every command (`environments`).
 - An error is one sentence, raised before Terraform runs.
@@ -28,7 +31,9 @@ FOLDER = ROOT / "terraform"
 MODULE = FOLDER / "modules" / "chat"
 BUILD = ROOT / "build"
 PROVIDER = "registry.terraform.io/hashicorp/aws"
+PROVIDERS = [PROVIDER, "registry.opentofu.org/hashicorp/aws"]
 LEAST_VERSION = (1, 9)
+PROGRAMS = ["terraform", "tofu"]
 
 # The values of the variable `auth` with which clients send a token, and an authorizer verifies it.
 TOKENS = ("cognito", "jwt")
@@ -85,14 +90,17 @@ def environment(base: Mapping[str, str] = os.environ, build: Path = BUILD) -> di
 
 
 def program(base: Mapping[str, str] = os.environ) -> str:
-    """The path of Terraform, if its version is new enough.
+    """The path of Terraform or OpenTofu, if its version is new enough.
 
     Raises:
         TerraformMissingError: it is not on PATH, does not run, or is too old.
     """
-    found = shutil.which("terraform", path=base.get("PATH"))
+    named = base.get("TERRAFORM")
+    names = [named] if named else PROGRAMS
+    found = next(filter(None, (shutil.which(each, path=base.get("PATH")) for each in names)), None)
     if found is None:
-        raise TerraformMissingError(f"There is no terraform on PATH. {GET_TERRAFORM}")
+        what = f"{named}, which TERRAFORM names," if named else "terraform"
+        raise TerraformMissingError(f"There is no {what} on PATH. {GET_TERRAFORM}")
     done = subprocess.run(
         [found, "version", "-json"],
         env={**base, **environment(base)},
@@ -226,10 +234,10 @@ def _configuration(mirror: Path) -> str:
     return f"""provider_installation {{
   filesystem_mirror {{
     path    = {path}
-    include = ["{PROVIDER}"]
+    include = {json.dumps(PROVIDERS)}
   }}
   direct {{
-    exclude = ["{PROVIDER}"]
+    exclude = {json.dumps(PROVIDERS)}
   }}
 }}
 """

@@ -79,7 +79,7 @@ def discard(_event: Event) -> None:
 def file_name(event: Event) -> str:
     """The name of an event's file: its time, route and request id. The names sort by time."""
     context = event["requestContext"]
-    moment = datetime.fromtimestamp(context["requestTimeEpoch"] / 1000, UTC)
+    moment = datetime.fromtimestamp(int(context["requestTimeEpoch"]) / 1000, UTC)
     timestamp = f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03}"
     parts = (timestamp, context["routeKey"], context["requestId"])
     return "-".join(_UNSAFE.sub("", part) for part in parts)

@@ -18,6 +18,7 @@ module "chat" {
   allowed_origins        = var.allowed_origins
   requests_per_day       = var.requests_per_day
   tokens_per_day         = var.tokens_per_day
+  domain                 = var.domain
   web                    = var.web
   model_id               = var.model_id
   model_family           = var.model_family

@@ -5,13 +5,23 @@ output "websocket_url" {
   value       = module.chat.websocket_url
 }
 
+output "callback_url" {
+  description = "The URL at which `@connections` are: the API's default endpoint, or the domain where that is off."
+  value       = module.chat.callback_url
+}
+
+output "domain_target" {
+  description = "What a DNS record of domain.name points to, without domain.zone_id: API Gateway's domain name, and the hosted zone of its alias; null without a domain."
+  value       = module.chat.domain_target
+}
+
 output "page_url" {
   description = "The web page's URL, which is also the redirect URI of the client that signs users in; null without a page. A new page is available after a few minutes."
   value       = module.chat.page_url
 }
 
 output "page_domain_name" {
-  description = "CloudFront's domain name of the web page, to which a DNS record of web.domain points; null without a page."
+  description = "CloudFront's domain name of the web page, to which a DNS record of web.domain points, without web.domain.zone_id; null without a page."
   value       = module.chat.page_domain_name
 }
 

@@ -165,6 +165,26 @@ variable "tokens_per_day" {
   nullable    = false
 }
 
+variable "domain" {
+  description = <<-EOT
+    A domain name for the WebSocket API: clients connect to wss://<name>/. Without it the URL has API Gateway's domain name.
+
+    - `name`: the domain name, such as ws.example.com.
+    - `certificate_arn`: the ARN of its ACM certificate, in the Region of the deployment.
+    - `zone_id`: the id of the Route 53 hosted zone in which its record is created. Without it, point a record of your own to the output domain_target.
+    - `disable_execute_api_endpoint`: whether API Gateway's own domain name is switched off, for clients and for the function's posts.
+  EOT
+
+  type = object({
+    name                         = string
+    certificate_arn              = string
+    zone_id                      = optional(string)
+    disable_execute_api_endpoint = optional(bool, false)
+  })
+
+  default = null
+}
+
 variable "web" {
   description = <<-EOT
     The web page, served from S3 through CloudFront: `{}` for a page with the defaults, null for none. With a page, browsers may connect only from it and from allowed_origins.
@@ -175,7 +195,7 @@ variable "web" {
     - `token`: the token that the page sends: `id_token`, a JWT for client_id, or `access_token`, for issuers whose access tokens are JWTs for this API.
     - `connect_origins`: further origins to which the page may connect: the issuer's token endpoint if its host differs from that of jwt.issuer, such as https://example.auth.us-east-1.amazoncognito.com.
     - `web_acl_arn`: the ARN of an AWS WAF web ACL for CloudFront, which is in us-east-1 whatever the Region. It filters requests for the page, not those to the WebSocket API.
-    - `domain`: a domain name for the page, such as chat.example.com, whose DNS record you point to the output page_domain_name, and the ARN of its ACM certificate, which CloudFront requires to be in us-east-1. Without it the page has CloudFront's domain name.
+    - `domain`: a domain name for the page, such as chat.example.com, whose DNS record you point to the output page_domain_name, and the ARN of its ACM certificate, which CloudFront requires to be in us-east-1. With `zone_id`, the id of a Route 53 hosted zone, its records are created there. Without `domain` the page has CloudFront's domain name.
   EOT
 
   type = object({
@@ -188,6 +208,7 @@ variable "web" {
     domain = optional(object({
       name            = string
       certificate_arn = string
+      zone_id         = optional(string)
     }))
   })
 
@@ -406,14 +427,14 @@ variable "snap_start" {
 }
 
 variable "throttle_rate" {
-  description = "The stage's throttling rate: messages and connections per second."
+  description = "The throttling rate of each route that clients use: connections per second, and messages of each action per second."
   type        = number
   default     = 50
   nullable    = false
 }
 
 variable "throttle_burst" {
-  description = "The stage's throttling burst: messages and connections at once."
+  description = "The throttling burst of each route that clients use: connections at once, and messages of each action at once."
   type        = number
   default     = 100
   nullable    = false

@@ -40,7 +40,7 @@ def bounds() -> str:
         ("limit", "value", "set by"),
         (
             (
-                "frames and connections per second, all clients",
+                "connections per second, and frames per second of each action, all clients",
                 f"{default('throttle_rate')}, bursts of {default('throttle_burst')}",
                 f"{code('throttle_rate')}, {code('throttle_burst')}: a target, according to AWS",
             ),

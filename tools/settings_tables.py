@@ -10,7 +10,7 @@ from tools.settings_schema import Setting, settings
 # The settings that have no Terraform variable, and what sets them.
 _SET_BY = {
     "TABLE_NAME": "the deployment",
-    "CALLBACK_URL": "the local stack",
+    "CALLBACK_URL": "the deployment",
     "SYSTEM_PROMPT_OBJECT": "the deployment, for a long `system_prompt`",
 }
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from moto.apigatewayv2.exceptions import APIGatewayV2Error
-from moto.apigatewayv2.models import Api
+from moto.apigatewayv2.models import Api, DomainName
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
@@ -150,6 +150,25 @@ def api_gateway_returns_https_endpoints() -> None:
         return stock(self) | {"apiEndpoint": f"{scheme}://{host}"}
 
     _patch(Api, to_json)
+
+
+def api_gateway_domain_names_are_never_available() -> None:
+    """API Gateway returns a domain name without its status and without what a record points to."""
+    stock = DomainName.to_json
+
+    def to_json(self: Any) -> dict[str, Any]:
+        found = stock(self)
+        made = {
+            "apiGatewayDomainName": "d-local.execute-api.us-east-1.amazonaws.com",
+            "domainNameStatus": "AVAILABLE",
+            "hostedZoneId": "Z1LOCAL",
+        }
+        configurations = [each | made for each in self.domain_name_configurations]
+        if not self.mutual_tls_authentication:
+            del found["mutualTlsAuthentication"]
+        return found | {"domainNameConfigurations": configurations}
+
+    _patch(DomainName, to_json)
 
 
 def api_gateway_deletes_what_a_route_uses() -> None:
@@ -304,6 +323,7 @@ GAPS: tuple[Callable[[], None], ...] = (
     api_gateway_lacks_update_stage,
     api_gateway_cannot_list,
     api_gateway_returns_https_endpoints,
+    api_gateway_domain_names_are_never_available,
     api_gateway_deletes_what_a_route_uses,
     budgets_cannot_describe_subscribers,
     budgets_drop_tags,

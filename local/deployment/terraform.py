@@ -58,6 +58,7 @@ class Deployment:
         """Raises TerraformMissingError if Terraform or its provider is not available."""
         self.folder = folder
         self._program = terraform.program()
+        self._running: subprocess.Popen[str] | None = None
         shutil.copytree(source, folder, ignore=NOT_COPIED)
         (folder / "local_override.tf").write_text(OVERRIDE)
         self._environment = _environment(control_plane, folder / ".terraform")
@@ -98,20 +99,26 @@ class Deployment:
         lines = self._run(*command, "-json").splitlines()
         return [event for event in map(json.loads, lines) if event["type"] == kind]
 
+    def signal(self, number: int) -> None:
+        """Sends a signal to the Terraform that is running, from another thread."""
+        if self._running is not None:
+            self._running.send_signal(number)
+
     def _run(self, command: str, *arguments: str) -> str:
         options = ["-no-color", *([] if command == "show" else ["-input=false"])]
-        done = subprocess.run(
+        with subprocess.Popen(
             [self._program, command, *options, *arguments],
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise DeploymentError(f"terraform {command}: {_errors(done.stdout + done.stderr)}")
-        return done.stdout
+        ) as self._running:
+            output, errors = self._running.communicate()
+        if self._running.returncode:
+            raise DeploymentError(f"terraform {command}: {_errors(output + errors)}")
+        return output
 
 
 def _errors(output: str) -> str:

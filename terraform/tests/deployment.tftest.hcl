@@ -66,6 +66,14 @@ run "defaults" {
   }
 
   assert {
+    condition = (
+      aws_apigatewayv2_integration_response.async.integration_id == aws_apigatewayv2_integration.function["async"].id &&
+      aws_apigatewayv2_integration_response.async.integration_response_key == "$default"
+    )
+    error_message = "An integration that is no proxy has an integration response for everything."
+  }
+
+  assert {
     condition     = alltrue([for each in values(aws_apigatewayv2_integration.function) : each.integration_uri == aws_lambda_alias.live.invoke_arn])
     error_message = "The API invokes the alias."
   }
@@ -91,14 +99,23 @@ run "defaults" {
   assert {
     condition = (
       aws_apigatewayv2_stage.live.auto_deploy &&
-      aws_apigatewayv2_stage.live.default_route_settings[0].throttling_rate_limit == 50 &&
-      aws_apigatewayv2_stage.live.default_route_settings[0].throttling_burst_limit == 100
+      { for each in aws_apigatewayv2_stage.live.route_settings : each.route_key => [each.throttling_rate_limit, each.throttling_burst_limit] } == {
+        for key in keys(jsondecode(file("modules/chat/routes.json")).routes) : key => [50, 100] if key != "$disconnect"
+      }
     )
-    error_message = "Changes are deployed automatically, and the stage is throttled."
+    error_message = "Changes are deployed automatically, and each route that clients use is throttled."
   }
 
   assert {
-    condition     = !aws_apigatewayv2_stage.live.default_route_settings[0].data_trace_enabled && aws_apigatewayv2_stage.live.default_route_settings[0].logging_level == "OFF"
+    condition     = aws_apigatewayv2_stage.live.default_route_settings[0].throttling_rate_limit == 2500 && aws_apigatewayv2_stage.live.default_route_settings[0].throttling_burst_limit == 1250
+    error_message = "The function's posts are not throttled with the clients' messages."
+  }
+
+  assert {
+    condition = alltrue([
+      for each in concat(aws_apigatewayv2_stage.live.default_route_settings, tolist(aws_apigatewayv2_stage.live.route_settings)) :
+      !each.data_trace_enabled && each.logging_level == "OFF"
+    ])
     error_message = "API Gateway logs no messages."
   }
 
@@ -242,8 +259,11 @@ run "defaults" {
   }
 
   assert {
-    condition     = alltrue([for each in values(aws_cloudwatch_metric_alarm.this) : (each.statistic == null) != (each.extended_statistic == null) && each.treat_missing_data == "notBreaching" && length(each.alarm_actions) == 0])
-    error_message = "An alarm has one statistic, is off without traffic, and has no action by default."
+    condition = alltrue([
+      for each in values(aws_cloudwatch_metric_alarm.this) :
+      (each.metric_name == null) == (length([for query in each.metric_query : query if query.return_data == true]) == 1) && each.treat_missing_data == "notBreaching" && length(each.alarm_actions) == 0
+    ])
+    error_message = "An alarm watches one metric or one expression, is off without traffic, and has no action by default."
   }
 
   assert {
@@ -508,6 +528,79 @@ run "web_page" {
   }
 }
 
+run "domain" {
+  module {
+    source = "./modules/chat"
+  }
+
+  variables {
+    domain = { name = "ws.example.com", certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567", zone_id = "Z1" }
+    web    = { domain = { name = "chat.example.com", certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567", zone_id = "Z2" } }
+  }
+
+  assert {
+    condition = (
+      one(aws_apigatewayv2_domain_name.chat[0].domain_name_configuration).endpoint_type == "REGIONAL" &&
+      one(aws_apigatewayv2_domain_name.chat[0].domain_name_configuration).security_policy == "TLS_1_2" &&
+      aws_apigatewayv2_api_mapping.chat[0].stage == aws_apigatewayv2_stage.live.id && aws_apigatewayv2_api_mapping.chat[0].api_mapping_key == null &&
+      aws_apigatewayv2_api_mapping.chat[0].domain_name == aws_apigatewayv2_domain_name.chat[0].id
+    )
+    error_message = "The domain is mapped to the stage, without a path, with TLS 1.2 at least."
+  }
+
+  assert {
+    condition = (
+      [aws_route53_record.chat[0].zone_id, aws_route53_record.chat[0].name, aws_route53_record.chat[0].type] == ["Z1", "ws.example.com", "A"] &&
+      { for type, each in aws_route53_record.web : type => [each.zone_id, each.name, one(each.alias).name] } == {
+        for type in ["A", "AAAA"] : type => ["Z2", "chat.example.com", "d111111abcdef8.cloudfront.net"]
+      }
+    )
+    error_message = "Records in the hosted zones point to API Gateway and CloudFront."
+  }
+
+  assert {
+    condition = (
+      output.websocket_url == "wss://ws.example.com/" && jsondecode(aws_s3_object.web_config[0].content).websocket_url == "wss://ws.example.com/" &&
+      strcontains(
+        aws_cloudfront_response_headers_policy.web[0].security_headers_config[0].content_security_policy[0].content_security_policy,
+        "connect-src 'self' wss://ws.example.com;"
+      )
+    )
+    error_message = "Clients and the page use the domain."
+  }
+
+  assert {
+    condition = (
+      !aws_apigatewayv2_api.chat.disable_execute_api_endpoint &&
+      aws_lambda_function.chat.environment[0].variables["CALLBACK_URL"] == "https://abcde12345.execute-api.us-east-1.amazonaws.com/live"
+    )
+    error_message = "The function posts to the API's default endpoint, while there is one."
+  }
+}
+
+run "domain_alone" {
+  module {
+    source = "./modules/chat"
+  }
+
+  variables {
+    domain = { name = "ws.example.com", certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567", disable_execute_api_endpoint = true }
+  }
+
+  assert {
+    condition = (
+      aws_apigatewayv2_api.chat.disable_execute_api_endpoint && aws_lambda_function.chat.environment[0].variables["CALLBACK_URL"] == "https://ws.example.com" &&
+      output.callback_url == "https://ws.example.com"
+    )
+    error_message = "Without the default endpoint the function posts to the domain."
+  }
+
+  assert {
+    condition     = length(aws_route53_record.chat) == 0 && length(aws_route53_record.web) == 0 && output.domain_target != null
+    error_message = "Without a hosted zone no record is created, and the outputs have what it points to."
+  }
+}
+
 run "no_authentication" {
   command = plan
 
@@ -543,7 +636,7 @@ run "model_by_arn" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.this["first-token-slow"].dimensions == tomap({ Model = "us.amazon.nova-lite-v1:0" })
+    condition     = aws_cloudwatch_metric_alarm.this["failures-internal"].dimensions == tomap({ Model = "us.amazon.nova-lite-v1:0", Code = "internal" })
     error_message = "The metrics' Model is the ARN's last part, without the account."
   }
 }

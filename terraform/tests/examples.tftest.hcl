@@ -50,6 +50,25 @@ run "cognito" {
   }
 }
 
+run "domain" {
+  command = plan
+
+  module {
+    source = "./examples/domain"
+  }
+
+  override_data {
+    target          = module.chat.data.aws_region.current
+    values          = { id = "eu-central-1" } # where the certificate is
+    override_during = plan
+  }
+
+  assert {
+    condition     = output.urls == { page = "https://chat.example.com/", websocket = "wss://ws.example.com/" }
+    error_message = "Both have names of their own."
+  }
+}
+
 run "root" {
   command = plan
 

@@ -68,7 +68,8 @@ def test_the_configuration_names_the_mirror(tmp_path: Path) -> None:
     written = Path(added["TF_CLI_CONFIG_FILE"]).read_text()
 
     assert f"path    = {json.dumps(str(mirror))}" in written
-    assert f'exclude = ["{PROVIDER}"]' in written
+    assert f"exclude = {json.dumps(terraform.PROVIDERS)}" in written
+    assert PROVIDER in terraform.PROVIDERS
 
 
 def test_the_users_configuration_is_used_if_it_exists(tmp_path: Path) -> None:
@@ -99,6 +100,27 @@ def test_a_missing_terraform_is_refused_with_a_link_to_the_download() -> None:
     """If it is not on PATH."""
     with pytest.raises(TerraformMissingError, match=r"no terraform on PATH.*hashicorp\.com"):
         program({"PATH": ""})
+
+
+def test_opentofu_is_used_where_it_is_named_or_alone(tmp_path: Path) -> None:
+    """`TERRAFORM` names one of two; without it OpenTofu is used where there is no Terraform."""
+    variables = with_terraform(tmp_path, "1.10.0")
+    tofu = tmp_path / "tofu"
+    shutil.copy(tmp_path / "terraform", tofu)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(tofu, alone)
+
+    assert str(tmp_path / "terraform") == program(variables)
+    assert str(tofu) == program({**variables, "TERRAFORM": "tofu"})
+    assert str(tofu) == program({"PATH": "", "TERRAFORM": str(tofu)})
+    assert str(alone / "tofu") == program({"PATH": f"{alone}{os.pathsep}/bin"})
+
+
+def test_a_missing_program_that_was_named_is_refused_by_its_name(environ: dict[str, str]) -> None:
+    """Terraform is not used in its place."""
+    with pytest.raises(TerraformMissingError, match="no tofu-2, which TERRAFORM names, on PATH"):
+        program({**environ, "TERRAFORM": "tofu-2"})
 
 
 def test_outputs_are_read_by_name(environ: dict[str, str], tmp_path: Path) -> None:

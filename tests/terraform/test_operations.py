@@ -1,7 +1,7 @@
-"""The function's log lines, and what uses them: alarms, dashboard, queries, docs/operations.md.
+"""The function's log lines, and what uses them: dashboard, queries, docs/operations.md.
 
-The lines are those of the deployed zip, printed by Lambda's runtime client; alarms, dashboard and
-queries are read back from the control plane.
+The lines are those of the deployed zip, printed by Lambda's runtime client; dashboard and queries
+are read back from the control plane. The alarms have tests of their own: test_alarms.py.
 """
 
 import ast
@@ -29,7 +29,6 @@ from relay import EARLY_STOPS
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the deployment
 
 PAGE = (terraform.ROOT / "docs" / "operations.md").read_text()
-MONITORING = (terraform.MODULE / "monitoring.tf").read_text()
 QUERIES = {each.stem: each.read_text().strip() for each in terraform.MODULE.glob("queries/*.txt")}
 
 # Every metric of the function with each of its sets of dimensions.
@@ -91,24 +90,7 @@ def test_the_trace_id_is_sent_to_every_service(site: Site, written: list[dict[st
     assert not any("none" in ids for ids in carried.values())
 
 
-# -- alarms, dashboard, queries --------------------------------------------------------------------
-
-
-def test_alarms_use_metrics_that_are_written(site: Site, written: list[dict[str, Any]]) -> None:
-    """Namespace, name and dimensions of each alarm on the function's metrics are the code's."""
-    found = [each for line in written if "_aws" in line for each in data(json.dumps(line))]
-    namespaces = {each.namespace for each in found}
-    models = {each.dimensions["Model"] for each in found}
-    alarms = client(site.url, "cloudwatch").describe_alarms()["MetricAlarms"]
-    ours = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
-    dimensions = [{each["Name"]: each["Value"] for each in alarm["Dimensions"]} for alarm in ours]
-
-    assert namespaces == {alarm["Namespace"] for alarm in ours} == {site.read().function.name}
-    assert OURS >= {
-        (alarm["MetricName"], frozenset(by)) for alarm, by in zip(ours, dimensions, strict=True)
-    }
-    assert models == {by["Model"] for by in dimensions}
-    assert CODES.keys() >= {by["Code"] for by in dimensions if "Code" in by}
+# -- dashboard, queries ----------------------------------------------------------------------------
 
 
 def test_the_dashboard_shows_every_metric_that_is_written(
@@ -230,17 +212,6 @@ def test_the_documented_number_of_billed_metrics_is_the_maximum() -> None:
     count = sum(most[by] for metric in METRICS for by in metric.by)
 
     assert f"at most {count} metrics" in PAGE
-
-
-def test_every_alarm_is_documented() -> None:
-    """In a section that starts with its description, in the order of monitoring.tf."""
-    alarms = re.findall(
-        r'^      ([a-z-]+) = \{\n        description += "(.+)"$', MONITORING, re.MULTILINE
-    )
-    sections = PAGE.split("\n## Alarms\n")[1].split("\n## ")[0]
-
-    assert alarms
-    assert alarms == re.findall(r"^### `([a-z-]+)`\n\n(.+)$", sections, re.MULTILINE)
 
 
 def test_every_query_is_documented() -> None:

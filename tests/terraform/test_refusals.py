@@ -16,6 +16,7 @@ ISSUER = "https://issuer.example.com"
 JWT = {"auth": "jwt", "jwt": {"issuer": ISSUER, "audience": ["web"]}}
 ARN = "arn:aws:bedrock:us-east-1:123456789012"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/01234567"
+DOMAIN = {"name": "chat.example.com", "certificate_arn": CERTIFICATE}
 PACKAGE = {"s3": {"bucket": "packages", "key": "lambda.zip"}}
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/page/01234567"
@@ -110,6 +111,16 @@ CASES: Mapping[str, list[Mapping[str, Any]]] = {
     "web.domain.certificate_arn must be": [
         domain("chat.example.com", CERTIFICATE.replace("us-east-1", "eu-west-1"))
     ],
+    "web.domain.zone_id must be": [
+        web(domain={**DOMAIN, "zone_id": "/hostedzone/Z1"}),
+    ],
+    # -- the API's domain
+    "domain.name must be a domain": [{"domain": {**DOMAIN, "name": "wss://ws.example.com"}}],
+    "domain.certificate_arn must be": [
+        {"domain": {**DOMAIN, "certificate_arn": CERTIFICATE.replace("us-east-1", "eu-west-1")}}
+    ],
+    "domain.zone_id must be": [{"domain": {**DOMAIN, "zone_id": "example.com"}}],
+    "domain.name must differ": [{**web(domain=DOMAIN), "domain": DOMAIN}],
     # -- the model
     "model_id must be a model id": [
         {"model_id": "arn:aws:s3:::bucket/key", "model_family": "claude"}
@@ -187,7 +198,7 @@ CASES: Mapping[str, list[Mapping[str, Any]]] = {
 }
 # Inputs whose validations refer to each other.
 LINKED = (
-    {"auth", "jwt", "web", "allowed_origins"},
+    {"auth", "jwt", "web", "domain", "allowed_origins"},
     {"model_id", "model_family", "foundation_model_arns"},
     {"timeout_seconds", "deadline_seconds"},
     {"package"},

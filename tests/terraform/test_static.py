@@ -20,13 +20,13 @@ CHECKOV = terraform.ROOT / ".venv/checkov/bin/checkov"
 
 # The defaults of a deployment that differ from the function's: the owner of the deployment pays.
 OTHER_DEFAULTS = {"requests_per_day": 500, "tokens_per_day": 1_000_000}
-# Settings without a variable: Terraform names the table and the object of a long prompt; only the
-# local stack sets the URL.
+# Settings without a variable: Terraform sets them.
 NO_VARIABLE = {"table_name", "callback_url", "system_prompt_object"}
 
 # The kinds of resources that support tags.
 TAGGED = {
     "aws_apigatewayv2_api",
+    "aws_apigatewayv2_domain_name",
     "aws_apigatewayv2_stage",
     "aws_budgets_budget",
     "aws_cloudfront_distribution",
@@ -229,10 +229,15 @@ def test_the_module_configures_no_provider() -> None:
 
 # Resources that were never in the root.
 NEWER_THAN_THE_MODULE = [
+    "aws_apigatewayv2_api_mapping.chat",
+    "aws_apigatewayv2_domain_name.chat",
+    "aws_apigatewayv2_integration_response.async",
     "aws_cognito_user_pool.users",
     "aws_cognito_user_pool_client.chat",
     "aws_cognito_user_pool_domain.users",
     "aws_lambda_invocation.trial",
+    "aws_route53_record.chat",
+    "aws_route53_record.web",
     "aws_s3_bucket.prompt",
     "aws_s3_bucket_policy.prompt",
     "aws_s3_bucket_public_access_block.prompt",

@@ -21,6 +21,15 @@ locals {
   # A template selection expression: without the backslash $default would be a variable.
   select_default = "\\$default"
 
+  # The routes of clients, each with its own throttle. $disconnect is API Gateway's: without it a
+  # connection's item would remain.
+  throttled_routes = setsubtract(keys(local.api.routes), ["$disconnect"])
+
+  # API Gateway quotas: the lowest default of any Region for all APIs of an account, in requests per second
+  # and at once. AWS may refuse a higher throttle than the account's.
+  account_rate  = 2500
+  account_burst = 1250
+
   authorization = { cognito = "CUSTOM", iam = "AWS_IAM", jwt = "CUSTOM", none = "NONE" }[var.auth]
 }
 
@@ -29,7 +38,10 @@ resource "aws_apigatewayv2_api" "chat" {
   description                = "A streaming chatbot on Amazon Bedrock"
   protocol_type              = "WEBSOCKET"
   route_selection_expression = local.api.routeSelectionExpression
-  tags                       = local.tags
+
+  disable_execute_api_endpoint = !local.has_default
+
+  tags = local.tags
 }
 
 # One integration for each way of invoking the function, shared by the routes. Both exist whatever
@@ -50,6 +62,14 @@ resource "aws_apigatewayv2_integration" "function" {
   request_parameters            = each.key == "async" ? { "integration.request.header.X-Amz-Invocation-Type" = "'Event'" } : null
   template_selection_expression = each.key == "async" ? local.select_default : null
   request_templates             = each.key == "async" ? { "$default" = file("${path.module}/event.json.vtl") } : null
+}
+
+# API Gateway Developer Guide, "Set up a WebSocket API integration response": an integration that is no
+# proxy needs at least one. Its routes have no route response, so nothing is sent to the client.
+resource "aws_apigatewayv2_integration_response" "async" {
+  api_id                   = aws_apigatewayv2_api.chat.id
+  integration_id           = aws_apigatewayv2_integration.function["async"].id
+  integration_response_key = "$default"
 }
 
 # Routes that API Gateway answers by itself. Without the route response, the integration's response
@@ -124,12 +144,26 @@ resource "aws_apigatewayv2_stage" "live" {
   name        = var.stage
   auto_deploy = true
 
+  # For what has no settings of its own: $disconnect and, as AWS does not say otherwise, the function's
+  # posts to connections, of which an answer has a hundred. Without values the provider would set 0.
   default_route_settings {
-    throttling_rate_limit  = var.throttle_rate
-    throttling_burst_limit = var.throttle_burst
+    throttling_rate_limit  = max(local.account_rate, var.throttle_rate)
+    throttling_burst_limit = max(local.account_burst, var.throttle_burst)
     # Execution logs would contain messages.
     data_trace_enabled = false
     logging_level      = "OFF"
+  }
+
+  dynamic "route_settings" {
+    for_each = local.throttled_routes
+
+    content {
+      route_key              = route_settings.key
+      throttling_rate_limit  = var.throttle_rate
+      throttling_burst_limit = var.throttle_burst
+      data_trace_enabled     = false
+      logging_level          = "OFF"
+    }
   }
 
   # Requires the account's logging role: see account_logging.
@@ -142,6 +176,7 @@ resource "aws_apigatewayv2_stage" "live" {
 
   depends_on = [
     aws_api_gateway_account.logging,
+    aws_apigatewayv2_integration_response.async,
     aws_apigatewayv2_integration_response.mock,
     aws_apigatewayv2_route.this,
     aws_apigatewayv2_route_response.mock,

@@ -4,8 +4,7 @@
 # immediately and as a whole.
 
 locals {
-  # The environment variables that src/settings.py reads; an empty one counts as unset. CALLBACK_URL
-  # is not set: the function derives it from each event.
+  # The environment variables that src/settings.py reads; an empty one counts as unset.
   environment = merge(
     {
       TABLE_NAME           = aws_dynamodb_table.conversations.name
@@ -18,8 +17,10 @@ locals {
   )
 
   # Lambda quotas: 4 KB for all environment variables. Base64 gives their length in bytes: four
-  # characters for each three bytes.
-  environment_bytes = 3 / 4 * sum([for name, value in local.environment : length(base64encode("${name}${value}"))])
+  # characters for each three bytes. CALLBACK_URL is not known before there is an API, whose id has ten.
+  environment_bytes = length("CALLBACK_URL${local.callback_form}") + 3 / 4 * sum([
+    for name, value in local.environment : length(base64encode("${name}${value}"))
+  ])
 
   # Lambda Developer Guide, "Improving startup performance with Lambda SnapStart", on 2026-11-22:
   # Python 3.12 and newer, both architectures, all commercial Regions except these.
@@ -51,7 +52,7 @@ resource "aws_lambda_function" "chat" {
   reserved_concurrent_executions = coalesce(var.reserved_concurrency, -1) # 0 stops it
 
   environment {
-    variables = local.environment
+    variables = merge(local.environment, { CALLBACK_URL = local.callback_url })
   }
 
   logging_config {

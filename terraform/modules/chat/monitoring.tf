@@ -63,87 +63,100 @@ locals {
 
 # -- alarms ----------------------------------------------------------------------------------------
 
+# Rules
+# - Each is about the deployment or a service that it uses. What a stranger can cause is on the dashboard
+#   and rings no alarm: rejected connections and clients (ClientError, IntegrationError), invalid frames,
+#   denials of the authorizer, exceeded quotas.
+# - `metric` is what an alarm watches, as [namespace, metric, dimensions, statistic]. Where it watches an
+#   `expression`, its `metrics` have ids, and each of them is billed as an alarm: docs/deploy.md, Costs.
+# - A service writes no value where nothing happened: missing ones are 0 in an expression, and no alarm.
+# - CloudWatch evaluates an alarm each minute, over the last `minutes`.
+
 locals {
-  # Periods are of five minutes; `periods` is how many in a row have to exceed the threshold.
   alarms = merge(
     {
+      failures-internal = {
+        description = "A request failed with the code internal: an error in the function or the table, or a frame that API Gateway refused."
+        metric      = [local.namespace, "Failures", merge(local.dimensions.model, { Code = "internal" }), "Sum"]
+        threshold   = 0, minutes = 5
+      }
+      failure-rate = {
+        description = "More than a quarter of the questions failed within 15 minutes, and at least three: the model is unavailable, fails or throttles, or DynamoDB throttles."
+        metrics = {
+          turns       = [local.namespace, "Turns", local.dimensions.model, "Sum"]
+          unavailable = [local.namespace, "Failures", merge(local.dimensions.model, { Code = "model_unavailable" }), "Sum"]
+          broken      = [local.namespace, "Failures", merge(local.dimensions.model, { Code = "model_error" }), "Sum"]
+          throttled   = [local.namespace, "Failures", merge(local.dimensions.model, { Code = "throttled" }), "Sum"]
+        }
+        # Turns include those that failed, but not a request that failed before its turn: there may be
+        # fewer turns than failures, or none.
+        expressions = { failures = "FILL(unavailable, 0) + FILL(broken, 0) + FILL(throttled, 0)" }
+        expression  = "IF(4 * failures > FILL(turns, 0), failures, 0)"
+        threshold   = 2, minutes = 15
+      }
+      first-token-slow = {
+        description = "A quarter of the answers within 15 minutes, of at least four, took more than 10 s to the first token."
+        metrics = {
+          slow    = [local.namespace, "FirstTokenLatency", local.dimensions.model, "p75"]
+          answers = [local.namespace, "FirstTokenLatency", local.dimensions.model, "SampleCount"]
+        }
+        expression = "IF(answers >= 4, slow, 0)"
+        threshold  = 10000, minutes = 15
+      }
       function-errors = {
         description = "An invocation raised an exception, timed out or ran out of memory. The function handles its own errors: see the first ERROR lines in its log."
-        namespace   = "AWS/Lambda", metric = "Errors", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
+        metric      = ["AWS/Lambda", "Errors", local.dimensions.function, "Sum"]
+        threshold   = 0, minutes = 5
       }
       function-throttles = {
         description = "Lambda throttled invocations: the account's concurrency, or reserved_concurrency, is exhausted."
-        namespace   = "AWS/Lambda", metric = "Throttles", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
+        metric      = ["AWS/Lambda", "Throttles", local.dimensions.function, "Sum"]
+        threshold   = 0, minutes = 5
       }
       function-duration = {
         description = "An invocation came close to its timeout after the stream was ended: saving or posting is slow."
-        namespace   = "AWS/Lambda", metric = "Duration", dimensions = local.dimensions.function, statistic = "Maximum", threshold = local.duration_threshold_ms, periods = 1
+        metric      = ["AWS/Lambda", "Duration", local.dimensions.function, "Maximum"]
+        threshold   = local.duration_threshold_ms, minutes = 5
       }
-      events-late = {
-        description = "Messages have waited in Lambda's queue for more than 30 s; after 60 s they are dropped."
-        namespace   = "AWS/Lambda", metric = "AsyncEventAge", dimensions = local.dimensions.function, statistic = "Maximum", threshold = 30000, periods = 1
-      }
-      events-dropped = {
-        description = "Lambda dropped messages without handling them. They are in the dead-letter queue."
-        namespace   = "AWS/Lambda", metric = "AsyncEventsDropped", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
+      dead-letters = {
+        description = "The dead-letter queue contains messages that Lambda dropped: none was handled within 60 s, or the invocation failed."
+        metric      = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", local.dimensions.queue, "Maximum"]
+        threshold   = 0, minutes = 5
       }
       dead-letters-lost = {
         description = "Lambda dropped messages and could not send them to the dead-letter queue."
-        namespace   = "AWS/Lambda", metric = "DestinationDeliveryFailures", dimensions = local.dimensions.function, statistic = "Sum", threshold = 0, periods = 1
-      }
-      dead-letters = {
-        description = "The dead-letter queue contains messages that were not handled."
-        namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = local.dimensions.queue, statistic = "Maximum", threshold = 0, periods = 1
-      }
-      api-integration-errors = {
-        description = "More than five requests from API Gateway to the function failed within five minutes. Rejected connections count, too."
-        namespace   = "AWS/ApiGateway", metric = "IntegrationError", dimensions = local.dimensions.api, statistic = "Sum", threshold = 5, periods = 1
+        metric      = ["AWS/Lambda", "DestinationDeliveryFailures", local.dimensions.function, "Sum"]
+        threshold   = 0, minutes = 5
       }
       api-execution-errors = {
         description = "API Gateway could not invoke the function: missing permissions, throttling, or an invalid integration."
-        namespace   = "AWS/ApiGateway", metric = "ExecutionError", dimensions = local.dimensions.api, statistic = "Sum", threshold = 0, periods = 1
+        metric      = ["AWS/ApiGateway", "ExecutionError", local.dimensions.api, "Sum"]
+        threshold   = 0, minutes = 5
       }
-      first-token-slow = {
-        description = "The first token took more than 10 s in at least one of ten answers."
-        namespace   = local.namespace, metric = "FirstTokenLatency", dimensions = local.dimensions.model, statistic = "p90", threshold = 10000, periods = 3
+      table-throttled = {
+        description = "DynamoDB throttled more than ten requests within 15 minutes. A few are retried without effect."
+        metrics = {
+          reads  = ["AWS/DynamoDB", "ReadThrottleEvents", local.dimensions.table, "Sum"]
+          writes = ["AWS/DynamoDB", "WriteThrottleEvents", local.dimensions.table, "Sum"]
+        }
+        expression = "FILL(reads, 0) + FILL(writes, 0)"
+        threshold  = 10, minutes = 15
       }
-      failures-internal = {
-        description = "A request failed with the code internal: an error in the function or the table."
-        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "internal" }), statistic = "Sum", threshold = 0, periods = 1
-      }
-      failures-model-unavailable = {
-        description = "Bedrock is unavailable or access is denied: model access, permissions, or an outage."
-        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "model_unavailable" }), statistic = "Sum", threshold = 0, periods = 1
-      }
-      failures-model-error = {
-        description = "The model returned errors, or its streams broke, more than five times in each of two five-minute periods."
-        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "model_error" }), statistic = "Sum", threshold = 5, periods = 2
-      }
-      failures-throttled = {
-        description = "Bedrock or DynamoDB throttled requests, and retries failed, more than five times in each of two five-minute periods."
-        namespace   = local.namespace, metric = "Failures", dimensions = merge(local.dimensions.model, { Code = "throttled" }), statistic = "Sum", threshold = 5, periods = 2
-      }
-      metrics-unreadable = {
-        description = "CloudWatch could not parse the metrics in a log line: alarms on the function's own metrics may not work."
-        namespace   = "AWS/Logs", metric = "EMFParsingErrors", dimensions = local.dimensions.logs, statistic = "Sum", threshold = 0, periods = 1
-      }
-      metrics-invalid = {
-        description = "CloudWatch rejected the metrics in a log line as invalid: alarms on the function's own metrics may not work."
-        namespace   = "AWS/Logs", metric = "EMFValidationErrors", dimensions = local.dimensions.logs, statistic = "Sum", threshold = 0, periods = 1
-      }
-      table-reads-throttled = {
-        description = "DynamoDB throttled read requests."
-        namespace   = "AWS/DynamoDB", metric = "ReadThrottleEvents", dimensions = local.dimensions.table, statistic = "Sum", threshold = 0, periods = 1
-      }
-      table-writes-throttled = {
-        description = "DynamoDB throttled write requests."
-        namespace   = "AWS/DynamoDB", metric = "WriteThrottleEvents", dimensions = local.dimensions.table, statistic = "Sum", threshold = 0, periods = 1
+      metrics-rejected = {
+        description = "CloudWatch could not read the metrics in a log line: alarms on the function's own metrics may not work."
+        metrics = {
+          unreadable = ["AWS/Logs", "EMFParsingErrors", local.dimensions.logs, "Sum"]
+          invalid    = ["AWS/Logs", "EMFValidationErrors", local.dimensions.logs, "Sum"]
+        }
+        expression = "FILL(unreadable, 0) + FILL(invalid, 0)"
+        threshold  = 0, minutes = 5
       }
     },
     local.authorizer_count == 0 ? {} : {
       authorizer-errors = {
         description = "The authorizer failed, so clients cannot connect. The issuer's keys may be unavailable."
-        namespace   = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = local.authorizer_name }, statistic = "Sum", threshold = 0, periods = 1
+        metric      = ["AWS/Lambda", "Errors", { FunctionName = local.authorizer_name }, "Sum"]
+        threshold   = 0, minutes = 5
       }
     },
   )
@@ -155,16 +168,42 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   alarm_name        = "${var.name}-${each.key}"
   alarm_description = each.value.description
 
-  namespace           = each.value.namespace
-  metric_name         = each.value.metric
-  dimensions          = each.value.dimensions
-  statistic           = startswith(each.value.statistic, "p") ? null : each.value.statistic
-  extended_statistic  = startswith(each.value.statistic, "p") ? each.value.statistic : null
-  period              = 300
-  evaluation_periods  = each.value.periods
+  namespace           = try(each.value.metric[0], null)
+  metric_name         = try(each.value.metric[1], null)
+  dimensions          = try(each.value.metric[2], null)
+  statistic           = try(each.value.metric[3], null)
+  period              = can(each.value.metric) ? 60 * each.value.minutes : null
+  evaluation_periods  = 1
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.threshold
   treat_missing_data  = "notBreaching" # there is no traffic
+
+  dynamic "metric_query" {
+    for_each = try(each.value.metrics, {})
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = metric_query.value[0]
+        metric_name = metric_query.value[1]
+        dimensions  = metric_query.value[2]
+        stat        = metric_query.value[3]
+        period      = 60 * each.value.minutes
+      }
+    }
+  }
+
+  dynamic "metric_query" {
+    for_each = merge(try(each.value.expressions, {}), { for text in try([each.value.expression], []) : "alarm" => text })
+
+    content {
+      id          = metric_query.key
+      expression  = metric_query.value
+      label       = each.key
+      return_data = metric_query.key == "alarm"
+    }
+  }
 
   alarm_actions = local.alarm_topics
   ok_actions    = local.alarm_topics

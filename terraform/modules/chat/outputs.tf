@@ -2,7 +2,23 @@
 
 output "websocket_url" {
   description = "The WebSocket URL. With auth = \"iam\" clients connect to a signed form of it: `make url`."
-  value       = aws_apigatewayv2_stage.live.invoke_url
+  value       = local.websocket_url
+
+  # The domain serves the API once it is mapped.
+  depends_on = [aws_apigatewayv2_api_mapping.chat]
+}
+
+output "callback_url" {
+  description = "The URL at which `@connections` are: the API's default endpoint, or the domain where that is off."
+  value       = local.callback_url
+}
+
+output "domain_target" {
+  description = "What a DNS record of domain.name points to, without domain.zone_id: API Gateway's domain name, and the hosted zone of its alias; null without a domain."
+  value = one([for each in aws_apigatewayv2_domain_name.chat : {
+    name    = each.domain_name_configuration[0].target_domain_name
+    zone_id = each.domain_name_configuration[0].hosted_zone_id
+  }])
 }
 
 output "page_url" {
@@ -11,7 +27,7 @@ output "page_url" {
 }
 
 output "page_domain_name" {
-  description = "CloudFront's domain name of the web page, to which a DNS record of web.domain points; null without a page."
+  description = "CloudFront's domain name of the web page, to which a DNS record of web.domain points, without web.domain.zone_id; null without a page."
   value       = one(aws_cloudfront_distribution.web[*].domain_name)
 }
 
@@ -23,10 +39,10 @@ output "page_bucket" {
 output "wscat_command" {
   description = "The command that opens a chat in a terminal."
   value = {
-    cognito = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
+    cognito = "npx wscat -c '${local.websocket_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
     iam     = "make wscat DEPLOYED=1"
-    jwt     = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
-    none    = "npx wscat -c '${aws_apigatewayv2_stage.live.invoke_url}?format=text'"
+    jwt     = "npx wscat -c '${local.websocket_url}?format=text' -s chat.v1 -s \"bearer.$TOKEN\""
+    none    = "npx wscat -c '${local.websocket_url}?format=text'"
   }[var.auth]
 }
 

@@ -287,6 +287,46 @@ variable "tokens_per_day" {
   }
 }
 
+variable "domain" {
+  description = <<-EOT
+    A domain name for the WebSocket API: clients connect to wss://<name>/. Without it the URL has API Gateway's domain name.
+
+    - `name`: the domain name, such as ws.example.com.
+    - `certificate_arn`: the ARN of its ACM certificate, in the Region of the deployment.
+    - `zone_id`: the id of the Route 53 hosted zone in which its record is created. Without it, point a record of your own to the output domain_target.
+    - `disable_execute_api_endpoint`: whether API Gateway's own domain name is switched off, for clients and for the function's posts.
+  EOT
+
+  type = object({
+    name                         = string
+    certificate_arn              = string
+    zone_id                      = optional(string)
+    disable_execute_api_endpoint = optional(bool, false)
+  })
+
+  default = null
+
+  validation {
+    condition     = var.domain == null ? true : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", var.domain.name))
+    error_message = "domain.name must be a domain name in lower case."
+  }
+
+  validation {
+    condition     = var.domain == null ? true : can(regex("^arn:aws[a-z-]*:acm:${local.region}:[0-9]{12}:certificate/[0-9a-f-]+$", var.domain.certificate_arn))
+    error_message = "domain.certificate_arn must be the ARN of a certificate in ${local.region}, the deployment's Region."
+  }
+
+  validation {
+    condition     = try(var.domain.zone_id, null) == null || can(regex("^Z[0-9A-Z]{1,31}$", try(var.domain.zone_id, "")))
+    error_message = "domain.zone_id must be the id of a hosted zone, such as Z0123456789ABC."
+  }
+
+  validation {
+    condition     = var.domain == null || try(var.domain.name, "") != try(var.web.domain.name, " ")
+    error_message = "domain.name must differ from web.domain.name: API Gateway serves one, CloudFront the other."
+  }
+}
+
 # -- the web page ----------------------------------------------------------------------------------
 
 variable "web" {
@@ -299,7 +339,7 @@ variable "web" {
     - `token`: the token that the page sends: `id_token`, a JWT for client_id, or `access_token`, for issuers whose access tokens are JWTs for this API.
     - `connect_origins`: further origins to which the page may connect: the issuer's token endpoint if its host differs from that of jwt.issuer, such as https://example.auth.us-east-1.amazoncognito.com.
     - `web_acl_arn`: the ARN of an AWS WAF web ACL for CloudFront, which is in us-east-1 whatever the Region. It filters requests for the page, not those to the WebSocket API.
-    - `domain`: a domain name for the page, such as chat.example.com, whose DNS record you point to the output page_domain_name, and the ARN of its ACM certificate, which CloudFront requires to be in us-east-1. Without it the page has CloudFront's domain name.
+    - `domain`: a domain name for the page, such as chat.example.com, whose DNS record you point to the output page_domain_name, and the ARN of its ACM certificate, which CloudFront requires to be in us-east-1. With `zone_id`, the id of a Route 53 hosted zone, its records are created there. Without `domain` the page has CloudFront's domain name.
   EOT
 
   type = object({
@@ -312,6 +352,7 @@ variable "web" {
     domain = optional(object({
       name            = string
       certificate_arn = string
+      zone_id         = optional(string)
     }))
   })
 
@@ -362,6 +403,11 @@ variable "web" {
   validation {
     condition     = try(var.web.domain, null) == null || can(regex("^arn:aws[a-z-]*:acm:us-east-1:[0-9]{12}:certificate/[0-9a-f-]+$", try(var.web.domain.certificate_arn, "")))
     error_message = "web.domain.certificate_arn must be the ARN of a certificate in us-east-1."
+  }
+
+  validation {
+    condition     = try(var.web.domain.zone_id, null) == null || can(regex("^Z[0-9A-Z]{1,31}$", try(var.web.domain.zone_id, "")))
+    error_message = "web.domain.zone_id must be the id of a hosted zone, such as Z0123456789ABC."
   }
 }
 
@@ -738,7 +784,7 @@ variable "snap_start" {
 }
 
 variable "throttle_rate" {
-  description = "The stage's throttling rate: messages and connections per second."
+  description = "The throttling rate of each route that clients use: connections per second, and messages of each action per second."
   type        = number
   default     = 50
   nullable    = false
@@ -750,7 +796,7 @@ variable "throttle_rate" {
 }
 
 variable "throttle_burst" {
-  description = "The stage's throttling burst: messages and connections at once."
+  description = "The throttling burst of each route that clients use: connections at once, and messages of each action at once."
   type        = number
   default     = 100
   nullable    = false

@@ -5,7 +5,7 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # Tested with 5.100.0.
+      # Tested with 5.100.0. tests/terraform/provider6.json has the arguments of 6.62.0.
       version = ">= 5.100, < 7"
     }
   }

@@ -13,10 +13,9 @@ locals {
   web_folder = try(coalesce(var.web.folder), "${path.module}/../../../web")
   web_domain = try(var.web.domain, null)
 
-  # Taken from the API, because the stage depends on the function, which depends on the page's origin.
-  websocket_origin = aws_apigatewayv2_api.chat.api_endpoint
-  issuer_origin    = var.jwt == null ? [] : [regex("^https?://[^/]+", var.jwt.issuer)]
-  page_connects    = distinct(concat([local.websocket_origin], local.issuer_origin, local.cognito_origins, try(var.web.connect_origins, [])))
+  # Not the stage's URL: the stage depends on the function, which depends on the page's origin.
+  issuer_origin = var.jwt == null ? [] : [regex("^https?://[^/]+", var.jwt.issuer)]
+  page_connects = distinct(concat([local.websocket_origin], local.issuer_origin, local.cognito_origins, try(var.web.connect_origins, [])))
 
   page_domain  = local.web_domain == null ? one(aws_cloudfront_distribution.web[*].domain_name) : local.web_domain.name
   page_origins = var.web == null ? [] : ["https://${local.page_domain}"]
@@ -171,7 +170,7 @@ resource "aws_s3_object" "web_config" {
   bucket = aws_s3_bucket.web[0].id
   key    = "config.json"
   content = jsonencode({
-    websocket_url = aws_apigatewayv2_stage.live.invoke_url
+    websocket_url = local.websocket_url
     auth          = local.settings.auth
     issuer        = try(local.sign_in.issuer, null)
     client_id     = try(local.sign_in.client_id, null)

@@ -97,6 +97,16 @@ def listed_authorizers_and_route_responses(url: str) -> bool:
     ]
 
 
+def domain_name(url: str) -> bool:
+    """Has a status, and a target for a DNS record."""
+    made = client(url, "apigatewayv2").create_domain_name(
+        DomainName="ws.example.com",
+        DomainNameConfigurations=[{"CertificateArn": "arn:aws:acm:c", "EndpointType": "REGIONAL"}],
+    )
+    [found] = made["DomainNameConfigurations"]
+    return bool("AVAILABLE" == found["DomainNameStatus"] and found["ApiGatewayDomainName"])
+
+
 def endpoint_of_an_api(url: str) -> bool:
     gateway, api_id = api(url)
     return bool(gateway.get_api(ApiId=api_id)["ApiEndpoint"].startswith("wss://"))
@@ -287,6 +297,7 @@ PROBES: Mapping[Callable[[], None], Callable[[str], bool]] = {
     moto_gaps.api_gateway_lacks_update_stage: updated_stage,
     moto_gaps.api_gateway_cannot_list: listed_authorizers_and_route_responses,
     moto_gaps.api_gateway_returns_https_endpoints: endpoint_of_an_api,
+    moto_gaps.api_gateway_domain_names_are_never_available: domain_name,
     moto_gaps.api_gateway_deletes_what_a_route_uses: deletions_of_what_is_used,
     moto_gaps.budgets_cannot_describe_subscribers: subscribers_of_a_budget,
     moto_gaps.budgets_drop_tags: tags_of_a_budget,

@@ -60,13 +60,21 @@ def test_the_clients_user_agent_is_not_in_the_event() -> None:
     assert "quoted" not in EVENT.render(CONTEXT, "")
 
 
-def test_the_event_has_times_as_numbers() -> None:
-    """As a proxy integration has them; `$default` stays text."""
+def test_the_event_has_times_as_text() -> None:
+    """A proxy integration has numbers; `src/wire/websocket_event.py` reads both."""
     context = json.loads(EVENT.render(CONTEXT, ""))["requestContext"]
 
-    assert context["requestTimeEpoch"] == 1769860800000
-    assert context["connectedAt"] == 1769860700000
-    assert context["routeKey"] == "$default"
+    assert "1769860800000" == context["requestTimeEpoch"]
+    assert "1769860700000" == context["connectedAt"]
+    assert "$default" == context["routeKey"]
+
+
+@pytest.mark.parametrize("missing", CONTEXT)
+def test_the_event_is_json_without_any_value_of_the_context(missing: str) -> None:
+    """API Gateway writes nothing for a variable that it does not know."""
+    context = {**CONTEXT, missing: {"sourceIp": ""} if missing == "identity" else ""}
+
+    assert "bGk=" == json.loads(EVENT.render(context, "li"))["body"]
 
 
 @pytest.mark.parametrize(
