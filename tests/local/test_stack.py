@@ -218,7 +218,7 @@ def test_the_developers_aws_settings_are_not_passed_on_to_a_part(
 def test_every_setting_of_the_function_is_passed_on() -> None:
     """Except for those that the stack itself decides."""
     environment = set(settings.Settings.__struct_encode_fields__)
-    excepted = {"AUTH", "TABLE_NAME", "MODEL_ID", "CALLBACK_URL"}
+    excepted = {"AUTH", "TABLE_NAME", "MODEL_ID", "CALLBACK_URL", "SYSTEM_PROMPT_OBJECT"}
 
     assert set(stack_module.SETTINGS) == environment - excepted
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -160,7 +160,15 @@ TERMINAL_FRAME = re.compile(r'"type": ?"(?:done|error|pong)"')
 PING, PONG = '{"action":"ping"}', re.compile(r'\{"type": ?"pong"\}')
 
 
-def wscat(url: str, *exchanges: str | tuple[str, str]) -> list[str]:
+class UntilShown(NamedTuple):
+    """A line that is typed again while its answer is `otherwise`: what it shows comes later."""
+
+    line: str
+    expected: str
+    otherwise: str
+
+
+def wscat(url: str, *exchanges: str | tuple[str, str] | UntilShown) -> list[str]:
     """What wscat prints while these lines are typed, without its marks, a line each.
 
     Each line is typed when the output has what the one before it waits for: `(line, text)` waits
@@ -175,6 +183,9 @@ def wscat(url: str, *exchanges: str | tuple[str, str]) -> list[str]:
         while not output.has(PONG, within=0.5):
             output.type(PING)
         for exchange in exchanges:
+            if isinstance(exchange, UntilShown):
+                output.type_until(exchange)
+                continue
             line, expected = (exchange, "") if isinstance(exchange, str) else exchange
             output.type(line)
             pattern = re.compile(re.escape(expected)) if expected else TERMINAL_FRAME
@@ -212,6 +223,15 @@ class _Output:
         self._begin = len(self._read)
         self._process.stdin.write(f"{line}\n".encode())
         self._process.stdin.flush()
+
+    def type_until(self, exchange: UntilShown) -> None:
+        """Types the line as often as it takes."""
+        answers = re.compile("|".join(map(re.escape, exchange[1:])))
+        shown = ""
+        while exchange.expected not in shown:
+            self.type(exchange.line)
+            assert self.has(answers, within=PATIENCE), self.lines()
+            shown = "\n".join(self.lines(self._begin))
 
     def has(self, pattern: re.Pattern[str], within: float) -> bool:
         """Whether the lines since then, put together, match within so many seconds."""

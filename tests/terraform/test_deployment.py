@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.deployments import ARCHITECTURE, FIRST, MARK, USER, Site, ann, signed
-from support.e2e_clients import Frame, script, text, wscat
+from support.e2e_clients import Frame, UntilShown, script, text, wscat
 from support.zips import isolated, lambda_python, unpacked
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -60,7 +60,8 @@ def test_wscat_chats_with_the_deployment(site: Site) -> None:
         wscat(
             url,
             ("hello from wscat", "wscat"),
-            ('{"action":"history"}', "model: You said: hello from wscat"),
+            # The turn is saved after its text was sent.
+            UntilShown('{"action":"history"}', "model: You said: hello from wscat", "[done]"),
             ('{"action":"clear"}', "[cleared 1]"),
         )
     )

@@ -160,6 +160,42 @@ def test_split_loses_nothing(text: str, limit: int) -> None:
     assert all(0 < cost(piece) <= limit for piece in pieces)
 
 
+# In bytes of UTF-8: a frame, its half, and the parts of three turns of which two fill a frame.
+FRAME, HALF, THIRD = 32 * 1024, 16 * 1024, 11 * 1024
+
+
+@pytest.mark.parametrize(
+    ("lengths", "entries"),
+    [
+        ([(10, 10), (10, 10)], [[1, 2]]),
+        ([(THIRD, 10)] * 3, [[1, 2], [3]]),
+        ([(HALF, HALF)], [[1], [1]]),
+        ([(FRAME, 10)], [[1], [1, 1]]),
+        ([(10, 2 * FRAME)], [[1], [1], [1], [1]]),
+        ([(10, 10), (10, FRAME), (10, 10)], [[1, 2], [2], [2, 3]]),
+    ],
+)
+def test_a_history_that_no_frame_holds_is_split(
+    lengths: list[tuple[int, int]], entries: list[list[int]]
+) -> None:
+    """Between turns where they fit, else within a turn; what a turn's entries have in common stays.
+
+    `entries` are the turns of each frame's entries.
+    """
+    turns = [past(n, user * "u", answer * "a") for n, (user, answer) in enumerate(lengths, 1)]
+
+    made = frames(EventsEncoder("r" * 128), [HistoryPage(tuple(turns))])
+
+    assert all(len(frame.encode()) <= MAX_FRAME_BYTES for frame in made)
+    sent = [json.loads(frame)["turns"] for frame in made]
+    assert entries == [[entry["turn"] for entry in page] for page in sent]
+    for turn in turns:
+        own = [entry for page in sent for entry in page if entry["turn"] == turn.turn]
+        assert turn.user == "".join(entry["user"] for entry in own)
+        assert turn.assistant == "".join(entry["assistant"] for entry in own)
+        assert {turn.request_id} == {entry["request_id"] for entry in own}
+
+
 @given(st.lists(st.tuples(any_text, any_text), max_size=4), st.sampled_from([1, 100, 1000]))
 def test_long_history_is_split_and_joined(pairs: list[tuple[str, str]], stretch: int) -> None:
     """The joined entries of a turn are the turn, whatever its length; no frame is too long."""
