@@ -74,6 +74,8 @@ _MEASUREMENT = os.environ.get(CHILDREN_VARIABLE)
 
 # One worker runs all files of these folders, which share a browser, or three stacks.
 TOGETHER = ("tests/web/", "tests/terminal/")
+# The files of tests/terraform that do without the deployment, which all others share.
+WITHOUT_THE_DEPLOYMENT = ("_static.py", "_refusals.py", "_recovery.py", "_provider6.py")
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -81,7 +83,7 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        deploys = file.startswith("tests/terraform/") and not file.endswith("test_static.py")
+        deploys = file.startswith("tests/terraform/") and not file.endswith(WITHOUT_THE_DEPLOYMENT)
         shared = [folder for folder in TOGETHER if file.startswith(folder)]
         return "deployment" if deploys else "".join(shared) or file
 
