@@ -127,6 +127,7 @@ def tried(made: Sequence[Mutant], files: Sequence[str], jobs: int) -> list[str]:
         raise SystemExit(f"the tests fail without a mutant: {' '.join(collected.failing)}")
     selection = Selection(collected.tests, collected.at_import, session.sources(), ROOT)
     found = dict(collected.outcomes)
+    save(so_far(made, found))
 
     left = {
         number: selection.tests(mutant) for number, mutant in enumerate(made) if number not in found
@@ -143,6 +144,7 @@ def tried(made: Sequence[Mutant], files: Sequence[str], jobs: int) -> list[str]:
     found |= trials.caught_by(first, fresh, jobs, say, "others, with their own tests")
     if found.pop(CONTROL, trials.SURVIVED):
         raise SystemExit("tests fail without a mutant where they are imported again")
+    save(so_far(made, found))
     rest = {
         number: [test for test in tests if test not in first[number]]
         for number, tests in left.items()
@@ -150,6 +152,25 @@ def tried(made: Sequence[Mutant], files: Sequence[str], jobs: int) -> list[str]:
     }
     found |= trials.caught_by(rest, fresh, jobs, say, "others, with more tests")
     return [found[number] for number in range(len(made))]
+
+
+def so_far(made: Sequence[Mutant], by: Mapping[int, str]) -> list[Result]:
+    """The results of those that were tried."""
+    return [
+        Result(
+            made[number].module,
+            made[number].line,
+            made[number].name,
+            SURVIVED if test in NOT_CAUGHT else CAUGHT,
+            test,
+        )
+        for number, test in sorted(by.items())
+    ]
+
+
+def save(found: Sequence[Result]) -> None:
+    """Writes the results, also after each part of a run: it may be ended before its end."""
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
 
 
 def results(
@@ -219,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     BUILD.mkdir(exist_ok=True)
     found = results(made, reasons, test_files(given.tests), given.jobs)
-    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    save(found)
     for result in found:
         if result.outcome == SURVIVED:
             say(f"SURVIVED src/{result.module}:{result.line}: {result.name} {result.by}")
