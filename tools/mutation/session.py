@@ -175,7 +175,8 @@ def live_functions() -> dict[str, list[FunctionType]]:
     found = defaultdict(list)
     gc.unfreeze()  # src/gc_startup.py hides them from the collector
     for each in gc.get_objects():
-        if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(SOURCE)):
+        # A proxy of something that is gone fails at `isinstance`; FunctionType has no subclass.
+        if type(each) is FunctionType and each.__code__.co_filename.startswith(str(SOURCE)):
             found[each.__code__.co_filename].append(each)
     return found
 
