@@ -340,7 +340,7 @@ variable "deadline_seconds" {
 }
 
 variable "timeout_seconds" {
-  description = "The function's timeout. The longest answer takes this time less deadline_seconds."
+  description = "The function's timeout, in seconds: at most 1800, or 900 with a version of the AWS provider that accepts no more, such as 5.100. The longest answer takes this time less deadline_seconds."
   type        = number
   default     = 900
   nullable    = false

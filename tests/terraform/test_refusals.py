@@ -163,7 +163,7 @@ CASES: Mapping[str, list[Mapping[str, Any]]] = {
     "stall_seconds must be": [{"stall_seconds": 0}, {"stall_seconds": 901}],
     "deadline_seconds must be": [{"deadline_seconds": 0}, {"deadline_seconds": 301}],
     "timeout_seconds must be a whole number": [
-        {"timeout_seconds": 901},
+        {"timeout_seconds": 1801},
         {"timeout_seconds": 100.5},
     ],
     "timeout_seconds must be greater": [{"timeout_seconds": 10, "deadline_seconds": 10}],

@@ -635,14 +635,16 @@ variable "deadline_seconds" {
 }
 
 variable "timeout_seconds" {
-  description = "The function's timeout. The longest answer takes this time less deadline_seconds."
+  description = "The function's timeout, in seconds: at most 1800, or 900 with a version of the AWS provider that accepts no more, such as 5.100. The longest answer takes this time less deadline_seconds."
   type        = number
   default     = 900
   nullable    = false
 
   validation {
-    condition     = var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds must be a whole number of at most 900, Lambda's limit."
+    # Lambda API, CreateFunction, Timeout: 1 to 1800 since botocore 1.44.8, 900 before. The provider has a
+    # limit of its own, which may still be 900.
+    condition     = var.timeout_seconds <= 1800 && floor(var.timeout_seconds) == var.timeout_seconds
+    error_message = "timeout_seconds must be a whole number of at most 1800, Lambda's limit."
   }
 
   validation {
