@@ -77,7 +77,7 @@ def event(kind: str, number: int) -> bytes:
         "connectionId": "bench=",
         "requestId": f"event-{number}",
         "requestTimeEpoch": int(time.time() * 1000),
-        "domainName": "local",
+        "apiId": "local",
         "stage": "local",
     }
     body = base64.b64encode(QUESTION.encode()).decode()

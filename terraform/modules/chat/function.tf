@@ -108,8 +108,8 @@ resource "aws_lambda_invocation" "trial" {
   input = jsonencode({
     queryStringParameters = { format = "trial" }
     requestContext = {
+      apiId        = "trial"
       connectionId = "trial"
-      domainName   = "trial.invalid"
       eventType    = "CONNECT"
       requestId    = "trial"
       routeKey     = "$connect"
