@@ -47,7 +47,7 @@ REFUSALS = ((LIMIT_EXCEEDED, 0.015), (INTERNAL, 0.005), (GONE, 0.001))
 # The message where moto is too slow for the function (9 s): this machine is overloaded. Then there
 # may be a turn or not, and the session may be held as long as a lease.
 UNREACHABLE, UNSURE = "The conversation store cannot be reached.", "unsure"
-MOST_TURNS = 100  # of one conversation: as many as `history` tells
+MOST_TURNS = 100  # of one conversation: as many as `history` returns
 
 Frame = dict[str, Any]
 

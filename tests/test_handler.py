@@ -489,7 +489,7 @@ def test_a_refused_post_is_a_failure_that_is_counted(
     status: int,
     cause: str,
 ) -> None:
-    """The client saw no answer and no error: nobody else would hear of it."""
+    """The client saw no answer and no error: without the metric the operator would not know."""
     if isinstance(body, dict) and body["action"] == "resume":
         (start, *_) = function.message("hi")
         body = {**body, "request_id": start["request_id"], "from_seq": 0}

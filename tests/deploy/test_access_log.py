@@ -36,7 +36,7 @@ FIELDS = {
         (200, None, 1500, "warning"),
     ],
 )
-def test_status_and_latency_tell_whether_api_gateway_waited(
+def test_status_and_latency_show_whether_api_gateway_waited(
     status: int | None, latency: int | None, answer_ms: int, expected: str
 ) -> None:
     """An ignored header is a warning that names the variable."""

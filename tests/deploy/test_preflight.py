@@ -376,7 +376,7 @@ def test_the_state_of_another_deployment_is_refused_for_every_purpose(
 def test_force_names_the_deployment_that_may_be_lost(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the checks go on."""
+    """And the checks continue."""
     account.state = table("other")
     monkeypatch.setenv("FORCE", "other")
     account.profile()

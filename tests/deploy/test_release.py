@@ -72,7 +72,7 @@ def test_the_changes_are_those_of_the_newest_section() -> None:
 def test_a_release_without_bytecode_is_said(
     built: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever deploys it elsewhere cannot see it."""
+    """A user who deploys it elsewhere cannot see it."""
     release.release(built[0].parent)
 
     assert 4 == capsys.readouterr().out.count("cold starts take longer")

@@ -71,7 +71,7 @@ def gateway(
         status = next(refusals, None)
         return connection.respond(HTTPStatus(status), "") if status else None
 
-    def talk(connection: ServerConnection) -> None:
+    def converse(connection: ServerConnection) -> None:
         for message in connection:
             if messages is not None:
                 messages.append(str(message))
@@ -81,7 +81,7 @@ def gateway(
                 connection.send(json.dumps(frame))
 
     with serve(
-        talk,
+        converse,
         "127.0.0.1",
         0,
         process_request=refuse,
@@ -115,7 +115,7 @@ def failing(reply: Reply, **target: str) -> str:
 
 @pytest.fixture(autouse=True)
 def patterns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The patterns that were looked for in the access log, which nobody may read."""
+    """The patterns that were looked for in the access log, which may not be read."""
     asked: list[str] = []
 
     def logged(_target: Target, pattern: str, _since: float, _wait: float) -> str:
@@ -426,7 +426,7 @@ def test_the_access_log_is_asked_about_the_own_question(patterns: list[str]) -> 
 
 
 def test_no_answer_is_reported_with_the_logs_newest_line(patterns: list[str]) -> None:
-    """Of the route: nobody has told the client its request id."""
+    """Of the route: the client did not receive its request id."""
     message = failing(changed("chat", lambda _: []))
 
     assert ['{ $.eventType = "MESSAGE" && $.routeKey = "chat" }'] == patterns

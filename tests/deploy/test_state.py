@@ -84,7 +84,7 @@ def test_no_force_overrides_where_the_name_is_not_known() -> None:
 
 
 def test_the_same_deployment_and_an_empty_state_are_accepted() -> None:
-    """And told apart; what is not known is no difference."""
+    """And distinguished; what is not known is no difference."""
     assert (True, str(CHAT)) == state.compared(CHAT, CHAT, PROD, "")
     assert (False, "that of ENV=prod is empty") == state.compared(None, CHAT, PROD, "")
     assert state.compared(Identity("chat"), CHAT, PROD, "")[0]

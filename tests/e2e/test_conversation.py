@@ -23,7 +23,7 @@ def test_an_answer_arrives_while_the_model_still_writes_it(client: Client) -> No
     client.stop()
 
 
-def test_a_turn_tells_usage_and_times(client: Client) -> None:
+def test_a_turn_reports_usage_and_times(client: Client) -> None:
     """Start names the session and the model, done the reason, the tokens and the times."""
     frames = client.say({"body": "hello", "request_id": "mine-1"})
 

@@ -149,6 +149,6 @@ def test_each_sample_event_is_answered(running: Running, name: str) -> None:
         check(name, frames_in(running.printed[before:]))
 
 
-def test_no_sample_event_is_forgotten() -> None:
+def test_every_sample_event_is_covered() -> None:
     """The table above names them all."""
     assert EVENTS == sorted(SAMPLES)

@@ -34,7 +34,7 @@ def test_an_answer_outlives_the_integration_timeout(services: Backends) -> None:
     assert "done" == frames[-1]["type"]
 
 
-def test_a_synchronous_answer_is_told_of_the_timeout_and_goes_on(services: Backends) -> None:
+def test_a_synchronous_answer_continues_after_the_timeout_is_reported(services: Backends) -> None:
     """By proxy integration API Gateway adds its own error frame; the answer itself is unharmed."""
     limits = Limits(integration=INTEGRATION_SECONDS)
     frames: list[Frame] = []

@@ -24,7 +24,7 @@ def rest(one: Client, request_id: str, from_seq: int = 0) -> list[Frame]:
 
 
 def test_a_stopped_answer_ends_with_what_was_said(stack: str) -> None:
-    """Long before the model's own end, and the conversation goes on."""
+    """Long before the model's own end, and the conversation continues."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
         request_id = ask(one, endless("on "))
@@ -93,7 +93,7 @@ def test_resume_after_it_ended(stack: str) -> None:
             assert frames[from_seq:] == rest(one, request_id, from_seq)
 
 
-def test_resume_of_an_answer_nobody_heard(stack: str) -> None:
+def test_resume_of_an_answer_without_a_listener(stack: str) -> None:
     """It was finished with no client, and is replayed completely."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one:
@@ -127,7 +127,7 @@ def test_a_request_sent_again_after_reconnecting(stack: str) -> None:
         assert first == rest(two, "r-1")
 
 
-def test_history_tells_what_runs(stack: str) -> None:
+def test_history_reports_the_running_request(stack: str) -> None:
     """After a reload the page knows what to resume."""
     session_id = secrets.token_hex(8)
     with client(stack, session_id=session_id) as one, client(stack, session_id=session_id) as two:
@@ -139,7 +139,7 @@ def test_history_tells_what_runs(stack: str) -> None:
 
 
 def test_only_a_stopped_answer_is_continued(stack: str) -> None:
-    """It goes on in a turn of its own; a whole one does not."""
+    """It continues in a turn of its own; a whole one does not."""
     with client(stack, session_id=secrets.token_hex(8)) as one:
         ask(one, endless())
         one.until("delta")

@@ -110,15 +110,15 @@ class Scenario:
         self.fault_at = self.fault_at or time.monotonic()
         self.fault_happened.set()
         if fault.kind == "meanwhile" and self.row.meanwhile is leave:
-            await self.leave()  # before the call goes on
-        elif fault.kind == "meanwhile":  # while it goes on; the answer is held until this is done
+            await self.leave()  # before the call continues
+        elif fault.kind == "meanwhile":  # while it continues; the answer is held until this is done
             reactions = self.monitors[self.name].reactions
             reactions.append(asyncio.ensure_future(self.row.meanwhile(self)))
         elif fault.kind in SILENCING:
             self._no_more_frames()
 
     def _no_more_frames(self) -> None:
-        """Tells the client what it would otherwise find out after `quiet` seconds."""
+        """Sends the client what it would otherwise notice after `quiet` seconds."""
         self._inbox(self.request_id).put_nowait(None)
 
     def release(self) -> None:

@@ -41,7 +41,7 @@ ARCHITECTURE = this_architecture()  # the zips run here
 
 
 class Loop:
-    """An event loop in a thread of its own, for what serves while a test talks."""
+    """An event loop in a thread of its own, for what serves while a test sends requests."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -254,6 +254,6 @@ def signed(url: str, query: Mapping[str, str] | None = None, user: User = USER) 
 
 @contextmanager
 def ann(url: str, **query: str) -> Iterator[Client]:
-    """A client whom IAM lets in. Every frame that it receives is held against the schema."""
+    """A client that IAM authenticates. Every frame that it receives is held against the schema."""
     with connect(signed(url, query), max_size=None, open_timeout=PATIENCE) as socket:
         yield Client(socket, query.get("format", "events"))

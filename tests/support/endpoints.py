@@ -1,4 +1,4 @@
-"""Endpoints for the function under test: real HTTP, so that unmodified boto3 talks to them.
+"""Endpoints for the function under test: real HTTP, which unmodified boto3 calls.
 
 Both serve in threads of this process, each request in its own or in one event loop.
 """

@@ -188,7 +188,7 @@ class Environment(threading.Thread):
 
     It is killed at the step `kill_at`, if given, and stops at `freeze_at` until a test thaws it.
     `posts` are the frames that it delivered, with their connections; `polls` counts its reads and
-    renewals of the session's head; `acquired` tells whether it took the session's lease.
+    renewals of the session's head; `acquired` says whether it took the session's lease.
     """
 
     def __init__(

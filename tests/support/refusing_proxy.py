@@ -1,4 +1,4 @@
-"""A proxy before a control plane, which refuses requests as AWS does, or tells somebody of them.
+"""A proxy before a control plane, which refuses requests as AWS does, or reports them to a test.
 
 Rules: a refused request never reaches the control plane; every other one is passed on unchanged.
 """

@@ -1,4 +1,4 @@
-"""Something asynchronous, held open in a thread of its own while the tests talk to it."""
+"""Something asynchronous, held open in a thread of its own while the tests use it."""
 
 import asyncio
 import threading

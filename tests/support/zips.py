@@ -21,7 +21,7 @@ def shared(config: pytest.Config) -> Path:
 
 
 def built(folder: Path, name: str, architecture: str = this_architecture()) -> Path:
-    """The zip of the repository's sources; whoever needs it first builds it, the others wait."""
+    """The zip of the repository's sources; the first worker that needs it builds it."""
     place = folder / architecture
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{name}.zip"

@@ -131,7 +131,7 @@ def test_a_page_whose_server_needs_a_signature(pages: dict[Auth, str], state: Pa
 
 
 def test_a_page_whose_server_is_open(pages: dict[Auth, str], state: Path) -> None:
-    """Nobody signs in."""
+    """The user does not sign in."""
     done = run(pages["none"], *HELLO, state=state)
 
     assert (0, ANSWER, "") == (done.returncode, done.stdout, done.stderr)

@@ -143,9 +143,9 @@ Calls = Mapping[str, list[Permission]]
 def calls(site: Site) -> Calls:
     """The permissions that each conversation, and Lambda itself, needed; each once."""
     url, found = site.serving(FIRST), {}
-    for name, talk in CONVERSATIONS.items():
+    for name, converse in CONVERSATIONS.items():
         before = len(site.permissions)
-        talk(url)
+        converse(url)
         site.wait()
         found[name] = list(dict.fromkeys(site.permissions[before:]))
     return {**found, **by_lambda(site)}

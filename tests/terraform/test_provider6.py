@@ -1,6 +1,6 @@
 """The modules, held against the arguments of version 6 of the AWS provider.
 
-The other tests run version 5. provider6.json has what the bindings of version 6 tell of each
+The other tests run version 5. provider6.json has what the bindings of version 6 state of each
 resource that is used; tests/terraform/provider6.py wrote it, and writes it again for a new one.
 """
 

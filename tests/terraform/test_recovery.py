@@ -1,4 +1,4 @@
-"""A deployment that was broken off is completed by the next apply.
+"""A deployment that was interrupted is completed by the next apply.
 
 With FAULTS=all in the environment, each call that creates something is refused once, and each
 resource is replaced alone: this takes several minutes.

@@ -1,4 +1,4 @@
-"""The mutation tester: which changes it makes, and how it tells caught ones from survivors."""
+"""The mutation tester: its changes, and how it distinguishes caught ones from survivors."""
 
 import ast
 import gc

@@ -76,5 +76,5 @@ def test_at_its_limit_a_process_is_ended_with_what_it_started() -> None:
     os.close(writing)
 
     assert [(1, processes.TIMED_OUT)] == found
-    assert b"" == os.read(reading, 1)  # nobody has the other end any more
+    assert b"" == os.read(reading, 1)  # no process has the other end any more
     os.close(reading)

@@ -1,10 +1,15 @@
 """Text that people read uses standard technical terms.
 
 Each expression below was used in this repository and made readers guess; beside it is what to write
-instead. Messages, comments and docstrings count, since all of them are read.
+instead. Messages, comments and docstrings count, since all of them are read; of the tests and
+benchmarks also names, but not their other texts, which are sent as data.
 """
 
+import ast
+import io
 import re
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +61,38 @@ EXCEPTIONS = {
 FILES = sorted(path.relative_to(ROOT) for pattern in SOURCES for path in ROOT.glob(pattern))
 
 
+DATA_FILES = sorted(
+    path.relative_to(ROOT)
+    for folder in ("tests", "bench")
+    for path in (ROOT / folder).rglob("*.py")
+    if "node_modules" not in path.parts and path != Path(__file__).resolve()
+)
+
+
+def prose(source: str) -> Iterator[tuple[int, str]]:
+    """The comments, docstrings and names of definitions in a Python file, with their lines."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name.replace("_", " ")
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
+
+
+@pytest.mark.parametrize("path", DATA_FILES, ids=str)
+def test_standard_terms_are_used_where_tests_explain_themselves(path: Path) -> None:
+    """No name, docstring or comment uses an expression of the list."""
+    found = [
+        f"{path}:{number}: {match[0]!r} in {text}"
+        for number, text in prose((ROOT / path).read_text())
+        for match in PATTERN.finditer(text)
+    ]
+
+    assert "" == "\n".join(found)
+
+
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_standard_terms_are_used(path: Path) -> None:
     """No line uses an expression of the list."""
@@ -67,6 +104,16 @@ def test_standard_terms_are_used(path: Path) -> None:
     ]
 
     assert "" == "\n".join(found)
+
+
+def test_prose_is_what_explains_and_not_what_is_sent() -> None:
+    """Comments, docstrings, and names in words."""
+    source = """'''Told.'''
+def is_told() -> None:  # tells
+    "It tells."
+    send("told")
+"""
+    assert ["# tells", "Told.", "is told", "It tells."] == [text for _, text in prose(source)]
 
 
 def test_the_pattern_matches() -> None:

@@ -214,7 +214,7 @@ def test_responses_without_a_body_keep_the_connection_open() -> None:
         (b"GET / HTTP/1.0", 405, b"WebSocket"),
     ],
 )
-def test_a_request_that_is_no_handshake_is_told_what_the_endpoint_is(
+def test_a_request_that_is_no_handshake_learns_what_the_endpoint_is(
     request_line: bytes, status: int, text: bytes
 ) -> None:
     """A browser that opens the address shows that it is a WebSocket endpoint."""

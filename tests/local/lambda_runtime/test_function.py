@@ -315,7 +315,7 @@ def test_the_init_phase_does_not_count_against_the_timeout(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("steps", range(1, 9))
 def test_closing_during_a_cold_start_leaves_no_port(tmp_path: Path, steps: int) -> None:
-    """However far the start has come: a socket that nobody has closed is a warning, which fails."""
+    """However far the start has come: a socket that is not closed is a warning, which fails."""
 
     async def body(function: Function, _log: list[str]) -> None:
         function.invoke_async(event())
