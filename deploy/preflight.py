@@ -110,7 +110,7 @@ def _state(report: Report, clients: Callable[[str], Any], meant: Identity, purpo
     if present is None:
         return
     if purpose == "destroy":
-        report.check("deletion", lambda: state.deletable(clients, meant))
+        report.check("deletion", lambda: state.deletable(clients, meant, stored()))
     elif present:
         report.check("name", lambda: state.claimed(clients, meant, stored()))
     else:

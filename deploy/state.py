@@ -219,14 +219,24 @@ def claimed(
     return True, f"all that exists of {meant.name} is in the state"
 
 
-def deletable(client: Callable[[str], Any], meant: Identity) -> tuple[bool, str]:
-    """That the table is not protected from deletion.
+def deletable(
+    client: Callable[[str], Any], meant: Identity, state: Mapping[str, Any]
+) -> tuple[bool, str]:
+    """That neither the table nor a user pool is protected from deletion.
+
+    Terraform would destroy all that is not, and fail then.
 
     Raises:
-        RefusedError: it is.
+        RefusedError: one is.
         UnknownError: AWS does not say it.
     """
     try:
+        if _protected_pool(client, state):
+            raise RefusedError(
+                "The user pool is protected (deletion_protection), so nothing is destroyed. To "
+                "give up every user and every conversation, switch that off first: make deploy "
+                "ARGS=-var=deletion_protection=false"
+            )
         table = client("dynamodb").describe_table(TableName=meant.name)["Table"]
     except ClientError as error:
         if error.response["Error"]["Code"] in _ABSENT:
@@ -241,3 +251,17 @@ def deletable(client: Callable[[str], Any], meant: Identity) -> tuple[bool, str]
             f"--table-name {meant.name} --region {meant.region} --no-deletion-protection-enabled"
         )
     return True, f"the table {meant.name} is not protected"
+
+
+def _protected_pool(client: Callable[[str], Any], state: Mapping[str, Any]) -> bool:
+    """Whether a user pool of the state is protected. Raises boto3's errors."""
+    for pool in instances(state, "aws_cognito_user_pool"):
+        try:
+            found = client("cognito-idp").describe_user_pool(UserPoolId=pool["id"])["UserPool"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _ABSENT:
+                raise
+        else:
+            if found.get("DeletionProtection") == "ACTIVE":
+                return True
+    return False

@@ -180,16 +180,47 @@ def test_what_may_not_be_read_is_unknown(client: Callable[[str], Any]) -> None:
     with pytest.raises(UnknownError, match=r"table .*; function .*; queue .*; role "):
         state.unclaimed(client, CHAT, DEFAULT, "")
     with pytest.raises(UnknownError):
-        state.deletable(client, CHAT)
+        state.deletable(client, CHAT, {})
 
 
 @mock_aws
 def test_a_protected_table_is_found_before_anything_is_destroyed() -> None:
     """With the command that switches the protection off."""
-    assert state.deletable(clients(), CHAT)[0]
+    assert state.deletable(clients(), CHAT, {})[0]
     table(protected=True)
     with pytest.raises(RefusedError, match="--no-deletion-protection-enabled"):
-        state.deletable(clients(), CHAT)
+        state.deletable(clients(), CHAT, {})
 
     clients()("dynamodb").update_table(TableName="chat", DeletionProtectionEnabled=False)
-    assert (True, "the table chat is not protected") == state.deletable(clients(), CHAT)
+    assert (True, "the table chat is not protected") == state.deletable(clients(), CHAT, {})
+
+
+@mock_aws
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [("ACTIVE", True), ("INACTIVE", False), ("ResourceNotFoundException", False)],
+)
+def test_a_protected_user_pool_is_found_before_anything_is_destroyed(
+    answer: str, refused: bool
+) -> None:
+    """Terraform would destroy everything else first, and fail then."""
+    pool = resource("aws_cognito_user_pool", "chat", "cognito-idp", id="eu-west-1_x")
+    cognito = boto3.client("cognito-idp", CHAT.region)
+    table()
+
+    with Stubber(cognito) as stub:
+        if answer.endswith("Exception"):
+            stub.add_client_error("describe_user_pool", answer)
+        else:
+            found = {"UserPool": {"DeletionProtection": answer}}
+            stub.add_response("describe_user_pool", found, {"UserPoolId": "eu-west-1_x"})
+
+        def client(service: str) -> Any:
+            return cognito if service == "cognito-idp" else clients()(service)
+
+        if refused:
+            with pytest.raises(RefusedError, match="deletion_protection=false"):
+                state.deletable(client, CHAT, {"resources": [pool]})
+        else:
+            assert state.deletable(client, CHAT, {"resources": [pool]})[0]
+        stub.assert_no_pending_responses()
