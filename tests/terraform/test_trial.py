@@ -1,5 +1,6 @@
 """A version that fails at its start, applied: it never reaches the alias, nor the clients."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from support.deployments import ARCHITECTURE, FIRST, OPTIONAL, Site, ann
 from support.e2e_clients import text
 
-from deploy import alias, package
+from deploy import alias, package, state
 from local.deployment.deployed import client
 from local.deployment.terraform import DeploymentError
 
@@ -22,6 +23,15 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     handler = source / "handler.py"
     handler.write_text(f"{handler.read_text()}\nraise RuntimeError('It does not start.')\n")
     return package.build("lambda", folder, ARCHITECTURE, source)[0]
+
+
+def test_the_trial_is_an_event_that_the_function_understands(site: Site) -> None:
+    """And refuses before it reads or writes anything; other JSON is refused in other words."""
+    site.serving(FIRST)
+    stored = json.loads((site.deployment.folder / "terraform.tfstate").read_text())
+    (trial,) = state.instances(stored, "aws_lambda_invocation")
+
+    assert {"statusCode": 403, "body": "Not authenticated."} == json.loads(trial["result"])
 
 
 def test_a_version_that_does_not_start_never_reaches_the_alias(site: Site, broken: Path) -> None:
