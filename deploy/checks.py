@@ -72,7 +72,6 @@ class Report:
 
     say: Callable[[str], None]
     complete: bool = True
-    refused: bool = False
 
     def check(self, name: str, check: Callable[[], tuple[T, str]]) -> T | None:
         """The value that the check returns, with a description; None if it has none."""
@@ -89,7 +88,7 @@ class Report:
             self.complete = False
             self.say(f"missing  {name}: {error}")
         except RefusedError as error:
-            self.complete, self.refused = False, True
+            self.complete = False
             self.say(f"refused  {name}: {error}")
         return found
 

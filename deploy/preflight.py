@@ -104,15 +104,16 @@ def preflight(
 def _state(report: Report, clients: Callable[[str], Any], meant: Identity, purpose: str) -> None:
     """The deployment in the state, and the one that exists."""
     environment, force = terraform.chosen(), os.environ.get("FORCE", "")
+    pulled = functools.cache(stored)
     present = report.check(
-        "state", lambda: state.compared(state.recorded(stored()), meant, environment, force)
+        "state", lambda: state.compared(state.recorded(pulled()), meant, environment, force)
     )
     if present is None:
         return
     if purpose == "destroy":
-        report.check("deletion", lambda: state.deletable(clients, meant, stored()))
+        report.check("deletion", lambda: state.deletable(clients, meant, pulled()))
     elif present:
-        report.check("name", lambda: state.claimed(clients, meant, stored()))
+        report.check("name", lambda: state.claimed(clients, meant, pulled()))
     else:
         report.check("name", lambda: state.unclaimed(clients, meant, environment, force))
 
