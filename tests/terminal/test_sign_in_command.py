@@ -149,6 +149,15 @@ def test_a_stored_token_that_the_server_refuses(
     assert PROMPT in done.stderr
 
 
+def test_a_token_of_the_users_own_is_used_without_signing_in(
+    stacks: Stacks, pages: dict[Auth, str], state: Path
+) -> None:
+    """Also where the page says how to sign in."""
+    done = run(pages["jwt"], *HELLO, state=state, CHAT_TOKEN=stacks.token())
+
+    assert (0, ANSWER, "") == (done.returncode, done.stdout, done.stderr)
+
+
 def test_a_refused_sign_in(pages: dict[Auth, str], state: Path) -> None:
     """Its status is the one for credentials; no question was sent."""
     done = run(pages["jwt"], *HELLO, state=state, browser="Cancel")
