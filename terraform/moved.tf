@@ -170,18 +170,18 @@ moved {
 }
 
 moved {
-  from = aws_s3_bucket_public_access_block.web
-  to   = module.chat.aws_s3_bucket_public_access_block.web
+  from = aws_s3_bucket_public_access_block.web[0]
+  to   = module.chat.aws_s3_bucket_public_access_block.this["web"]
 }
 
 moved {
-  from = aws_s3_bucket_server_side_encryption_configuration.web
-  to   = module.chat.aws_s3_bucket_server_side_encryption_configuration.web
+  from = aws_s3_bucket_server_side_encryption_configuration.web[0]
+  to   = module.chat.aws_s3_bucket_server_side_encryption_configuration.this["web"]
 }
 
 moved {
-  from = aws_s3_bucket_policy.web
-  to   = module.chat.aws_s3_bucket_policy.web
+  from = aws_s3_bucket_policy.web[0]
+  to   = module.chat.aws_s3_bucket_policy.this["web"]
 }
 
 moved {

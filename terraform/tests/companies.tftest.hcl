@@ -55,7 +55,7 @@ run "for_a_company" {
     condition = alltrue([
       for key in concat(
         [for each in concat([aws_cloudwatch_log_group.function, aws_cloudwatch_log_group.access], aws_cloudwatch_log_group.authorizer) : each.kms_key_id],
-        [for each in [aws_s3_bucket_server_side_encryption_configuration.prompt[0], aws_s3_bucket_server_side_encryption_configuration.web[0]] : one(one(each.rule).apply_server_side_encryption_by_default).kms_master_key_id],
+        [for each in values(aws_s3_bucket_server_side_encryption_configuration.this) : one(one(each.rule).apply_server_side_encryption_by_default).kms_master_key_id],
         [one(aws_dynamodb_table.conversations.server_side_encryption).kms_key_arn, aws_sqs_queue.dead_letters.kms_master_key_id],
       ) : key == var.kms_key_arn
     ])
@@ -65,7 +65,7 @@ run "for_a_company" {
   assert {
     condition = (
       aws_sqs_queue.dead_letters.sqs_managed_sse_enabled != true &&
-      alltrue([for each in [aws_s3_bucket_server_side_encryption_configuration.prompt[0], aws_s3_bucket_server_side_encryption_configuration.web[0]] : one(one(each.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms" && one(each.rule).bucket_key_enabled])
+      alltrue([for each in values(aws_s3_bucket_server_side_encryption_configuration.this) : one(one(each.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms" && one(each.rule).bucket_key_enabled])
     )
     error_message = "SQS takes one kind of encryption, and S3 has a bucket key."
   }
@@ -108,9 +108,9 @@ run "for_a_company" {
 
   assert {
     condition = alltrue([
-      aws_s3_bucket_public_access_block.prompt[0].block_public_acls, aws_s3_bucket_public_access_block.prompt[0].block_public_policy,
-      aws_s3_bucket_public_access_block.prompt[0].ignore_public_acls, aws_s3_bucket_public_access_block.prompt[0].restrict_public_buckets,
-    ]) && [for each in data.aws_iam_policy_document.prompt[0].statement : [each.effect, one(each.condition).variable]] == [["Deny", "aws:SecureTransport"]]
+      aws_s3_bucket_public_access_block.this["prompt"].block_public_acls, aws_s3_bucket_public_access_block.this["prompt"].block_public_policy,
+      aws_s3_bucket_public_access_block.this["prompt"].ignore_public_acls, aws_s3_bucket_public_access_block.this["prompt"].restrict_public_buckets,
+    ]) && [for each in data.aws_iam_policy_document.bucket["prompt"].statement : [each.effect, one(each.condition).variable]] == [["Deny", "aws:SecureTransport"]]
     error_message = "The prompt's bucket has no public access, and requests without TLS are denied."
   }
 

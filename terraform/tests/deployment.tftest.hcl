@@ -494,15 +494,15 @@ run "web_page" {
 
   assert {
     condition = alltrue([
-      aws_s3_bucket_public_access_block.web[0].block_public_acls, aws_s3_bucket_public_access_block.web[0].block_public_policy,
-      aws_s3_bucket_public_access_block.web[0].ignore_public_acls, aws_s3_bucket_public_access_block.web[0].restrict_public_buckets,
+      aws_s3_bucket_public_access_block.this["web"].block_public_acls, aws_s3_bucket_public_access_block.this["web"].block_public_policy,
+      aws_s3_bucket_public_access_block.this["web"].ignore_public_acls, aws_s3_bucket_public_access_block.this["web"].restrict_public_buckets,
     ])
     error_message = "The bucket has no public access."
   }
 
   assert {
     condition = {
-      for each in data.aws_iam_policy_document.web[0].statement : each.sid => [coalesce(each.effect, "Allow"), join(" ", each.actions), one(each.condition).variable, one(one(each.condition).values)]
+      for each in data.aws_iam_policy_document.bucket["web"].statement : each.sid => [coalesce(each.effect, "Allow"), join(" ", each.actions), one(each.condition).variable, one(one(each.condition).values)]
       } == {
       ReadByDistribution = ["Allow", "s3:GetObject", "AWS:SourceArn", "arn:aws:cloudfront::123456789012:distribution/E1MOCK"]
       DenyWithoutTls     = ["Deny", "s3:*", "aws:SecureTransport", "false"]

@@ -50,63 +50,6 @@ resource "aws_s3_bucket_versioning" "prompt" {
   }
 }
 
-resource "aws_s3_bucket_public_access_block" "prompt" {
-  count = local.prompt_count
-
-  bucket                  = aws_s3_bucket.prompt[0].id
-  block_public_acls       = true
-  block_public_policy     = true
-  ignore_public_acls      = true
-  restrict_public_buckets = true
-}
-
-resource "aws_s3_bucket_server_side_encryption_configuration" "prompt" {
-  count = local.prompt_count
-
-  bucket = aws_s3_bucket.prompt[0].id
-
-  rule {
-    bucket_key_enabled = var.kms_key_arn != null
-
-    apply_server_side_encryption_by_default {
-      sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
-      kms_master_key_id = var.kms_key_arn
-    }
-  }
-}
-
-data "aws_iam_policy_document" "prompt" {
-  count = local.prompt_count
-
-  statement {
-    sid       = "DenyWithoutTls"
-    effect    = "Deny"
-    actions   = ["s3:*"]
-    resources = [aws_s3_bucket.prompt[0].arn, "${aws_s3_bucket.prompt[0].arn}/*"]
-
-    principals {
-      type        = "*"
-      identifiers = ["*"]
-    }
-
-    condition {
-      test     = "Bool"
-      variable = "aws:SecureTransport"
-      values   = ["false"]
-    }
-  }
-}
-
-resource "aws_s3_bucket_policy" "prompt" {
-  count = local.prompt_count
-
-  bucket = aws_s3_bucket.prompt[0].id
-  policy = data.aws_iam_policy_document.prompt[0].json
-
-  # S3 rejects concurrent changes of a bucket's access.
-  depends_on = [aws_s3_bucket_public_access_block.prompt]
-}
-
 resource "aws_s3_object" "prompt" {
   count = local.prompt_count
 
@@ -124,7 +67,7 @@ resource "aws_s3_object" "prompt" {
 
   # Without versioning the object would have no version to name, and another key if the default is set later.
   depends_on = [
-    aws_s3_bucket_server_side_encryption_configuration.prompt,
+    aws_s3_bucket_server_side_encryption_configuration.this,
     aws_s3_bucket_versioning.prompt,
   ]
 }
